@@ -1,0 +1,54 @@
+# gondola_room(NAME [USES room…] [LINKS library…] [PRIVATE_LINKS library…])
+#
+# One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
+# includes, which tests/architecture checks against the rows of docs/architecture.md.
+# A file called *_avx2.cpp or *_avx512.cpp is compiled for that instruction set, and reached only behind a run-time check.
+set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Werror)
+
+function(gondola_room NAME)
+  cmake_parse_arguments(ARG "" "" "USES;LINKS;PRIVATE_LINKS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${NAME}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  if(NOT sources)
+    add_library(gondola_${NAME} INTERFACE)
+    return()
+  endif()
+  add_library(gondola_${NAME} STATIC ${sources})
+  target_compile_options(gondola_${NAME} PRIVATE ${GONDOLA_WARNINGS})
+  target_include_directories(gondola_${NAME} PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+  foreach(room IN LISTS ARG_USES)
+    target_link_libraries(gondola_${NAME} PUBLIC gondola_${room})
+  endforeach()
+  target_link_libraries(gondola_${NAME} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
+  foreach(source IN LISTS sources)
+    if(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+        "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c;-mprefer-vector-width=512")
+    elseif(source MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    endif()
+  endforeach()
+endfunction()
+
+# gondola_tests(NAME [USES room…] [LINKS library…] [DEPENDS target…]): tests/NAME/*.cpp become the program test_NAME,
+# every case of which is a CTest test.
+function(gondola_tests NAME)
+  cmake_parse_arguments(ARG "" "" "USES;LINKS;DEPENDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${NAME}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${NAME} ${sources})
+  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS})
+  target_compile_definitions(test_${NAME} PRIVATE
+    GONDOLA_SOURCE_DIR="${CMAKE_SOURCE_DIR}" GONDOLA_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  target_include_directories(test_${NAME} PRIVATE ${CMAKE_SOURCE_DIR})
+  foreach(room IN LISTS ARG_USES)
+    target_link_libraries(test_${NAME} PRIVATE gondola_${room})
+  endforeach()
+  target_link_libraries(test_${NAME} PRIVATE ${ARG_LINKS} GTest::gmock GTest::gtest_main)
+  if(ARG_DEPENDS)
+    add_dependencies(test_${NAME} ${ARG_DEPENDS})
+  endif()
+  gtest_discover_tests(test_${NAME} TEST_PREFIX "${NAME}/" DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600)
+endfunction()

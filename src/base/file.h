@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gondola {
+
+/// The whole file as bytes in a string. Throws Error when it cannot be read or is larger than `limit` bytes.
+std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
+
+/// The lines of a text file, without their ends ("\n" or "\r\n"); a final empty line is dropped.
+std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+/// Writes the bytes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a reader (or
+/// a crash) sees the old file or the new one, never a part.
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+/// A file mapped read-only into memory. The mapping lives as long as the object.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace gondola

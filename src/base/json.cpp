@@ -1,0 +1,32 @@
+#include "base/json.h"
+
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gondola {
+
+Json parse_json(std::string_view text, const std::string& origin) {
+  constexpr int max_depth = 64;
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > max_depth) fail("{}: JSON nested deeper than {} levels", origin, max_depth);
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
+      fail("{}: JSON key \"{}\" stands twice in one object", origin, parsed.get<std::string>());
+    return true;
+  };
+  try {
+    return Json::parse(text.begin(), text.end(), check);
+  } catch (const Json::exception& error) {
+    fail("{}: not valid JSON: {}", origin, error.what());
+  }
+}
+
+std::string to_json_line(const nlohmann::ordered_json& value) {
+  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace gondola

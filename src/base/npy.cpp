@@ -1,0 +1,82 @@
+#include "base/npy.h"
+
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/half.h"
+
+namespace gondola {
+namespace {
+
+/// The header is padded to this size, so that it can be written again in place when the number of rows is known.
+constexpr std::size_t header_size = 128;
+
+std::string header(NpyType type, std::span<const std::size_t> shape) {
+  std::string dimensions;
+  for (std::size_t extent : shape) dimensions += fmt::format("{}, ", extent);
+  if (shape.size() > 1) dimensions.resize(dimensions.size() - 2);
+  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
+                                 type == NpyType::float16 ? "<f2" : "<f4", dimensions);
+  constexpr std::size_t preamble = 10;
+  text.resize(header_size - preamble - 1, ' ');
+  text += '\n';
+  std::string bytes("\x93NUMPY\x01\x00", 8);
+  bytes += static_cast<char>(text.size() & 0xff);
+  bytes += static_cast<char>(text.size() >> 8);
+  return bytes + text;
+}
+
+std::string to_bytes(NpyType type, std::span<const float> values) {
+  if (type == NpyType::float32) return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+  std::string bytes(values.size() * 2, '\0');
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint16_t half = half_from_float(values[i]);
+    bytes[2 * i] = static_cast<char>(half & 0xff);
+    bytes[2 * i + 1] = static_cast<char>(half >> 8);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+NpyWriter::NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape)
+    : path_(std::move(path)), temporary_(path_.string() + ".tmp"), type_(type), row_shape_(std::move(row_shape)) {
+  out_.open(temporary_, std::ios::binary | std::ios::trunc);
+  if (!out_) fail("{}: cannot be written", temporary_.string());
+  write_header();
+}
+
+void NpyWriter::write_header() {
+  std::vector<std::size_t> shape = {rows_};
+  shape.insert(shape.end(), row_shape_.begin(), row_shape_.end());
+  out_ << header(type_, shape);
+}
+
+void NpyWriter::append(std::span<const float> row) {
+  out_ << to_bytes(type_, row);
+  ++rows_;
+}
+
+void NpyWriter::finish() {
+  out_.seekp(0);
+  write_header();
+  out_.close();
+  if (!out_) fail("{}: cannot be written (is the disk full?)", temporary_.string());
+  std::filesystem::rename(temporary_, path_);
+  finished_ = true;
+}
+
+NpyWriter::~NpyWriter() {
+  if (finished_) return;
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+}
+
+void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape, std::span<const float> values) {
+  write_file_atomically(path, header(NpyType::float32, shape) + to_bytes(NpyType::float32, values));
+}
+
+}  // namespace gondola

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <vector>
+
+namespace gondola {
+
+enum class NpyType { float16, float32 };
+
+/// Writes an .npy file (NEP 1, version 1.0, C order, little endian) row by row; its shape is (rows, *row_shape).
+/// The number of rows need not be known before.
+class NpyWriter {
+ public:
+  NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape);
+  /// Appends one row of product(row_shape) values.
+  void append(std::span<const float> row);
+  /// Writes the final header and renames the file into place. A writer that is destroyed unfinished leaves no file.
+  void finish();
+  ~NpyWriter();
+
+ private:
+  void write_header();
+  std::filesystem::path path_, temporary_;
+  NpyType type_;
+  std::vector<std::size_t> row_shape_;
+  std::size_t rows_ = 0;
+  std::ofstream out_;
+  bool finished_ = false;
+};
+
+/// Writes one fp32 array of the given shape.
+void write_npy(const std::filesystem::path& path, std::span<const std::size_t> shape, std::span<const float> values);
+
+}  // namespace gondola

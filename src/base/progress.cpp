@@ -1,0 +1,50 @@
+#include "base/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <utility>
+
+namespace gondola {
+
+Progress::Progress(std::string label, std::uint64_t total, std::string unit)
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      total_(total),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(std::chrono::steady_clock::now()) {}
+
+Progress::~Progress() {
+  if (shown_) fmt::print(stderr, "\n");
+}
+
+void Progress::update(std::uint64_t done, const std::string& note) {
+  if (!terminal_) return;
+  const auto now = std::chrono::steady_clock::now();
+  const bool complete = total_ != 0 && done == total_;
+  if (shown_ && !complete && now - last_ < std::chrono::milliseconds(100)) return;
+  if (!shown_) first_ = done;  // resumed work must not count in the rate
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+  std::string line = fmt::format("{} {}", label_, done);
+  if (total_ != 0) line += fmt::format("/{}", total_);
+  line += fmt::format(" {} · {:.1f}/s", unit_, rate);
+  if (total_ > done && rate > 0)
+    line += fmt::format(" · {} left", format_duration(static_cast<double>(total_ - done) / rate));
+  if (!note.empty()) line += " · " + note;
+  fmt::print(stderr, "\r\x1b[K{}", line);
+  std::fflush(stderr);
+  last_ = now;
+  shown_ = true;
+}
+
+std::string format_duration(double seconds) {
+  const auto total = static_cast<std::uint64_t>(std::llround(seconds));
+  if (total < 60) return fmt::format("{} s", total);
+  if (total < 3600) return fmt::format("{} min {:02} s", total / 60, total % 60);
+  return fmt::format("{} h {:02} min", total / 3600, total / 60 % 60);
+}
+
+}  // namespace gondola

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace gondola {
+
+/// A progress line on stderr with rate and time left, redrawn in place at most ten times a second. Silent unless stderr
+/// is a terminal.
+class Progress {
+ public:
+  /// `total` may be 0 when it is not known.
+  Progress(std::string label, std::uint64_t total, std::string unit);
+  ~Progress();
+  /// `done` items so far; `note` is appended to the line.
+  void update(std::uint64_t done, const std::string& note = "");
+
+ private:
+  std::string label_, unit_;
+  std::uint64_t total_, first_ = 0;
+  bool shown_ = false, terminal_;
+  std::chrono::steady_clock::time_point start_, last_;
+};
+
+/// "1 h 05 min", "3 min 20 s", "12 s".
+std::string format_duration(double seconds);
+
+}  // namespace gondola

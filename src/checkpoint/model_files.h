@@ -1,0 +1,52 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "checkpoint/tensor.h"
+#include "config/model_config.h"
+#include "image/preprocess.h"
+#include "text/clip_tokenizer.h"
+
+namespace gondola {
+
+/// A model as it was read: its weights under OpenAI's names, whatever layout they came in.
+///
+/// The schema (OpenAI clip/model.py, which open_clip shares): `visual.conv1.weight`, `visual.class_embedding`,
+/// `visual.positional_embedding`, `visual.ln_pre.*`,
+/// `visual.transformer.resblocks.N.{ln_1,attn.in_proj_*,attn.out_proj, ln_2,mlp.c_fc,mlp.c_proj}.*`,
+/// `visual.ln_post.*`, `visual.proj`; for a ModifiedResNet `visual.{conv,bn}{1,2,3}.*`, `visual.layer{1..4}.N.…`,
+/// `visual.attnpool.{positional_embedding,{q,k,v,c}_proj.*}`; `token_embedding.weight`, `positional_embedding`,
+/// `transformer.resblocks.N.…`, `ln_final.*`, `text_projection` (width × embed_dim, applied from the right), optional
+/// `text_projection_bias`; `logit_scale` (a scalar, the logarithm), optional `logit_bias`.
+struct ModelFiles {
+  ModelConfig config;
+  PreprocessConfig preprocess;
+  TensorMap weights;
+  Family family = Family::openai;
+  std::string layout;                               ///< "OpenAI TorchScript archive", "Hugging Face folder", …
+  std::filesystem::path source;                     ///< the file that holds the weights
+  std::optional<std::filesystem::path> vocabulary;  ///< found in the folder, beside the file, or in the caches
+};
+
+/// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .bin, .safetensors; `config_path`, an
+/// open_clip model configuration, tells what a bare state dict leaves open), or a name that the local caches resolve.
+/// Throws Error that says what was looked for.
+ModelFiles load_model_files(const std::string& name_or_path,
+                            const std::optional<std::filesystem::path>& config_path = std::nullopt);
+
+/// The vocabulary: `override_path` when given, else the model's own. Throws Error that says where it was looked for.
+ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<std::filesystem::path>& override_path);
+
+/// Writes a folder that transformers.CLIPModel.from_pretrained loads (config.json, model.safetensors,
+/// preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …). Throws Error for a ModifiedResNet.
+void write_hugging_face_folder(const std::filesystem::path& folder, const ModelFiles& model,
+                               const ClipTokenizer* tokenizer, DType weights_type = DType::float32);
+
+/// Writes a folder that open_clip loads with `local-dir:` (open_clip_config.json, open_clip_model.safetensors,
+/// vocab.json, merges.txt …).
+void write_open_clip_folder(const std::filesystem::path& folder, const ModelFiles& model,
+                            const ClipTokenizer* tokenizer, DType weights_type = DType::float32);
+
+}  // namespace gondola

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "checkpoint/tensor.h"
+
+namespace gondola {
+
+struct SafetensorsFile {
+  TensorMap tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+/// Maps the file and checks every rule of the format (huggingface/safetensors, README "Format"): header at most 100 MB,
+/// no duplicate names, the data covered without holes or overlaps, shapes that fit their bytes. Throws Error.
+SafetensorsFile read_safetensors(const std::filesystem::path& path);
+
+/// Writes atomically; tensors in name order.
+void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace gondola

@@ -1,0 +1,44 @@
+#include <fmt/format.h>
+
+#include <exception>
+
+#include "base/error.h"
+#include "cli/command.h"
+
+int main(int argc, char** argv) {
+  using namespace gondola::cli;
+  CLI::App app("CLIP in C++: classify, match and embed pictures by words; train your own.", "gondola");
+  app.set_version_flag("--version", GONDOLA_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();  // global options may stand after the command
+
+  GlobalOptions global;
+  app.add_option("--model", global.model, "folder, file or cached name; default: the model that comes with gondola");
+  app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
+      ->check(CLI::ExistingFile);
+  app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
+  app.add_option("--threads", global.threads, "default: all processors")->check(CLI::Range(1, 1024));
+  app.add_flag("--json", global.json, "one JSON object a line");
+
+  int status = 0;
+  add_classify(app, global, status);
+  add_match(app, global, status);
+  add_embed(app, global, status);
+  add_tokenize(app, global, status);
+  add_preprocess(app, global, status);
+  add_info(app, global, status);
+  add_convert(app, global, status);
+  add_vocab(app, global, status);
+  add_train(app, global, status);
+
+  constexpr int wrong_usage = 2;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : wrong_usage;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "gondola: {}\n", error.what());
+    return 1;
+  }
+  return status;
+}

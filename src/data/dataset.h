@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gondola {
+
+/// One image with the texts that describe it.
+struct Sample {
+  std::string key;                    ///< names the sample in messages: a path, or "shard.tar:key"
+  std::string image;                  ///< the encoded file (JPEG, PNG …)
+  std::vector<std::string> captions;  ///< at least one
+  int label = -1;                     ///< the class in a class folder set, else -1
+};
+
+/// Samples by index, each read on its own: shuffling and resuming are arithmetic on indices. Thread-safe.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual std::size_t size() const = 0;
+  /// Throws Error when the sample cannot be read.
+  virtual Sample get(std::size_t index) const = 0;
+  /// Every caption of the set, for training a vocabulary. Does not read the images.
+  virtual void for_each_caption(const std::function<void(std::string_view)>& visit) const = 0;
+  /// Class names by label; empty unless the samples have labels.
+  virtual const std::vector<std::string>& class_names() const = 0;
+};
+
+struct DatasetOptions {
+  /// Captions of a class folder set: each template with "{}" replaced by one of the class's names.
+  std::vector<std::string> templates = {"a photo of a {}."};
+};
+
+/// Opens one source by what it is:
+///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to the
+///  first
+///    dot form a sample, .jpg/.jpeg/.png/.webp the image, .txt the caption, .json its "caption" or "text", .cls the
+///    label;
+///  - `*.csv` / `*.tsv` with the columns image and caption: one row a pair, rows of the same image are its captions; a
+///    relative path resolves against the file's folder, then its `images/`;
+///  - a folder of class folders: DIR/CLASS/**/image; `DIR/classes.tsv` (folder, then names, tab-separated) names the
+///    classes, else the folder's name with '_' as spaces does.
+/// Throws Error that names the source.
+std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options = {});
+
+/// Several sources one after the other.
+std::unique_ptr<Dataset> open_datasets(const std::vector<std::string>& sources, const DatasetOptions& options = {});
+
+/// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
+/// an Error.
+std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
+
+/// The order of an epoch: a permutation of [0, size) that depends on seed and epoch alone.
+std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch);
+
+}  // namespace gondola

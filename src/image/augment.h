@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "image/preprocess.h"
+
+namespace gondola {
+
+/// Random changes of a training image, each drawn from the sample's own seed.
+struct AugmentConfig {
+  double min_crop_area = 0.9;         ///< a random crop of this share of the area up to all of it (open_clip: 0.9)
+  double max_aspect_ratio = 4.0 / 3;  ///< of the crop, and its inverse
+  double flip_probability = 0;        ///< left to right; mirrors written words and sides, so off by default
+  double erase_probability = 0;       ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
+};
+
+/// Crop, resize, convert to RGB, normalise. out: 3 × size × size. Depends on image, configurations and seed alone.
+void augment(const Image& image, const PreprocessConfig& config, const AugmentConfig& augmentation, std::uint64_t seed,
+             std::span<float> out);
+
+}  // namespace gondola
