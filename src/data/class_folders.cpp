@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/sources.h"
+#include "data/string_table.h"
+#include "metrics/zero_shot.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ImageClass {
+  std::string folder;
+  std::vector<std::string> names;
+};
+
+std::vector<std::string> split_at_tabs(const std::string& line) {
+  std::vector<std::string> fields;
+  for (std::size_t start = 0;;) {
+    const std::size_t tab = line.find('\t', start);
+    fields.push_back(line.substr(start, tab - start));
+    if (tab == std::string::npos) return fields;
+    start = tab + 1;
+  }
+}
+
+bool is_hidden(const fs::path& path) {
+  return path.filename().string().starts_with('.');
+}
+
+/// The folders in `root`, in name order.
+std::vector<std::string> list_folders(const fs::path& root) {
+  std::vector<std::string> folders;
+  for (const fs::directory_entry& entry : fs::directory_iterator(root))
+    if (entry.is_directory() && !is_hidden(entry.path())) folders.push_back(entry.path().filename().string());
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+/// classes.tsv: one class a line, its folder and then its names. Its order gives the labels, so that a part of a set
+/// (some folders missing) keeps the numbers of the whole.
+std::vector<ImageClass> read_class_table(const fs::path& table) {
+  std::vector<ImageClass> classes;
+  for (const std::string& line : read_lines(table)) {
+    if (line.empty()) continue;
+    std::vector<std::string> fields = split_at_tabs(line);
+    if (fields.size() < 2 || fields[0].empty() || std::count(fields.begin(), fields.end(), "") != 0)
+      fail("{}: line \"{}\": expected a folder and at least one name, separated by tabs", table.string(), line);
+    classes.push_back({fields[0], {fields.begin() + 1, fields.end()}});
+  }
+  return classes;
+}
+
+std::vector<ImageClass> find_classes(const fs::path& root) {
+  std::vector<ImageClass> classes;
+  const fs::path table = root / "classes.tsv";
+  const std::vector<std::string> folders = list_folders(root);
+  if (!fs::exists(table)) {
+    for (const std::string& folder : folders) {
+      std::string name = folder;
+      std::replace(name.begin(), name.end(), '_', ' ');
+      classes.push_back({folder, {name}});
+    }
+    return classes;
+  }
+  classes = read_class_table(table);
+  std::vector<std::string> named;
+  for (const ImageClass& one : classes) named.push_back(one.folder);
+  std::sort(named.begin(), named.end());
+  if (const auto twice = std::adjacent_find(named.begin(), named.end()); twice != named.end())
+    fail("{}: the folder {} stands twice", table.string(), *twice);
+  for (const std::string& folder : folders)
+    if (!std::binary_search(named.begin(), named.end(), folder))
+      fail("{}: has no line for the folder {}", table.string(), folder);
+  return classes;
+}
+
+/// All images below the class's folder, in name order.
+std::vector<std::string> list_images(const fs::path& folder) {
+  std::vector<std::string> paths;
+  if (!fs::is_directory(folder)) return paths;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file() && !is_hidden(entry.path()) && is_image_extension(entry.path().extension().string()))
+      paths.push_back(entry.path().string());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+class ClassFolders : public Dataset {
+ public:
+  ClassFolders(const fs::path& root, const DatasetOptions& options) {
+    for (const ImageClass& one : find_classes(root)) {
+      const int label = static_cast<int>(class_names_.size());
+      for (const std::string& path : list_images(root / one.folder)) {
+        paths_.add(path);
+        labels_.push_back(label);
+      }
+      class_names_.push_back(one.names.front());
+      std::vector<std::string>& captions = captions_.emplace_back();
+      for (const std::string& name : one.names)
+        for (const std::string& text : options.templates) captions.push_back(fill_template(text, name));
+    }
+    if (labels_.empty()) fail("{}: expected class folders with images (DIR/CLASS/…/image.jpg)", root.string());
+    if (options.templates.empty()) fail("{}: class folders need at least one template", root.string());
+  }
+
+  std::size_t size() const override { return labels_.size(); }
+
+  Sample get(std::size_t index) const override {
+    if (index >= size()) fail("sample {}: the data set has {}", index, size());
+    const int label = labels_[index];
+    std::string path(paths_[index]);
+    std::string image = read_file(path, max_image_bytes);
+    return {std::move(path), std::move(image), captions_[static_cast<std::size_t>(label)], label};
+  }
+
+  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
+    for (int label : labels_)
+      for (const std::string& caption : captions_[static_cast<std::size_t>(label)]) visit(caption);
+  }
+
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+
+ private:
+  StringTable paths_;
+  std::vector<int> labels_;                         // of each sample
+  std::vector<std::string> class_names_;            // of each class, its first name
+  std::vector<std::vector<std::string>> captions_;  // of each class
+};
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_class_folders(const fs::path& folder, const DatasetOptions& options) {
+  return std::make_unique<ClassFolders>(folder, options);
+}
+
+}  // namespace gondola

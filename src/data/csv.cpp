@@ -1,0 +1,48 @@
+#include "data/csv.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace gondola {
+
+std::size_t CsvReader::line_number(std::size_t offset) const {
+  return 1 +
+         static_cast<std::size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
+}
+
+bool CsvReader::next(std::vector<std::string>& fields) {
+  fields.clear();
+  while (position_ < text_.size() && at_line_end()) ++position_;
+  if (position_ == text_.size()) return false;
+  row_offset_ = position_;
+  for (;;) {
+    std::string& field = fields.emplace_back();
+    if (position_ < text_.size() && text_[position_] == '"') {
+      read_quoted(field);
+    } else {
+      const std::size_t start = position_;
+      while (position_ < text_.size() && text_[position_] != separator_ && !at_line_end()) ++position_;
+      field = text_.substr(start, position_ - start);
+    }
+    if (position_ == text_.size() || at_line_end()) return true;
+    ++position_;  // the separator
+  }
+}
+
+void CsvReader::read_quoted(std::string& field) {
+  const std::size_t opening = position_++;
+  for (;;) {
+    const std::size_t quote = text_.find('"', position_);
+    if (quote == std::string_view::npos) fail("{}: line {}: a quote is not closed", origin_, line_number(opening));
+    field.append(text_.substr(position_, quote - position_));
+    position_ = quote + 1;
+    if (position_ == text_.size() || text_[position_] != '"') break;
+    field += '"';
+    ++position_;
+  }
+  if (position_ < text_.size() && text_[position_] != separator_ && !at_line_end())
+    fail("{}: line {}: text after a closing quote", origin_, line_number(position_));
+}
+
+}  // namespace gondola

@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/csv.h"
+#include "data/sources.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+
+/// Rows of (image, caption). Only where each row begins is kept, grouped by image in the order of first appearance;
+/// the text is read again from the mapped file.
+class CsvDataset : public Dataset {
+ public:
+  CsvDataset(const fs::path& path, char separator) : file_(path), separator_(separator) {
+    CsvReader rows = reader(text().starts_with(byte_order_mark) ? byte_order_mark.size() : 0);
+    read_header(rows);
+    group_rows(rows);
+    if (size() == 0) fail("{}: has no rows", origin());
+  }
+
+  std::size_t size() const override { return first_row_.size() - 1; }
+
+  Sample get(std::size_t index) const override {
+    if (index >= size()) fail("sample {}: the data set has {}", index, size());
+    Sample sample;
+    for (std::size_t row = first_row_[index]; row < first_row_[index + 1]; ++row) {
+      CsvReader at_row = reader(row_offsets_[row]);
+      std::vector<std::string> fields = read_row(at_row);
+      if (sample.captions.empty()) sample.key = resolve(fields[image_column_]).string();
+      sample.captions.push_back(std::move(fields[caption_column_]));
+    }
+    sample.image = read_file(sample.key, max_image_bytes);
+    return sample;
+  }
+
+  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
+    for (std::uint64_t offset : row_offsets_) {
+      CsvReader at_row = reader(offset);
+      visit(read_row(at_row)[caption_column_]);
+    }
+  }
+
+  const std::vector<std::string>& class_names() const override { return no_classes_; }
+
+ private:
+  std::string origin() const { return file_.path().string(); }
+  std::string_view text() const { return {reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size()}; }
+  CsvReader reader(std::size_t offset) const { return CsvReader(text(), separator_, origin(), offset); }
+
+  void read_header(CsvReader& rows) {
+    std::vector<std::string> names;
+    if (!rows.next(names)) fail("{}: is empty, expected the columns image and caption", origin());
+    const auto column = [&](std::string_view name) {
+      const auto found = std::find(names.begin(), names.end(), name);
+      if (found == names.end())
+        fail("{}: no column {}: found {}, expected image and caption", origin(), name, fmt::join(names, ", "));
+      return static_cast<std::size_t>(found - names.begin());
+    };
+    columns_ = names.size();
+    image_column_ = column("image");
+    caption_column_ = column("caption");
+  }
+
+  std::vector<std::string> read_row(CsvReader& rows) const {
+    std::vector<std::string> fields;
+    if (rows.next(fields) && fields.size() != columns_)
+      fail("{}: row at byte {}: {} fields, expected {}", origin(), rows.row_offset(), fields.size(), columns_);
+    return fields;
+  }
+
+  void group_rows(CsvReader& rows) {
+    std::unordered_map<std::string, std::uint32_t> groups;
+    std::vector<std::uint32_t> group_of_row;
+    std::vector<std::uint64_t> offsets;
+    for (std::vector<std::string> fields = read_row(rows); !fields.empty(); fields = read_row(rows)) {
+      if (fields[image_column_].empty()) fail("{}: row at byte {}: no image", origin(), rows.row_offset());
+      const auto next_group = static_cast<std::uint32_t>(groups.size());
+      group_of_row.push_back(groups.try_emplace(std::move(fields[image_column_]), next_group).first->second);
+      offsets.push_back(rows.row_offset());
+    }
+    // A counting sort by group keeps the rows of an image in file order.
+    first_row_.assign(groups.size() + 1, 0);
+    for (std::uint32_t group : group_of_row) ++first_row_[group + 1];
+    for (std::size_t group = 0; group < groups.size(); ++group) first_row_[group + 1] += first_row_[group];
+    std::vector<std::uint64_t> next = first_row_;
+    row_offsets_.resize(offsets.size());
+    for (std::size_t row = 0; row < offsets.size(); ++row) row_offsets_[next[group_of_row[row]]++] = offsets[row];
+  }
+
+  fs::path resolve(const std::string& image) const {
+    const fs::path folder = file_.path().parent_path();
+    const fs::path beside = folder / image, in_images = folder / "images" / image;
+    if (fs::exists(beside)) return beside;
+    if (fs::exists(in_images)) return in_images;
+    fail("{}: image {} is neither {} nor {}", origin(), image, beside.string(), in_images.string());
+  }
+
+  MappedFile file_;
+  char separator_;
+  std::size_t columns_ = 0, image_column_ = 0, caption_column_ = 0;
+  std::vector<std::uint64_t> first_row_;    // of each sample in row_offsets_, and the end
+  std::vector<std::uint64_t> row_offsets_;  // in the file
+  std::vector<std::string> no_classes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_csv(const fs::path& path, char separator) {
+  return std::make_unique<CsvDataset>(path, separator);
+}
+
+}  // namespace gondola

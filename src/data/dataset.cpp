@@ -1,0 +1,101 @@
+#include "data/dataset.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "data/sources.h"
+
+namespace gondola {
+namespace {
+
+/// Data sets one after the other. Where the class lists differ, the labels of a later one follow those before it.
+class ConcatenatedDataset : public Dataset {
+ public:
+  explicit ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> parts) : parts_(std::move(parts)) {
+    for (const auto& part : parts_) {
+      ends_.push_back(size() + part->size());
+      label_offsets_.push_back(offset_of_classes(part->class_names()));
+    }
+  }
+
+  std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
+
+  Sample get(std::size_t index) const override {
+    const auto part = static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
+    if (part == parts_.size()) fail("sample {}: the data set has {}", index, size());
+    Sample sample = parts_[part]->get(index - (part == 0 ? 0 : ends_[part - 1]));
+    if (sample.label >= 0) sample.label += label_offsets_[part];
+    return sample;
+  }
+
+  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
+    for (const auto& part : parts_) part->for_each_caption(visit);
+  }
+
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+
+ private:
+  int offset_of_classes(const std::vector<std::string>& names) {
+    for (std::size_t earlier = 0; earlier < label_offsets_.size(); ++earlier)
+      if (parts_[earlier]->class_names() == names) return label_offsets_[earlier];
+    const int offset = static_cast<int>(class_names_.size());
+    class_names_.insert(class_names_.end(), names.begin(), names.end());
+    return offset;
+  }
+
+  std::vector<std::unique_ptr<Dataset>> parts_;
+  std::vector<std::size_t> ends_;
+  std::vector<int> label_offsets_;
+  std::vector<std::string> class_names_;
+};
+
+}  // namespace
+
+std::string lower_ascii(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
+
+bool is_image_extension(std::string_view extension) {
+  constexpr std::string_view known[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"};
+  return std::find(std::begin(known), std::end(known), lower_ascii(extension)) != std::end(known);
+}
+
+std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
+  if (std::filesystem::is_directory(source)) return open_class_folders(source, options);
+  const std::vector<std::filesystem::path> files = expand_pattern(source);
+  const std::string extension = lower_ascii(files.front().extension().string());
+  for (const std::filesystem::path& file : files)
+    if (lower_ascii(file.extension().string()) != extension)
+      fail("{}: matches files of several kinds: {} and {}", source, files.front().string(), file.string());
+  if (extension == ".tar") return open_webdataset(files);
+  if (extension != ".csv" && extension != ".tsv")
+    fail("{}: expected .tar, .csv or .tsv files or a folder of class folders", source);
+  std::vector<std::unique_ptr<Dataset>> parts;
+  for (const std::filesystem::path& file : files) parts.push_back(open_csv(file, extension == ".csv" ? ',' : '\t'));
+  return parts.size() == 1 ? std::move(parts.front()) : std::make_unique<ConcatenatedDataset>(std::move(parts));
+}
+
+std::unique_ptr<Dataset> open_datasets(const std::vector<std::string>& sources, const DatasetOptions& options) {
+  std::vector<std::unique_ptr<Dataset>> parts;
+  for (const std::string& source : sources) parts.push_back(open_dataset(source, options));
+  return parts.size() == 1 ? std::move(parts.front()) : std::make_unique<ConcatenatedDataset>(std::move(parts));
+}
+
+std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
+  if (size > std::numeric_limits<std::uint32_t>::max()) fail("a data set of {} samples: at most 2^32 - 1", size);
+  std::vector<std::uint32_t> order(size);
+  std::iota(order.begin(), order.end(), std::uint32_t{0});
+  Random random(mix_seed(seed, epoch));
+  for (std::size_t last = size; last > 1; --last)
+    std::swap(order[last - 1], order[random.below(last)]);  // Fisher–Yates
+  return order;
+}
+
+}  // namespace gondola

@@ -1,0 +1,107 @@
+#include <glob.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/error.h"
+#include "data/dataset.h"
+
+namespace gondola {
+namespace {
+
+constexpr std::size_t max_expansions = 1'000'000;
+
+/// The matching "}" of the "{" at `open`; npos when there is none.
+std::size_t closing_brace(std::string_view pattern, std::size_t open) {
+  int depth = 0;
+  for (std::size_t i = open; i < pattern.size(); ++i) {
+    depth += pattern[i] == '{';
+    depth -= pattern[i] == '}';
+    if (depth == 0) return i;
+  }
+  return std::string_view::npos;
+}
+
+/// "a,{b,c}" at its outer commas.
+std::vector<std::string> split_alternatives(std::string_view body) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  for (char c : body) {
+    depth += c == '{';
+    depth -= c == '}';
+    if (c == ',' && depth == 0) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view digits) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return value;
+}
+
+/// "08..12" as "08", "09" … "12", padded to the width of the first where that begins with a zero; nothing when the
+/// body is not a range.
+std::optional<std::vector<std::string>> expand_range(std::string_view body, const std::string& pattern) {
+  const std::size_t dots = body.find("..");
+  if (dots == std::string_view::npos) return std::nullopt;
+  const std::string_view low_digits = body.substr(0, dots);
+  const auto low = parse_number(low_digits), high = parse_number(body.substr(dots + 2));
+  if (!low || !high) return std::nullopt;
+  if (*high < *low) fail("{}: the range {{{}}} runs backwards", pattern, body);
+  if (*high - *low >= max_expansions) fail("{}: more than {} files", pattern, max_expansions);
+  const std::size_t width = low_digits.starts_with('0') ? low_digits.size() : 0;
+  std::vector<std::string> numbers;
+  for (std::uint64_t i = 0; i <= *high - *low; ++i) numbers.push_back(fmt::format("{:0{}}", *low + i, width));
+  return numbers;
+}
+
+/// Appends what the braces of `rest` stand for, each after `prefix`.
+void expand_braces(const std::string& prefix, std::string_view rest, const std::string& pattern,
+                   std::vector<std::string>& expanded) {
+  const std::size_t open = rest.find('{');
+  const std::size_t close = open == std::string_view::npos ? open : closing_brace(rest, open);
+  if (close == std::string_view::npos) {
+    if (expanded.size() == max_expansions) fail("{}: more than {} files", pattern, max_expansions);
+    expanded.push_back(prefix + std::string(rest));
+    return;
+  }
+  const std::string_view body = rest.substr(open + 1, close - open - 1);
+  const auto numbers = expand_range(body, pattern);
+  const std::string start = prefix + std::string(rest.substr(0, open)), end(rest.substr(close + 1));
+  for (const std::string& part : numbers ? *numbers : split_alternatives(body))
+    expand_braces(start, part + end, pattern, expanded);
+}
+
+void append_matches(const std::string& name, std::vector<std::filesystem::path>& paths) {
+  if (name.find_first_of("*?[") == std::string::npos) {
+    if (!std::filesystem::exists(name)) fail("{}: does not exist", name);
+    paths.emplace_back(name);
+    return;
+  }
+  glob_t matches{};
+  const int result = ::glob(name.c_str(), 0, nullptr, &matches);
+  for (std::size_t i = 0; result == 0 && i < matches.gl_pathc; ++i) paths.emplace_back(matches.gl_pathv[i]);
+  ::globfree(&matches);
+  if (result != 0) fail("{}: matches no file", name);
+}
+
+}  // namespace
+
+std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
+  if (std::filesystem::exists(pattern)) return {pattern};  // a name may hold braces and brackets
+  std::vector<std::string> names;
+  expand_braces("", pattern, pattern, names);
+  std::vector<std::filesystem::path> paths;
+  for (const std::string& name : names) append_matches(name, paths);
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+}  // namespace gondola

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace gondola {
+
+/// The kinds of source behind open_dataset, each in its own file.
+std::unique_ptr<Dataset> open_class_folders(const std::filesystem::path& folder, const DatasetOptions& options);
+std::unique_ptr<Dataset> open_csv(const std::filesystem::path& path, char separator);
+std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
+
+/// Whether a file's ending (".jpg", in any case) is that of an image in a data set.
+bool is_image_extension(std::string_view extension);
+
+/// ASCII letters in lower case.
+std::string lower_ascii(std::string_view text);
+
+/// An encoded image of a data set may have this many bytes.
+inline constexpr std::uint64_t max_image_bytes = std::uint64_t{1} << 30;
+
+}  // namespace gondola

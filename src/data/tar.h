@@ -1,0 +1,59 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace gondola {
+
+/// A file read at given places, from any thread.
+class RandomAccessFile {
+ public:
+  explicit RandomAccessFile(std::filesystem::path path);
+  ~RandomAccessFile();
+  RandomAccessFile(const RandomAccessFile&) = delete;
+  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  /// Fills `bytes` from `offset`; Error when the file ends before.
+  void read(std::uint64_t offset, std::span<char> bytes) const;
+  std::string read(std::uint64_t offset, std::uint64_t count) const;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_;
+  std::uint64_t size_ = 0;
+};
+
+struct TarMember {
+  std::string name;
+  std::uint64_t begin = 0;  ///< where its first header stands
+  std::uint64_t data = 0;   ///< where its bytes stand
+  std::uint64_t size = 0;   ///< of its bytes, which lie inside the file
+  std::uint64_t end = 0;    ///< where the next header stands
+};
+
+/// Walks the regular files of a tar archive by its headers: POSIX ustar and pax, GNU long names and binary sizes, and
+/// the older form without a magic. Nothing is extracted; folders and links are passed over.
+class TarReader {
+ public:
+  /// Begins at `offset`, where a header must stand. `file` must outlive the reader.
+  explicit TarReader(const RandomAccessFile& file, std::uint64_t offset = 0) : file_(file), position_(offset) {}
+
+  /// The next regular file; false at the end of the archive. Throws Error for a header whose checksum or size is wrong.
+  bool next(TarMember& member);
+
+ private:
+  using Header = std::array<char, 512>;
+  bool read_header(Header& header);
+  std::uint64_t size_field(const Header& header) const;
+  std::string read_extension(std::uint64_t size) const;
+
+  const RandomAccessFile& file_;
+  std::uint64_t position_;
+};
+
+}  // namespace gondola
