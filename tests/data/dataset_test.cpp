@@ -1,0 +1,143 @@
+#include "data/dataset.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "tests/data/support.h"
+
+namespace gondola {
+namespace {
+
+using test::TemporaryFolder;
+using test::write;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+TEST(ClassFolders, LabelsImagesByFolder) {
+  TemporaryFolder folder;
+  write(folder.path() / "tabby_cat" / "2.jpg", "two");
+  write(folder.path() / "tabby_cat" / "deeper" / "1.PNG", "one");
+  write(folder.path() / "tabby_cat" / "notes.txt", "no image");
+  write(folder.path() / "tabby_cat" / ".hidden.jpg", "no image");
+  write(folder.path() / "ant" / "x.jpeg", "ant");
+  write(folder.path() / "loose.jpg", "in no class");
+  const auto data = open_dataset(folder.path().string(), {.templates = {"a photo of a {}.", "a {}"}});
+  EXPECT_THAT(data->class_names(), ElementsAre("ant", "tabby cat"));
+  ASSERT_EQ(data->size(), 3u);
+  EXPECT_EQ(data->get(0).image, "ant");
+  EXPECT_EQ(data->get(0).label, 0);
+  EXPECT_EQ(data->get(1).image, "two");
+  EXPECT_EQ(data->get(2).image, "one");
+  EXPECT_EQ(data->get(2).label, 1);
+  EXPECT_THAT(data->get(2).captions, ElementsAre("a photo of a tabby cat.", "a tabby cat"));
+  EXPECT_THROW(data->get(3), Error);
+}
+
+TEST(ClassFolders, TakeNamesAndOrderFromTheTable) {
+  TemporaryFolder folder;
+  write(folder.path() / "n01" / "1.jpg", "1");
+  write(folder.path() / "n02" / "2.jpg", "2");
+  write(folder.path() / "classes.tsv", "n02\tdog\thound\tdog\nn00\tabsent\nn01\tcat\n");
+  const auto data = open_dataset(folder.path().string());
+  EXPECT_THAT(data->class_names(), ElementsAre("dog", "absent", "cat"));
+  EXPECT_EQ(data->get(0).image, "2");
+  EXPECT_THAT(data->get(0).captions, ElementsAre("a photo of a dog.", "a photo of a hound.", "a photo of a dog."));
+  EXPECT_EQ(data->get(1).label, 2);
+}
+
+TEST(ClassFolders, SayWhatIsWrong) {
+  TemporaryFolder folder;
+  const auto open = [&] { open_dataset(folder.path().string()); };
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("expected class folders")));
+  write(folder.path() / "n01" / "1.jpg", "1");
+  write(folder.path() / "classes.tsv", "n02\tdog\n");
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("no line for the folder n01")));
+  write(folder.path() / "classes.tsv", "n01\n");
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("at least one name")));
+  write(folder.path() / "classes.tsv", "n01\tx\nn01\ty\n");
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("stands twice")));
+}
+
+TEST(Datasets, FollowOneAnother) {
+  TemporaryFolder folder;
+  write(folder.path() / "a" / "cat" / "1.jpg", "1");
+  write(folder.path() / "a" / "dog" / "2.jpg", "2");
+  write(folder.path() / "b" / "bee" / "3.jpg", "3");
+  write(folder.path() / "c" / "cat" / "4.jpg", "4");
+  write(folder.path() / "c" / "dog" / "5.jpg", "5");
+  write(folder.path() / "t.csv", "image,caption\na/cat/1.jpg,a cat\n");
+  std::vector<std::string> sources;
+  for (const char* name : {"a", "t.csv", "b", "c"}) sources.push_back((folder.path() / name).string());
+  const auto data = open_datasets(sources);
+  ASSERT_EQ(data->size(), 6u);
+  EXPECT_THAT(data->class_names(), ElementsAre("cat", "dog", "bee"));
+  std::vector<int> labels;
+  std::string images;
+  for (std::size_t i = 0; i < data->size(); ++i) {
+    labels.push_back(data->get(i).label);
+    images += data->get(i).image;
+  }
+  EXPECT_THAT(labels, ElementsAre(0, 1, -1, 2, 0, 1));
+  EXPECT_EQ(images, "121345");
+  EXPECT_THROW(data->get(6), Error);
+}
+
+TEST(Datasets, RefuseUnknownKinds) {
+  TemporaryFolder folder;
+  write(folder.path() / "x.zip", "");
+  EXPECT_THAT([&] { open_dataset((folder.path() / "x.zip").string()); }, ThrowsMessage<Error>(HasSubstr("expected")));
+  EXPECT_THAT([&] { open_dataset((folder.path() / "none.tar").string()); },
+              ThrowsMessage<Error>(HasSubstr("does not exist")));
+}
+
+std::vector<std::string> expand_in(const TemporaryFolder& folder, const std::string& pattern) {
+  std::vector<std::string> names;
+  for (const auto& path : expand_pattern((folder.path() / pattern).string()))
+    names.push_back(path.lexically_relative(folder.path()).string());
+  return names;
+}
+
+TEST(Pattern, ExpandsRangesListsAndGlobs) {
+  TemporaryFolder folder;
+  for (const char* name : {"s-08.tar", "s-09.tar", "s-10.tar", "s-8.tar", "x{1}.tar", "deep/s-08.tar"})
+    write(folder.path() / name, "");
+  EXPECT_THAT(expand_in(folder, "s-{08..10}.tar"), ElementsAre("s-08.tar", "s-09.tar", "s-10.tar"));
+  EXPECT_THAT(expand_in(folder, "s-{8..8}.tar"), ElementsAre("s-8.tar"));
+  EXPECT_THAT(expand_in(folder, "s-{09,08}.tar"), ElementsAre("s-08.tar", "s-09.tar"));
+  EXPECT_THAT(expand_in(folder, "{,deep/}s-{0{8,8}}.tar"), testing::SizeIs(4));
+}
+
+TEST(Pattern, RefusesWhatIsNotThere) {
+  TemporaryFolder folder;
+  write(folder.path() / "s-1.tar", "");
+  EXPECT_THAT([&] { expand_in(folder, "t-*.tar"); }, ThrowsMessage<Error>(HasSubstr("matches no file")));
+  EXPECT_THAT([&] { expand_in(folder, "s-{1..2}.tar"); }, ThrowsMessage<Error>(HasSubstr("s-2.tar: does not exist")));
+  EXPECT_THAT([&] { expand_in(folder, "s-{2..1}.tar"); }, ThrowsMessage<Error>(HasSubstr("backwards")));
+  EXPECT_THAT([&] { expand_in(folder, "{0..9}{0..999999999999}"); }, ThrowsMessage<Error>(HasSubstr("more than")));
+}
+
+TEST(Pattern, TakesANameWithBracesAsItIs) {
+  TemporaryFolder folder;
+  write(folder.path() / "x{1,2}[a].tar", "");
+  EXPECT_THAT(expand_in(folder, "x{1,2}[a].tar"), ElementsAre("x{1,2}[a].tar"));
+}
+
+TEST(EpochOrder, EqualsPythons) {
+  const Json expected = test::expected_data();
+  for (const Json& one : expected.at("orders"))
+    EXPECT_EQ(epoch_order(one.at("size"), one.at("seed"), one.at("epoch")),
+              one.at("order").get<std::vector<std::uint32_t>>());
+}
+
+TEST(EpochOrder, IsAPermutationThatDiffersByEpoch) {
+  const auto first = epoch_order(1000, 1, 0), second = epoch_order(1000, 1, 1);
+  EXPECT_EQ(std::set(first.begin(), first.end()).size(), 1000u);
+  EXPECT_EQ(*std::max_element(first.begin(), first.end()), 999u);
+  EXPECT_NE(first, second);
+}
+
+}  // namespace
+}  // namespace gondola

@@ -1,0 +1,192 @@
+#include "data/tar.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "data/dataset.h"
+#include "tests/data/support.h"
+#include "tests/support/mutate.h"
+
+namespace gondola {
+namespace {
+
+using test::golden;
+using test::TemporaryFolder;
+using test::write;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+constexpr const char* formats[] = {"ustar", "gnu", "pax"};
+
+TEST(Tar, FindsTheMembersThatPythonFinds) {
+  for (const char* format : formats) {
+    const auto wanted = test::expected_data().at("members").at(format);
+    const RandomAccessFile file(golden(fmt::format("data/{}.tar", format)));
+    TarReader reader(file);
+    TarMember member;
+    for (const Json& one : wanted) {
+      ASSERT_TRUE(reader.next(member));
+      EXPECT_EQ(member.name, one.at(0));
+      EXPECT_EQ(member.data, one.at(1));
+      EXPECT_EQ(member.size, one.at(2));
+    }
+    EXPECT_FALSE(reader.next(member));
+  }
+}
+
+TEST(Tar, SaysThatAFileIsNoTar) {
+  TemporaryFolder folder;
+  const auto path = folder.path() / "t.tar";
+  const auto open = [&] { open_dataset(path.string()); };
+  write(path, std::string(1024, 'x'));
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("no tar header at byte 0")));
+  write(path, "short");
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("ends at byte 5")));
+  write(path, "");
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("none of the 0 samples")));
+}
+
+TEST(Tar, ChecksAMembersSizeAgainstTheFile) {
+  TemporaryFolder folder;
+  const std::string whole = read_file(golden("data/gnu.tar"));
+  write(folder.path() / "t.tar", whole.substr(0, 512 + 5));  // the header of the first member and 5 of its 11 bytes
+  EXPECT_THAT([&] { open_dataset((folder.path() / "t.tar").string()); },
+              ThrowsMessage<Error>(HasSubstr("11 bytes, of which the file holds 5")));
+}
+
+/// A header in the form before POSIX, with a binary size as GNU tar writes it.
+std::string old_header(const std::string& name, std::uint64_t size, bool binary) {
+  std::string header(512, '\0');
+  header.replace(0, name.size(), name);
+  if (binary) {
+    header[124] = '\x80';
+    for (int i = 0; i < 8; ++i) header[124 + 11 - i] = static_cast<char>(size >> (8 * i));
+  } else {
+    header.replace(124, 11, fmt::format("{:011o}", size));
+  }
+  header.replace(148, 8, "        ");
+  int sum = 0;
+  for (char byte : header) sum += static_cast<unsigned char>(byte);
+  header.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
+  return header;
+}
+
+TEST(Tar, ReadsOldHeadersAndBinarySizes) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "t.tar").string();
+  std::string content(512, '\0');
+  content.replace(0, 5, "image");
+  write(path, old_header("a.jpg", 5, true) + content + old_header("a.txt", 5, false) + content);
+  const Sample sample = open_dataset(path)->get(0);
+  EXPECT_EQ(sample.image, "image");
+  EXPECT_THAT(sample.captions, ElementsAre("image"));
+
+  write(path, old_header("a.jpg", ~std::uint64_t{0} - 100, true) + content);
+  EXPECT_THROW(open_dataset(path), Error);
+}
+
+TEST(WebDataset, GroupsMembersIntoSamples) {
+  for (const char* format : formats) {
+    const auto data = open_dataset(golden(fmt::format("data/{}.tar", format)).string());
+    ASSERT_EQ(data->size(), format == std::string("ustar") ? 5u : 7u);
+    const Sample first = data->get(0), second = data->get(1), third = data->get(2), fourth = data->get(3);
+    EXPECT_THAT(first.key, testing::EndsWith(":000"));
+    EXPECT_EQ(first.image, "first image");
+    EXPECT_THAT(first.captions, ElementsAre("a caption"));
+    EXPECT_EQ(first.label, -1);
+    EXPECT_EQ(second.image, std::string(513, 'x'));
+    EXPECT_THAT(second.captions, ElementsAre("from \u00e9 json"));
+    EXPECT_EQ(third.image, "");
+    EXPECT_EQ(third.label, 7);
+    EXPECT_THAT(third.captions, ElementsAre("na\u00efve \U0001f408"));
+    EXPECT_EQ(fourth.image, "image");
+    EXPECT_THAT(fourth.captions, ElementsAre("one", "two"));
+    EXPECT_EQ(data->get(4).image, "long");
+    EXPECT_THROW(data->get(data->size()), Error);
+  }
+  const auto data = open_dataset(golden("data/pax.tar").string());
+  EXPECT_EQ(data->get(5).image, "longer");
+  EXPECT_THAT(data->get(6).key, testing::EndsWith("caf\u00e9"));
+}
+
+TEST(WebDataset, ReadsSeveralShardsInOrder) {
+  TemporaryFolder folder;
+  std::filesystem::copy_file(golden("data/gnu.tar"), folder.path() / "s-00.tar");
+  std::filesystem::copy_file(golden("data/ustar.tar"), folder.path() / "s-01.tar");
+  for (const char* pattern : {"s-{00..01}.tar", "s-*.tar", "s-{00,01}.tar"}) {
+    const auto data = open_dataset((folder.path() / pattern).string());
+    ASSERT_EQ(data->size(), 12u);
+    EXPECT_EQ(data->get(7).image, "first image");
+    std::vector<std::string> captions;
+    data->for_each_caption([&](std::string_view caption) { captions.emplace_back(caption); });
+    ASSERT_EQ(captions.size(), 14u);
+    EXPECT_EQ(captions[3], "one");
+    EXPECT_EQ(captions[8], "a caption");
+  }
+}
+
+TEST(WebDataset, SurvivesDamage) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "t.tar").string();
+  int opened = 0;
+  for (const char* format : formats) {
+    const std::string bytes = read_file(golden(fmt::format("data/{}.tar", format)));
+    for (std::uint64_t number = 0; number < 2000; ++number) {
+      write(path, test::mutate(bytes, number));
+      try {
+        const auto data = open_dataset(path);
+        ++opened;
+        for (std::size_t i = 0; i < data->size(); ++i) data->get(i);
+      } catch (const Error&) {
+      }
+    }
+  }
+  EXPECT_GT(opened, 1000);  // damage to a member's bytes leaves a readable archive
+}
+
+TEST(WebDataset, NamesAWrongCaption) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "t.tar").string();
+  const auto with_json = [&](const std::string& json) {
+    std::string content = json;
+    content.resize(512, '\0');
+    write(path, old_header("a.jpg", 0, false) + old_header("a.json", json.size(), false) + content);
+    return open_dataset(path);
+  };
+  EXPECT_THAT([&] { with_json("{\"caption\": 3}")->get(0); }, ThrowsMessage<Error>(HasSubstr("a.json: \"caption\"")));
+  EXPECT_THAT([&] { with_json("{}")->get(0); }, ThrowsMessage<Error>(HasSubstr("expected \"caption\" or \"text\"")));
+  EXPECT_THAT([&] { with_json("[1")->get(0); }, ThrowsMessage<Error>(HasSubstr("not valid JSON")));
+}
+
+TEST(WebDataset, JsonSurvivesDamage) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "t.tar").string();
+  const std::string json = R"({"id": [1, 2.5e3, {"x": null}], "caption": "a \u00e9 \"b\"", "ok": true})";
+  for (std::uint64_t number = 0; number < 3000; ++number) {
+    const std::string damaged = test::mutate(json, number);
+    std::string content = damaged;
+    content.resize(512, '\0');
+    write(path, old_header("a.jpg", 0, false) + old_header("a.json", damaged.size(), false) + content);
+    const auto data = open_dataset(path);
+    try {
+      EXPECT_FALSE(data->get(0).captions.empty());
+    } catch (const Error&) {
+    }
+  }
+}
+
+TEST(WebDataset, FindsTheImagesOfClipRetrieval) {
+  GONDOLA_NEEDS_TEST_DATA("webdataset-samples");
+  const auto path = test::test_data() / "webdataset-samples" / "image1.tar";
+  EXPECT_THAT([&] { open_dataset(path.string()); }, ThrowsMessage<Error>(HasSubstr("none of the 4 samples")));
+  const RandomAccessFile file(path);
+  TarReader reader(file);
+  std::vector<std::string> names;
+  for (TarMember member; reader.next(member); names.push_back(member.name))
+    EXPECT_TRUE(file.read(member.data, 3) == "\xff\xd8\xff");
+  EXPECT_THAT(names, ElementsAre("123_456.jpg", "208_495.jpg", "321_421.jpg", "389_535.jpg"));
+}
+
+}  // namespace
+}  // namespace gondola
