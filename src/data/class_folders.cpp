@@ -118,8 +118,8 @@ class ClassFolders : public Dataset {
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (int label : labels_)
-      for (const std::string& caption : captions_[static_cast<std::size_t>(label)]) visit(caption);
+    for (const std::vector<std::string>& captions : captions_)
+      for (const std::string& caption : captions) visit(caption);
   }
 
   const std::vector<std::string>& class_names() const override { return class_names_; }

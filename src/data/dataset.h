@@ -26,7 +26,7 @@ class Dataset {
   virtual std::size_t size() const = 0;
   /// Throws Error when the sample cannot be read.
   virtual Sample get(std::size_t index) const = 0;
-  /// Every caption of the set, for training a vocabulary. Does not read the images.
+  /// Every caption of the set, for training a vocabulary: those that samples share (of a class) once. Reads no image.
   virtual void for_each_caption(const std::function<void(std::string_view)>& visit) const = 0;
   /// Class names by label; empty unless the samples have labels.
   virtual const std::vector<std::string>& class_names() const = 0;
