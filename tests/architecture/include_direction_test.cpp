@@ -69,7 +69,9 @@ std::vector<std::string> includes(const fs::path& file) {
 
 TEST(Architecture, EveryFolderIsARoom) {
   for (const fs::directory_entry& entry : fs::directory_iterator(root / "src"))
-    if (entry.is_directory()) EXPECT_LT(row_of(entry.path().filename().string()), rows.size()) << entry.path();
+    if (entry.is_directory()) {
+      EXPECT_LT(row_of(entry.path().filename().string()), rows.size()) << entry.path();
+    }
 }
 
 TEST(Architecture, RoomsIncludeOnlyEarlierRooms) {
@@ -100,8 +102,9 @@ TEST(Architecture, OnlyTheApiRoomSeesThePublicHeaders) {
   for (const fs::path& file : sources(root / "src")) {
     const std::string room = (*file.lexically_relative(root / "src").begin()).string();
     for (const std::string& include : includes(file))
-      if (include.starts_with("<gondola/") && include != "<gondola/error.h>")
+      if (include.starts_with("<gondola/") && include != "<gondola/error.h>") {
         EXPECT_EQ(room, "api") << file << " includes " << include;
+      }
   }
 }
 
