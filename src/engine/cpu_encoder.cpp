@@ -1,0 +1,142 @@
+#include "engine/cpu_encoder.h"
+
+#include <functional>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "engine/image_tower.h"
+#include "engine/text_transformer.h"
+#include "engine/weights.h"
+#include "kernels/aligned.h"
+
+namespace gondola {
+namespace {
+
+/// Calls body(team, memory, items) for parts of [0, count), by all threads of the pool. While there are as many items
+/// as threads each thread takes some on its own, which needs no waiting; the rest is done by all threads together.
+class Scheduler {
+ public:
+  using Body = std::function<void(const Team& team, AlignedFloats& memory, Range items)>;
+  /// Makes room in `memory` for so many threads and items.
+  using Prepare = std::function<void(AlignedFloats& memory, std::size_t threads, Range items)>;
+
+  explicit Scheduler(ThreadPool& pool) : pool_(pool), memory_(static_cast<std::size_t>(pool.threads())) {}
+
+  void run(std::size_t count, std::size_t items_at_a_time, const Prepare& prepare, const Body& body) {
+    const std::size_t threads = memory_.size();
+    const std::size_t each = count / threads, alone = each * threads;
+    const std::size_t parts = threads * ((each + items_at_a_time - 1) / items_at_a_time);
+    pool_.for_each(parts, [&](std::size_t part, int thread) {
+      const Range items = {alone * part / parts, alone * (part + 1) / parts};
+      AlignedFloats& memory = memory_[static_cast<std::size_t>(thread)];
+      prepare(memory, 1, items);
+      body(Team(), memory, items);
+    });
+    if (alone < count) run_together({alone, count}, prepare, body);
+  }
+
+ private:
+  void run_together(Range items, const Prepare& prepare, const Body& body) {
+    const std::size_t threads = memory_.size();
+    AlignedFloats& memory = memory_.front();
+    prepare(memory, threads, items);
+    Barrier barrier(threads);
+    pool_.for_each(threads, [&](std::size_t rank, int) { body(Team(rank, threads, barrier), memory, items); });
+  }
+
+  ThreadPool& pool_;
+  std::vector<AlignedFloats> memory_;  ///< one a thread, kept between calls
+};
+
+class CpuEncoder : public Encoder {
+ public:
+  CpuEncoder(const ModelConfig& config, const TensorMap& weights, ThreadPool& pool)
+      : config_(config), weights_(weights), pool_(pool), kernels_(kernels_for(active_isa())), scheduler_(pool) {
+    config_.validate();
+    check_weights(config_, weights_);
+  }
+
+  const ModelConfig& config() const override { return config_; }
+
+  void encode_images(std::span<const float> pixels, std::span<float> embeddings) override {
+    const std::size_t size = static_cast<std::size_t>(config_.image.image_size), image_values = 3 * size * size;
+    const std::size_t images = count_items("pixels", pixels.size(), image_values, embeddings.size());
+    const ImageTower& tower = image_tower();
+    scheduler_.run(
+        images, tower.images_at_a_time(),
+        [&](AlignedFloats& memory, std::size_t threads, Range items) {
+          memory.reserve(tower.workspace_size(threads, items.size()));
+        },
+        [&](const Team& team, AlignedFloats& memory, Range items) {
+          tower.forward(team, memory.data(), pixels.data() + items.first * image_values, items.size(),
+                        embeddings.data() + items.first * embed_dim());
+        });
+  }
+
+  void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
+    const std::size_t context = static_cast<std::size_t>(config_.text.context_length);
+    const std::size_t texts = count_items("token ids", ids.size(), context, embeddings.size());
+    const TextTransformer& tower = text_tower();
+    const std::vector<Sequence> plan = tower.plan(ids);
+    const auto part_of = [&](Range items) { return std::span(plan).subspan(items.first, items.size()); };
+    scheduler_.run(
+        texts, texts_at_a_time(plan),
+        [&](AlignedFloats& memory, std::size_t threads, Range items) {
+          memory.reserve(tower.workspace_size(threads, part_of(items)));
+        },
+        [&](const Team& team, AlignedFloats& memory, Range items) {
+          tower.forward(team, memory.data(), part_of(items), ids.subspan(items.first * context),
+                        embeddings.data() + items.first * embed_dim());
+        });
+  }
+
+ private:
+  std::size_t embed_dim() const { return static_cast<std::size_t>(config_.embed_dim); }
+
+  std::size_t count_items(const char* what, std::size_t values, std::size_t values_each, std::size_t results) const {
+    const std::size_t items = values / values_each;
+    if (items * values_each != values) fail("{} {} are no multiple of {}", values, what, values_each);
+    if (results != items * embed_dim())
+      fail("room for {} values of embeddings, expected {} × {}", results, items, embed_dim());
+    return items;
+  }
+
+  /// Texts whose tokens together make good use of a panel of weights.
+  static std::size_t texts_at_a_time(std::span<const Sequence> plan) {
+    constexpr std::size_t rows = 200;
+    std::size_t all_rows = 0;
+    for (const Sequence& text : plan) all_rows += text.length;
+    return all_rows == 0 ? 1 : std::max<std::size_t>(1, rows * plan.size() / all_rows);
+  }
+
+  const ImageTower& image_tower() {
+    if (!image_) {
+      const auto make =
+          config_.image.architecture == ImageArchitecture::vit ? make_vision_transformer : make_modified_resnet;
+      image_ = make(kernels_, config_, Weights(weights_, "visual."), pool_);
+    }
+    return *image_;
+  }
+
+  const TextTransformer& text_tower() {
+    if (!text_) text_ = std::make_unique<TextTransformer>(kernels_, config_, Weights(weights_), pool_);
+    return *text_;
+  }
+
+  ModelConfig config_;
+  TensorMap weights_;  ///< shares the tensors' memory
+  ThreadPool& pool_;
+  const Kernels& kernels_;
+  Scheduler scheduler_;
+  std::unique_ptr<ImageTower> image_;
+  std::unique_ptr<TextTransformer> text_;
+};
+
+}  // namespace
+
+std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights, ThreadPool& pool) {
+  return std::make_unique<CpuEncoder>(config, weights, pool);
+}
+
+}  // namespace gondola

@@ -1,0 +1,151 @@
+#include "engine/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/attention.h"
+
+namespace gondola {
+
+TransformerBuffers::TransformerBuffers(Workspace& workspace, const Kernels& kernels, const TransformerConfig& config,
+                                       std::size_t threads, std::size_t rows, std::size_t sequences,
+                                       std::size_t longest)
+    : tokens(workspace.take(rows * config.width)),
+      normed(workspace.take(rows * config.width)),
+      wide(workspace.take(rows * std::max(3 * config.width, config.mlp_width))),
+      pooled_tokens(workspace.take(sequences * config.width)),
+      pooled_normed(workspace.take(sequences * config.width)),
+      pooled_queries(workspace.take(sequences * config.width)),
+      scratch(nullptr),
+      scratch_size((attention_scratch_size(kernels, longest, config.width / config.heads) + 15) / 16 * 16) {
+  scratch = workspace.take(threads * scratch_size);
+}
+
+Epilogue epilogue_of(Activation activation) {
+  switch (activation) {
+    case Activation::gelu:
+      return Epilogue::gelu;
+    case Activation::gelu_tanh:
+      return Epilogue::gelu_tanh;
+    case Activation::quick_gelu:
+      return Epilogue::quick_gelu;
+  }
+  return Epilogue::none;
+}
+
+TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weights, const TransformerConfig& config)
+    : kernels_(&kernels), config_(config) {
+  const auto norm = [&](const std::string& name) {
+    return LayerNorm(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config.norm_eps);
+  };
+  const auto linear = [&](const std::string& name, std::size_t in, std::size_t out) {
+    return Linear(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), in, out);
+  };
+  const std::size_t width = config.width;
+  attention_norm_ = norm("ln_1");
+  mlp_norm_ = norm("ln_2");
+  // The rows of in_proj are those of the queries, the keys and the values.
+  const FloatArray weight = weights["attn.in_proj_weight"], bias = weights["attn.in_proj_bias"];
+  const float scale = 1 / std::sqrt(static_cast<float>(width / config.heads));
+  query_ = Linear(kernels, weight.values().first(width * width), bias.values().first(width), width, width, scale);
+  key_value_ = Linear(kernels, weight.values().subspan(width * width), bias.values().subspan(width), width, 2 * width);
+  attention_out_ = linear("attn.out_proj", width, width);
+  hidden_ = linear("mlp.c_fc", width, config.mlp_width);
+  mlp_out_ = linear("mlp.c_proj", config.mlp_width, width);
+}
+
+void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
+                               std::size_t rows) const {
+  const std::size_t width = config_.width;
+  const Rows tokens = {b.tokens, width}, normed = {b.normed, width};
+  attention_norm_.apply(team, rows, tokens, normed);
+  team.wait();
+  query_.apply(team, rows, normed, {b.wide, 3 * width});
+  key_value_.apply(team, rows, normed, {b.wide + width, 3 * width});
+  team.wait();
+  attend(team, b, sequences, false);
+  team.wait();
+  attention_out_.apply(team, rows, normed, tokens, Epilogue::none, tokens);
+  team.wait();
+  mlp(team, rows, b.tokens, b.normed, b.wide);
+}
+
+void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers& b,
+                                      std::span<const Sequence> sequences, std::size_t rows) const {
+  const std::size_t width = config_.width;
+  const Rows tokens = {b.pooled_tokens, width}, normed = {b.pooled_normed, width};
+  attention_norm_.apply(team, rows, {b.tokens, width}, {b.normed, width});
+  team.wait();
+  const Range mine = team.share(sequences.size());
+  for (std::size_t i = mine.first; i < mine.last; ++i) {
+    const std::size_t row = sequences[i].first + sequences[i].pooled;
+    std::copy_n(b.tokens + row * width, width, b.pooled_tokens + i * width);
+    std::copy_n(b.normed + row * width, width, b.pooled_normed + i * width);
+  }
+  key_value_.apply(team, rows, {b.normed, width}, {b.wide + width, 3 * width});
+  team.wait();
+  query_.apply(team, sequences.size(), normed, {b.pooled_queries, width});
+  team.wait();
+  attend(team, b, sequences, true);
+  team.wait();
+  attention_out_.apply(team, sequences.size(), normed, tokens, Epilogue::none, tokens);
+  team.wait();
+  mlp(team, sequences.size(), b.pooled_tokens, b.pooled_normed, b.wide);
+}
+
+void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
+                              bool pooled) const {
+  const std::size_t width = config_.width, head_width = width / config_.heads;
+  const Range mine = team.share(sequences.size() * config_.heads);
+  for (std::size_t i = mine.first; i < mine.last; ++i) {
+    const std::size_t index = i / config_.heads, column = i % config_.heads * head_width;
+    const Sequence& sequence = sequences[index];
+    const float* wide = b.wide + sequence.first * 3 * width + column;
+    AttentionArguments a;
+    a.queries = pooled ? 1 : sequence.length;
+    a.keys = sequence.length;
+    a.head_width = head_width;
+    a.q = pooled ? b.pooled_queries + index * width + column : wide;
+    a.q_stride = pooled ? width : 3 * width;
+    a.k = wide + width;
+    a.v = wide + 2 * width;
+    a.kv_stride = 3 * width;
+    a.causal = config_.causal;
+    a.first_visible = pooled ? sequence.pooled + 1 : 1;
+    a.out = pooled ? b.pooled_normed + index * width + column : b.normed + sequence.first * width + column;
+    a.out_stride = width;
+    a.scratch = b.scratch + team.rank() * b.scratch_size;
+    attention(*kernels_, a);
+  }
+}
+
+void TransformerBlock::mlp(const Team& team, std::size_t rows, float* tokens, float* normed, float* hidden) const {
+  const std::size_t width = config_.width, mlp_width = config_.mlp_width;
+  mlp_norm_.apply(team, rows, {tokens, width}, {normed, width});
+  team.wait();
+  hidden_.apply(team, rows, {normed, width}, {hidden, mlp_width}, epilogue_of(config_.activation));
+  team.wait();
+  mlp_out_.apply(team, rows, {hidden, mlp_width}, {tokens, width}, Epilogue::none, {tokens, width});
+  team.wait();
+}
+
+Transformer::Transformer(const Kernels& kernels, const Weights& weights, const TransformerConfig& config,
+                         ThreadPool& pool)
+    : config_(config), blocks_(config.layers) {
+  pool.for_each(blocks_.size(), [&](std::size_t layer, int) {
+    blocks_[layer] = TransformerBlock(kernels, weights.below("resblocks." + std::to_string(layer)), config);
+  });
+}
+
+void Transformer::forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
+                          std::size_t rows, bool pooled_only) const {
+  for (const TransformerBlock& block : blocks_) {
+    if (pooled_only && &block == &blocks_.back()) {
+      block.forward_pooled(team, buffers, sequences, rows);
+    } else {
+      block.forward(team, buffers, sequences, rows);
+    }
+  }
+}
+
+}  // namespace gondola

@@ -1,0 +1,145 @@
+#include <algorithm>
+#include <vector>
+
+#include "engine/image_tower.h"
+#include "engine/linear.h"
+#include "engine/transformer.h"
+#include "engine/workspace.h"
+#include "kernels/convolution.h"
+
+namespace gondola {
+namespace {
+
+TransformerConfig transformer_config(const ImageTowerConfig& image) {
+  TransformerConfig config;
+  config.width = static_cast<std::size_t>(image.width);
+  config.heads = static_cast<std::size_t>(image.heads);
+  config.layers = static_cast<std::size_t>(image.layers);
+  config.mlp_width = static_cast<std::size_t>(image.mlp_width);
+  config.activation = image.activation;
+  config.norm_eps = image.norm_eps;
+  return config;
+}
+
+/// Dosovitskiy et al. 2021 as CLIP has it (OpenAI clip/model.py, VisionTransformer; open_clip's for average pooling).
+class VisionTransformer : public ImageTower {
+ public:
+  VisionTransformer(const Kernels& kernels, const ModelConfig& config, const Weights& weights, ThreadPool& pool)
+      : kernels_(kernels),
+        config_(config.image),
+        embed_dim_(static_cast<std::size_t>(config.embed_dim)),
+        transformer_(kernels, weights.below("transformer"), transformer_config(config.image), pool) {
+    const FloatArray patch_weight = weights["conv1.weight"];
+    patch_embedding_ = Linear(kernels, patch_weight.values(), {}, patch_values(), width());
+    const FloatArray positions = weights["positional_embedding"], class_embedding = weights["class_embedding"];
+    first_tokens_.assign(positions.values().begin(), positions.values().end());
+    for (std::size_t i = 0; i < width(); ++i) first_tokens_[i] += class_embedding.data()[i];
+    if (config_.pre_norm) pre_norm_ = norm(weights, "ln_pre");
+    post_norm_ = norm(weights, "ln_post");
+    projection_ = Linear::from_projection(kernels, weights["proj"].values(), {}, width(), embed_dim_);
+  }
+
+  std::size_t images_at_a_time() const override {
+    constexpr std::size_t rows = 200;
+    return std::max<std::size_t>(1, rows / tokens());
+  }
+
+  std::size_t workspace_size(std::size_t threads, std::size_t images) const override {
+    Workspace counter;
+    TransformerBuffers(counter, kernels_, transformer_.config(), threads, images * tokens(), images, tokens());
+    counter.take(images * tokens() * patch_values());
+    return counter.used();
+  }
+
+  void forward(const Team& team, float* memory, const float* pixels, std::size_t images,
+               float* embeddings) const override {
+    const std::size_t rows = images * tokens();
+    Workspace workspace(memory);
+    const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), rows, images, tokens());
+    embed_patches(team, pixels, images, workspace.take(rows * patch_values()), buffers.tokens);
+    if (config_.pre_norm) {
+      pre_norm_.apply(team, rows, token_rows(buffers), token_rows(buffers));
+      team.wait();
+    }
+    std::vector<Sequence> sequences(images);
+    for (std::size_t image = 0; image < images; ++image) sequences[image] = {image * tokens(), tokens(), 0};
+    const bool class_token = config_.pooling == ImagePooling::class_token;
+    transformer_.forward(team, buffers, sequences, rows, class_token);
+
+    const Rows pooled = {buffers.pooled_tokens, width()}, pooled_normed = {buffers.pooled_normed, width()};
+    if (!class_token) average_tokens(team, buffers, images);
+    const bool norm_last = class_token || config_.final_norm_after_pooling;
+    if (norm_last) {
+      post_norm_.apply(team, images, pooled, pooled_normed);
+      team.wait();
+    }
+    projection_.apply(team, images, norm_last ? pooled_normed : pooled, {embeddings, embed_dim_});
+  }
+
+ private:
+  std::size_t width() const { return static_cast<std::size_t>(config_.width); }
+  std::size_t tokens() const { return static_cast<std::size_t>(config_.tokens()); }
+  std::size_t patch_values() const { return static_cast<std::size_t>(3 * config_.patch_size * config_.patch_size); }
+  Rows token_rows(const TransformerBuffers& buffers) const { return {buffers.tokens, width()}; }
+
+  LayerNorm norm(const Weights& weights, const std::string& name) const {
+    return LayerNorm(kernels_, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config_.norm_eps);
+  }
+
+  /// The convolution with stride patch_size as a product. The class token is a patch of zeros, so that every row is
+  /// the product plus its row of first_tokens_.
+  void embed_patches(const Team& team, const float* pixels, std::size_t images, float* patches,
+                     float* tokens_out) const {
+    const std::size_t size = static_cast<std::size_t>(config_.image_size);
+    const std::size_t patch_size = static_cast<std::size_t>(config_.patch_size);
+    const Range mine = team.share(tokens() - 1);
+    for (std::size_t image = 0; image < images; ++image) {
+      float* class_row = patches + image * tokens() * patch_values();
+      if (team.rank() == 0) std::fill_n(class_row, patch_values(), 0.0f);
+      gather_patches({3, size, size, patch_size, patch_size, 0, pixels + image * 3 * size * size,
+                      class_row + patch_values(), patch_values(), mine.first, mine.last});
+    }
+    const Range rows = team.share(images * tokens());
+    for (std::size_t row = rows.first; row < rows.last; ++row)
+      std::copy_n(first_tokens_.data() + row % tokens() * width(), width(), tokens_out + row * width());
+    team.wait();
+    patch_embedding_.apply(team, images * tokens(), {patches, patch_values()}, {tokens_out, width()}, Epilogue::none,
+                           {tokens_out, width()});
+    team.wait();
+  }
+
+  /// The mean of the patches' tokens, the class token left out: open_clip's pool_type "avg".
+  void average_tokens(const Team& team, const TransformerBuffers& buffers, std::size_t images) const {
+    if (!config_.final_norm_after_pooling) {
+      post_norm_.apply(team, images * tokens(), token_rows(buffers), token_rows(buffers));
+      team.wait();
+    }
+    const Range mine = team.share(images);
+    for (std::size_t image = mine.first; image < mine.last; ++image) {
+      const float* first = buffers.tokens + (image * tokens() + 1) * width();
+      float* mean = buffers.pooled_tokens + image * width();
+      std::fill_n(mean, width(), 0.0f);
+      for (std::size_t token = 0; token + 1 < tokens(); ++token)
+        for (std::size_t i = 0; i < width(); ++i) mean[i] += first[token * width() + i];
+      for (std::size_t i = 0; i < width(); ++i) mean[i] /= static_cast<float>(tokens() - 1);
+    }
+    team.wait();
+  }
+
+  const Kernels& kernels_;
+  ImageTowerConfig config_;
+  std::size_t embed_dim_;
+  Linear patch_embedding_, projection_;
+  std::vector<float> first_tokens_;  ///< tokens × width: positions, the class embedding added to the first
+  LayerNorm pre_norm_, post_norm_;
+  Transformer transformer_;
+};
+
+}  // namespace
+
+std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, const ModelConfig& config,
+                                                    const Weights& weights, ThreadPool& pool) {
+  return std::make_unique<VisionTransformer>(kernels, config, weights, pool);
+}
+
+}  // namespace gondola

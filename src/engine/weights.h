@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/tensor.h"
+#include "config/model_config.h"
+
+namespace gondola {
+
+/// The name and shape of every weight that the towers of this configuration read, under OpenAI's names
+/// (checkpoint/model_files.h).
+std::map<std::string, std::vector<std::int64_t>> weight_shapes(const ModelConfig& config);
+
+/// Throws Error that names the first weight which is missing, has another shape or type than expected, or for which the
+/// configuration has no place.
+void check_weights(const ModelConfig& config, const TensorMap& weights);
+
+/// fp32 values that stay where a file is mapped if they are fp32 there, and are converted otherwise.
+class FloatArray {
+ public:
+  FloatArray() = default;
+  explicit FloatArray(const Tensor& tensor);
+
+  const float* data() const { return values_.data(); }
+  std::size_t size() const { return values_.size(); }
+  std::span<const float> values() const { return values_; }
+
+ private:
+  std::span<const float> values_;
+  std::shared_ptr<const void> owner_;
+};
+
+/// Checked weights by name, below a common prefix ("visual.", "visual.transformer.resblocks.3.").
+class Weights {
+ public:
+  explicit Weights(const TensorMap& tensors, std::string prefix = "")
+      : tensors_(&tensors), prefix_(std::move(prefix)) {}
+
+  Weights below(const std::string& name) const { return Weights(*tensors_, prefix_ + name + "."); }
+  FloatArray operator[](const std::string& name) const { return FloatArray(tensors_->at(prefix_ + name)); }
+  bool contains(const std::string& name) const { return tensors_->contains(prefix_ + name); }
+
+ private:
+  const TensorMap* tensors_;
+  std::string prefix_;
+};
+
+}  // namespace gondola

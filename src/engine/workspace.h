@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/aligned.h"
+
+namespace gondola {
+
+/// Hands out pieces of one block of memory, in order. Every thread of a team lays out the same pieces for itself and
+/// so finds them at the same places. Without memory it only counts.
+class Workspace {
+ public:
+  explicit Workspace(float* memory = nullptr) : memory_(memory) {}
+
+  float* take(std::size_t size) {
+    float* piece = memory_ == nullptr ? nullptr : memory_ + used_;
+    constexpr std::size_t line = 16;  // every piece starts a cache line
+    used_ += (size + line - 1) / line * line;
+    return piece;
+  }
+
+  std::size_t used() const { return used_; }
+
+ private:
+  float* memory_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace gondola

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+namespace gondola {
+
+/// Uninitialised floats on a 64-byte boundary (a cache line, and the widest vector).
+class AlignedFloats {
+ public:
+  AlignedFloats() = default;
+  explicit AlignedFloats(std::size_t size) { reserve(size); }
+
+  /// Makes room for `size` floats; what was there is lost when it has to grow.
+  void reserve(std::size_t size) {
+    if (size <= size_) return;
+    constexpr std::size_t alignment = 64;
+    const std::size_t bytes = (size * sizeof(float) + alignment - 1) / alignment * alignment;
+    data_.reset();
+    size_ = 0;
+    data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
+    if (!data_) throw std::bad_alloc();
+    size_ = size;
+  }
+
+  float* data() { return data_.get(); }
+  const float* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(float* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<float[], Free> data_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace gondola

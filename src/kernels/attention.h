@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/kernels.h"
+
+namespace gondola {
+
+/// One head of scaled dot-product attention (Vaswani et al. 2017, 3.2.1): out = softmax(q · kᵀ) · v. The scale 1/√width
+/// is expected to be in q already. Where `causal`, query i sees the first first_visible + i keys only.
+struct AttentionArguments {
+  std::size_t queries = 0, keys = 0, head_width = 0;
+  const float* q = nullptr;
+  std::size_t q_stride = 0;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  std::size_t kv_stride = 0;
+  bool causal = false;
+  std::size_t first_visible = 0;
+  float* out = nullptr;
+  std::size_t out_stride = 0;
+  float* scratch = nullptr;  ///< attention_scratch_size floats, 64-byte aligned
+};
+
+std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width);
+void attention(const Kernels& kernels, const AttentionArguments& arguments);
+
+}  // namespace gondola

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstddef>
+
+#include "base/cpu.h"
+#include "kernels/gemm.h"
+#include "kernels/layer_norm.h"
+#include "kernels/softmax.h"
+
+namespace gondola {
+
+/// The operations that have a version for each instruction set. The scalar one defines the result.
+struct Kernels {
+  std::size_t panel_width;  ///< columns of a panel of packed weights
+  GemmFunction* gemm;
+  LayerNormFunction* layer_norm;
+  SoftmaxFunction* softmax;
+};
+
+/// The best versions that `isa` can run; the caller makes sure that this machine can (base/cpu.h).
+const Kernels& kernels_for(Isa isa);
+
+}  // namespace gondola

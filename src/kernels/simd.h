@@ -1,0 +1,13 @@
+#pragma once
+
+// The vectors of the instruction set that a unit is compiled for. Only *_avx2.cpp and *_avx512.cpp may include this or
+// a
+// *_simd.h. All in it is local to a unit: an inline function that two units shared would let the linker give the
+// AVX-512 version to code that runs on any processor.
+#if defined(__AVX512F__)
+#include "kernels/simd_avx512.h"
+#elif defined(__AVX2__)
+#include "kernels/simd_avx2.h"
+#else
+#error "compile this unit for AVX2 or AVX-512"
+#endif
