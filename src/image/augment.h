@@ -19,4 +19,8 @@ struct AugmentConfig {
 void augment(const Image& image, const PreprocessConfig& config, const AugmentConfig& augmentation, std::uint64_t seed,
              std::span<float> out);
 
+/// torchvision's RandomResizedCrop.get_params: ten attempts at a rectangle of a random share of the area and a random
+/// aspect ratio, else the largest centred one whose aspect ratio is allowed. `seed` decides.
+Window random_crop(int width, int height, const AugmentConfig& augmentation, std::uint64_t seed);
+
 }  // namespace gondola

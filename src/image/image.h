@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,14 +24,39 @@ enum class PixelMode {
   grey16,      ///< "I;16": two bytes a pixel, little endian
 };
 
+int bytes_per_pixel(PixelMode mode);
+
 struct Image {
   PixelMode mode = PixelMode::rgb;
   int width = 0, height = 0;
   std::vector<std::uint8_t> pixels;   ///< row-major, interleaved, without row padding
-  std::vector<std::uint8_t> palette;  ///< palette mode: up to 256 × RGBA
+  std::vector<std::uint8_t> palette;  ///< palette mode: 256 × RGBA; entries that the file lacks are opaque black
+  /// The colour that a file without an alpha channel declares transparent (PNG's tRNS chunk, GIF's grey palettes); of
+  /// grey modes the first value alone counts.
+  std::optional<std::array<std::uint16_t, 3>> transparent_colour;
 
-  int bytes_per_pixel() const;
+  int bytes_per_pixel() const { return gondola::bytes_per_pixel(mode); }
+  /// Bytes from one row to the next.
+  std::size_t row_bytes() const {
+    return static_cast<std::size_t>(width) * static_cast<std::size_t>(bytes_per_pixel());
+  }
+  const std::uint8_t* row(int y) const { return pixels.data() + static_cast<std::size_t>(y) * row_bytes(); }
+  std::uint8_t* row(int y) { return pixels.data() + static_cast<std::size_t>(y) * row_bytes(); }
 };
+
+/// An image of zeros.
+Image make_image(PixelMode mode, int width, int height);
+
+/// The same mode, palette and transparent colour at another size, all zeros.
+Image make_image_like(const Image& image, int width, int height);
+
+/// A rectangle of pixels.
+struct Window {
+  int left = 0, top = 0, width = 0, height = 0;
+};
+
+/// Image.crop; the window lies inside the image.
+Image crop(const Image& image, const Window& window);
 
 /// Pillow's limit for a decompression bomb.
 inline constexpr std::int64_t default_pixel_limit = 178'956'970;
@@ -46,7 +73,10 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name, cons
 /// Reads and decodes a file.
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
-/// Pillow's Image.convert("RGB").
+/// Pillow's Image.convert("RGB"): transparency is dropped, 16-bit grey clipped to 255.
 Image to_rgb(const Image& image);
+
+/// What transformers 5 does instead: an image with transparency is first composited onto white.
+Image to_rgb_over_white(const Image& image);
 
 }  // namespace gondola

@@ -1,0 +1,69 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "image/decoders.h"
+#include "image/orientation.h"
+
+namespace gondola {
+namespace {
+
+using Decoder = Image (*)(ImageBytes, std::string_view, const DecodeOptions&);
+
+bool has(ImageBytes bytes, std::size_t offset, std::string_view signature) {
+  return bytes.size() >= offset + signature.size() &&
+         std::equal(signature.begin(), signature.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset),
+                    [](char expected, std::uint8_t found) { return static_cast<std::uint8_t>(expected) == found; });
+}
+
+/// By the signatures that Pillow's plugins accept; nullptr for a foreign file.
+Decoder find_decoder(ImageBytes bytes) {
+  if (has(bytes, 0, "\xff\xd8\xff")) return decode_jpeg;
+  if (has(bytes, 0, "\x89PNG\r\n\x1a\n")) return decode_png;
+  if (has(bytes, 0, "RIFF") && has(bytes, 8, "WEBP")) return decode_webp;
+  if (has(bytes, 0, "GIF87a") || has(bytes, 0, "GIF89a")) return decode_gif;
+  if (has(bytes, 0, "BM")) return decode_bmp;
+  return nullptr;
+}
+
+/// The start of a file of another kind, for the message: a web page saved as .jpg is recognised at a glance.
+std::string describe_start(ImageBytes bytes) {
+  constexpr std::size_t shown = 16;
+  std::string start;
+  for (std::uint8_t byte : bytes.first(std::min(shown, bytes.size()))) {
+    const bool printable = byte >= 0x20 && byte < 0x7f;
+    start += printable ? std::string(1, static_cast<char>(byte)) : fmt::format("\\x{:02x}", byte);
+  }
+  return start;
+}
+
+}  // namespace
+
+void check_dimensions(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options) {
+  if (width <= 0 || height <= 0) fail("{}: the image has {} × {} pixels", name, width, height);
+  if (width > options.pixel_limit / height)
+    fail("{}: {} × {} pixels are above the limit of {}", name, width, height, options.pixel_limit);
+}
+
+std::vector<std::uint8_t> make_palette() {
+  std::vector<std::uint8_t> palette(4 * 256);
+  for (std::size_t i = 3; i < palette.size(); i += 4) palette[i] = 255;
+  return palette;
+}
+
+Image decode_image(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
+  const ImageBytes content(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  if (content.empty()) fail("{}: the file is empty", name);
+  const Decoder decode = find_decoder(content);
+  if (decode == nullptr)
+    fail("{}: not a JPEG, PNG, WebP, GIF or BMP image (starts with '{}')", name, describe_start(content));
+  Image image = decode(content, name, options);
+  return options.apply_exif_orientation ? apply_orientation(std::move(image), exif_orientation(content)) : image;
+}
+
+Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {
+  const std::string bytes = read_file(path);
+  return decode_image(std::as_bytes(std::span(bytes)), path.string(), options);
+}
+
+}  // namespace gondola

@@ -1,0 +1,24 @@
+#pragma once
+
+// The decoders behind decode_image: one a format, each in a file of its own. All check the pixel limit on the header
+// alone, before anything of the image's size is allocated, and throw Error for truncated or damaged data.
+
+#include "image/image.h"
+
+namespace gondola {
+
+using ImageBytes = std::span<const std::uint8_t>;
+
+Image decode_jpeg(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
+Image decode_png(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
+Image decode_webp(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
+Image decode_gif(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
+Image decode_bmp(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
+
+/// Throws Error unless 0 < width · height <= options.pixel_limit.
+void check_dimensions(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options);
+
+/// An opaque black palette of 256 entries.
+std::vector<std::uint8_t> make_palette();
+
+}  // namespace gondola

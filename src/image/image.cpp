@@ -1,0 +1,49 @@
+#include "image/image.h"
+
+#include <cstring>
+
+namespace gondola {
+
+int bytes_per_pixel(PixelMode mode) {
+  switch (mode) {
+    case PixelMode::bilevel:
+    case PixelMode::grey:
+    case PixelMode::palette:
+      return 1;
+    case PixelMode::grey_alpha:
+    case PixelMode::grey16:
+      return 2;
+    case PixelMode::rgb:
+      return 3;
+    case PixelMode::rgba:
+    case PixelMode::cmyk:
+      break;
+  }
+  return 4;
+}
+
+Image make_image(PixelMode mode, int width, int height) {
+  Image image;
+  image.mode = mode;
+  image.width = width;
+  image.height = height;
+  image.pixels.resize(image.row_bytes() * static_cast<std::size_t>(height));
+  return image;
+}
+
+Image make_image_like(const Image& image, int width, int height) {
+  Image like = make_image(image.mode, width, height);
+  like.palette = image.palette;
+  like.transparent_colour = image.transparent_colour;
+  return like;
+}
+
+Image crop(const Image& image, const Window& window) {
+  Image result = make_image_like(image, window.width, window.height);
+  const std::size_t offset = static_cast<std::size_t>(window.left) * static_cast<std::size_t>(image.bytes_per_pixel());
+  for (int y = 0; y < window.height; ++y)
+    std::memcpy(result.row(y), image.row(window.top + y) + offset, result.row_bytes());
+  return result;
+}
+
+}  // namespace gondola

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "image/decoders.h"
+
+namespace gondola {
+
+/// The EXIF orientation (1 to 8, TIFF tag 274) that a JPEG's APP1 segment, a PNG's eXIf or a WebP's EXIF chunk holds; 1
+/// when there is none or it is damaged.
+int exif_orientation(ImageBytes file);
+
+/// Turns and mirrors the image upright, as Pillow's ImageOps.exif_transpose.
+Image apply_orientation(Image image, int orientation);
+
+}  // namespace gondola

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <vector>
+
+#include "image/resample.h"
+
+namespace gondola {
+
+/// One axis of a resize: `out_size` pixels from the source interval [begin, end) of `in_size` pixels.
+struct Axis {
+  int in_size = 0;
+  float begin = 0, end = 0;
+  int out_size = 0;
+
+  /// Whether it leaves the pixels as they are.
+  bool identity() const { return out_size == in_size && begin == 0 && end == static_cast<float>(out_size); }
+};
+
+/// The source pixels that an output pixel is the weighted sum of: count from first on, weights from weights[offset].
+struct Taps {
+  int first = 0, count = 0;
+  std::size_t offset = 0;
+};
+
+template <class Weight>
+struct Coefficients {
+  std::vector<Taps> taps;
+  std::vector<Weight> weights;
+};
+
+/// Fractional bits of the fixed-point weights: 8 bits are the result's, 2 keep room for negative lobes and overshoot.
+inline constexpr int weight_bits = 32 - 8 - 2;
+
+/// Pillow's precompute_coeffs for output pixels [out_begin, out_begin + out_count): filter support scaled by the shrink
+/// factor, weights normalised to 1. Throws Error when they would take more memory than Pillow allows.
+Coefficients<double> filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count);
+
+/// The weights rounded, half away from zero, to weight_bits fractional bits.
+Coefficients<std::int32_t> to_fixed_point(const Coefficients<double>& coefficients);
+
+}  // namespace gondola
