@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "config/encoder.h"
+#include "image/image.h"
+#include "image/preprocess.h"
+#include "text/clip_tokenizer.h"
+
+namespace gondola {
+
+/// The outcome of one image: its embedding (embed_dim values, not normalised), or why there is none.
+struct ImageEmbedding {
+  std::size_t index = 0;
+  std::span<const float> values;  ///< valid during the call
+  std::string error;              ///< empty when there is an embedding
+};
+
+struct ImageStages {
+  Encoder& encoder;
+  ThreadPool& pool;
+  const PreprocessConfig& preprocess;
+  std::size_t batch = 32;
+};
+
+/// Embeds `count` images: load(index) decodes one (on any thread), then it is preprocessed and, together with its
+/// batch, encoded. One batch is in memory at a time, and each stage has all threads to itself. An image that fails to
+/// load is reported and the rest go on. `sink` is called for every index in order, on the calling thread.
+void embed_images(const ImageStages& stages, std::size_t count, const std::function<Image(std::size_t index)>& load,
+                  const std::function<void(const ImageEmbedding&)>& sink);
+
+/// The embeddings of texts, n × embed_dim, not normalised. Throws Error for a text longer than the context unless it is
+/// to be truncated.
+std::vector<float> embed_texts(Encoder& encoder, const ClipTokenizer& tokenizer, std::span<const std::string> texts,
+                               Overflow overflow);
+
+}  // namespace gondola

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "checkpoint/model_files.h"
+#include "config/encoder.h"
+
+namespace gondola {
+
+/// Which model to load, and how to run it.
+struct ModelSource {
+  std::string name_or_path;
+  std::optional<std::filesystem::path> config, vocabulary;
+  int threads = 0;  ///< 0: one for each processor
+};
+
+/// A model ready to run on the CPU: its files, the threads, the towers and, from the first use, its tokenizer.
+class LoadedModel {
+ public:
+  /// Throws Error when the model cannot be read.
+  explicit LoadedModel(const ModelSource& source);
+
+  const ModelFiles& files() const { return files_; }
+  const ModelConfig& config() const { return files_.config; }
+  std::size_t embed_dim() const { return static_cast<std::size_t>(files_.config.embed_dim); }
+  ThreadPool& pool() { return pool_; }
+  Encoder& encoder() { return *encoder_; }
+  /// Throws Error when the model has no vocabulary.
+  const ClipTokenizer& tokenizer();
+
+  /// The scores of one image against several texts, from their cosines: softmax(exp(logit_scale)·cosine), or for a
+  /// model trained with the sigmoid loss (arXiv 2303.15343) σ(exp(logit_scale)·cosine + logit_bias).
+  std::vector<double> scores(std::span<const float> cosines) const;
+
+ private:
+  ModelFiles files_;
+  std::optional<std::filesystem::path> vocabulary_;
+  ThreadPool pool_;
+  std::unique_ptr<Encoder> encoder_;
+  std::optional<ClipTokenizer> tokenizer_;
+  double logit_scale_ = 1, logit_bias_ = 0;
+};
+
+}  // namespace gondola

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pipeline/loaded_model.h"
+
+namespace gondola {
+
+/// The template of a classifier when none is given.
+inline constexpr const char* default_template = "a photo of a {}.";
+
+/// Classifies images by labels alone (arXiv 2103.00020, 3.1.4): every label is put into every template, and the texts'
+/// embeddings are its weights.
+class ZeroShotClassifier {
+ public:
+  /// Encodes labels × templates texts. `model` must outlive the classifier. Throws Error when there are no labels or no
+  /// templates, for a template without "{}" and, unless it is to be truncated, for a text longer than the context.
+  ZeroShotClassifier(LoadedModel& model, std::vector<std::string> labels, std::span<const std::string> templates,
+                     Overflow overflow = Overflow::error);
+
+  const std::vector<std::string>& labels() const { return labels_; }
+
+  /// The score of each label for an image's embedding (LoadedModel::scores).
+  std::vector<double> scores(std::span<const float> embedding) const;
+
+ private:
+  const LoadedModel& model_;
+  std::vector<std::string> labels_;
+  std::vector<float> head_;  // labels × embed_dim
+};
+
+}  // namespace gondola
