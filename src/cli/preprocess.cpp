@@ -1,0 +1,109 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/npy.h"
+#include "base/thread_pool.h"
+#include "checkpoint/model_files.h"
+#include "cli/command.h"
+#include "cli/inputs.h"
+#include "image/preprocess.h"
+
+namespace gondola::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct PreprocessOptions {
+  std::vector<std::string> images;
+  fs::path out;
+  bool exif = false;
+};
+
+struct Outcome {
+  fs::path tensor;
+  std::string error;  ///< empty when the tensor was written
+};
+
+/// Where each image's tensor goes: OUT/NAME.npy. Throws Error when two images share a NAME.
+std::vector<fs::path> tensor_paths(const std::vector<std::string>& images, const fs::path& out) {
+  std::map<std::string, std::string> image_of_name;
+  std::vector<fs::path> paths;
+  for (const std::string& image : images) {
+    const std::string name = fs::path(image).stem().string();
+    const auto [other, is_new] = image_of_name.emplace(name, image);
+    if (!is_new) fail("{} and {} would both be written to {}.npy", other->second, image, (out / name).string());
+    paths.push_back(out / (name + ".npy"));
+  }
+  return paths;
+}
+
+Outcome preprocess_file(const std::string& image, const fs::path& tensor, const PreprocessConfig& config, bool exif) {
+  try {
+    const std::size_t size = static_cast<std::size_t>(config.size);
+    std::vector<float> pixels(3 * size * size);
+    preprocess(load_image(image, {.apply_exif_orientation = exif}), config, pixels);
+    write_npy(tensor, std::array{std::size_t{3}, size, size}, pixels);
+    return {tensor, {}};
+  } catch (const Error& error) {
+    return {{}, error.what()};
+  }
+}
+
+void print(const std::string& image, const Outcome& outcome, bool json) {
+  const bool failed = !outcome.error.empty();
+  if (json) {
+    nlohmann::ordered_json line = {{"image", image}};
+    if (failed)
+      line["error"] = outcome.error;
+    else
+      line["tensor"] = outcome.tensor.string();
+    fmt::print("{}\n", to_json_line(line));
+  } else if (failed) {
+    fmt::print(stderr, "gondola: {}\n", outcome.error);
+  } else {
+    fmt::print("{}: {}\n", image, outcome.tensor.string());
+  }
+}
+
+/// Returns whether all images were written.
+bool run(const PreprocessOptions& options, const GlobalOptions& global) {
+  const std::vector<std::string> images = expand_images(options.images);
+  const std::vector<fs::path> tensors = tensor_paths(images, options.out);
+  const PreprocessConfig config = load_model_files(model_name(global), global.config).preprocess;
+  fs::create_directories(options.out);
+
+  ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
+  constexpr std::size_t batch_size = 64;  // results appear, in order, after each batch
+  bool all_written = true;
+  for (std::size_t start = 0; start < images.size(); start += batch_size) {
+    std::vector<Outcome> outcomes(std::min(batch_size, images.size() - start));
+    pool.for_each(outcomes.size(), [&](std::size_t i, int) {
+      outcomes[i] = preprocess_file(images[start + i], tensors[start + i], config, options.exif);
+    });
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+      print(images[start + i], outcomes[i], global.json);
+      all_written = all_written && outcomes[i].error.empty();
+    }
+  }
+  return all_written;
+}
+
+}  // namespace
+
+void add_preprocess(CLI::App& app, const GlobalOptions& global, int& status) {
+  auto options = std::make_shared<PreprocessOptions>();
+  CLI::App* command =
+      app.add_subcommand("preprocess", "Write what the image tower is fed: DIR/NAME.npy, fp32, 3 × H × W");
+  command->add_option("IMAGE", options->images, "file, folder, or - for paths from stdin")->required();
+  command->add_option("--out", options->out, "folder of the tensors")->required();
+  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->footer("Example: gondola preprocess cat.jpg --out tensors");
+  command->callback([options, &global, &status] { status = run(*options, global) ? 0 : 1; });
+}
+
+}  // namespace gondola::cli
