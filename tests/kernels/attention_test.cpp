@@ -1,0 +1,70 @@
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/kernels_fixture.h"
+
+namespace gondola {
+namespace {
+
+using test::random_floats;
+
+class AttentionTest : public test::KernelsTest {};
+
+struct Shape {
+  std::size_t queries, keys, head_width;
+  bool causal;
+  std::size_t first_visible;
+};
+
+TEST_P(AttentionTest, AgreesWithDoublePrecision) {
+  Random random(1);
+  for (const Shape& s : {Shape{1, 1, 1, false, 0}, Shape{50, 50, 64, false, 0}, Shape{7, 7, 24, true, 1},
+                         Shape{77, 77, 64, true, 1}, Shape{1, 20, 64, true, 20}, Shape{130, 197, 80, false, 0},
+                         Shape{60, 60, 88, true, 1}, Shape{1, 50, 64, false, 0}, Shape{3, 17, 33, false, 0}}) {
+    const std::size_t q_stride = s.head_width + 7, kv_stride = 2 * s.head_width + 1, out_stride = s.head_width + 2;
+    const std::vector<float> q = random_floats(s.queries * q_stride, random, 0.4);
+    const std::vector<float> kv = random_floats(s.keys * kv_stride, random, 2);
+    std::vector<float> out(s.queries * out_stride, 9.0f);
+    AlignedFloats scratch(attention_scratch_size(kernels(), s.keys, s.head_width));
+    AttentionArguments a;
+    a.queries = s.queries;
+    a.keys = s.keys;
+    a.head_width = s.head_width;
+    a.q = q.data();
+    a.q_stride = q_stride;
+    a.k = kv.data();
+    a.v = kv.data() + s.head_width;
+    a.kv_stride = kv_stride;
+    a.causal = s.causal;
+    a.first_visible = s.first_visible;
+    a.out = out.data();
+    a.out_stride = out_stride;
+    a.scratch = scratch.data();
+    attention(kernels(), a);
+    for (std::size_t query = 0; query < s.queries; ++query) {
+      const std::size_t visible = s.causal ? std::min(s.keys, s.first_visible + query) : s.keys;
+      std::vector<double> weights(visible);
+      double sum = 0;
+      for (std::size_t key = 0; key < visible; ++key) {
+        double score = 0;
+        for (std::size_t i = 0; i < s.head_width; ++i)
+          score += double{q[query * q_stride + i]} * kv[key * kv_stride + i];
+        sum += weights[key] = std::exp(score);
+      }
+      for (std::size_t i = 0; i < s.head_width; ++i) {
+        double expected = 0;
+        for (std::size_t key = 0; key < visible; ++key)
+          expected += weights[key] / sum * kv[key * kv_stride + s.head_width + i];
+        ASSERT_NEAR(out[query * out_stride + i], expected, 1e-5)
+            << s.queries << " queries, " << s.keys << " keys, " << s.head_width << " wide";
+      }
+      ASSERT_EQ(out[query * out_stride + s.head_width], 9.0f);
+    }
+  }
+}
+
+GONDOLA_FOR_EACH_ISA(AttentionTest);
+
+}  // namespace
+}  // namespace gondola

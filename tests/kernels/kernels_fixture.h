@@ -1,0 +1,50 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/random.h"
+#include "kernels/aligned.h"
+#include "kernels/kernels.h"
+#include "kernels/packed_matrix.h"
+
+namespace gondola::test {
+
+/// The instruction sets with kernels of their own that this machine can run.
+inline std::vector<Isa> kernel_isas() {
+  std::vector<Isa> isas;
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+    if (isa <= active_isa()) isas.push_back(isa);
+  return isas;
+}
+
+/// Every test of a suite derived from this runs once for each instruction set.
+class KernelsTest : public testing::TestWithParam<Isa> {
+ protected:
+  const Kernels& kernels() const { return kernels_for(GetParam()); }
+};
+
+#define GONDOLA_FOR_EACH_ISA(Suite)                                                       \
+  INSTANTIATE_TEST_SUITE_P(Isa, Suite, testing::ValuesIn(::gondola::test::kernel_isas()), \
+                           [](const auto& isa) { return std::string(name(isa.param)); })
+
+inline std::vector<float> random_floats(std::size_t count, Random& random, double scale = 1) {
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(random.uniform(-scale, scale));
+  return values;
+}
+
+/// columns × depth, as a linear layer's weights lie, packed.
+inline AlignedFloats packed_transposed(const Kernels& kernels, const std::vector<float>& matrix, std::size_t depth,
+                                       std::size_t columns) {
+  AlignedFloats packed(packed_size(depth, columns, kernels.panel_width));
+  pack_transposed(matrix.data(), depth, depth, columns, kernels.panel_width, packed.data());
+  return packed;
+}
+
+}  // namespace gondola::test
