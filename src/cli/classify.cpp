@@ -1,0 +1,113 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/image_results.h"
+#include "cli/inputs.h"
+#include "metrics/zero_shot.h"
+#include "pipeline/zero_shot_classifier.h"
+
+namespace gondola::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> images, labels, templates;
+  std::string labels_file;
+  std::size_t top_k = 5;
+  double min_score = 0;
+  bool truncate = false, exif = false;
+};
+
+std::string trimmed(const std::string& text) {
+  constexpr const char* blanks = " \t\r";
+  const std::size_t first = text.find_first_not_of(blanks);
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) + 1 - first);
+}
+
+/// The labels in the order given, without blanks around them and without empty ones.
+std::vector<std::string> read_labels(const Options& options) {
+  std::vector<std::string> labels;
+  for (const std::string& label : options.labels_file.empty() ? options.labels : read_lines(options.labels_file))
+    if (std::string text = trimmed(label); !text.empty()) labels.push_back(std::move(text));
+  if (labels.empty()) throw CLI::ValidationError("--labels", "expected at least one label");
+  return labels;
+}
+
+struct ScoredLabel {
+  std::string label;
+  double score;
+};
+
+std::vector<ScoredLabel> best_labels(const Options& options, const ZeroShotClassifier& classifier,
+                                     std::span<const float> embedding) {
+  const std::vector<double> scores = classifier.scores(embedding);
+  std::vector<ScoredLabel> best;
+  for (std::size_t index : top_k(scores, options.top_k))
+    if (scores[index] >= options.min_score) best.push_back({classifier.labels()[index], scores[index]});
+  return best;
+}
+
+void print_json(const std::string& image, const std::vector<ScoredLabel>& best) {
+  nlohmann::ordered_json labels = nlohmann::ordered_json::array();
+  for (const ScoredLabel& one : best) labels.push_back({{"label", one.label}, {"score", one.score}});
+  fmt::print("{}\n", to_json_line({{"image", image}, {"labels", labels}}));
+}
+
+void print_text(const std::string& image, const std::vector<ScoredLabel>& best) {
+  std::vector<TableRow> rows;
+  for (const ScoredLabel& one : best) rows.push_back({one.label, fmt::format("{:6.3f}", one.score)});
+  print_table(image, rows);
+  if (rows.empty()) fmt::print("  no label reaches --min-score\n");
+}
+
+int run(const GlobalOptions& global, const Options& options) {
+  const std::vector<std::string> labels = read_labels(options);
+  const std::vector<std::string> images = expand_images(options.images);
+  LoadedModel model(model_source(global));
+  const ZeroShotClassifier classifier(model, labels, options.templates,
+                                      options.truncate ? Overflow::truncate : Overflow::error);
+  return for_each_embedding(global, model, images, options.exif,
+                            [&](const std::string& image, std::span<const float> embedding) {
+                              const auto best = best_labels(options, classifier, embedding);
+                              global.json ? print_json(image, best) : print_text(image, best);
+                            });
+}
+
+}  // namespace
+
+void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("classify", "Tell which of these labels fits each image best");
+  command->footer("Example: gondola classify cat.jpg --labels \"cat,dog,teapot\" --template \"a photo of a {}.\"");
+  command->add_option("IMAGE", options->images, image_argument_help)->required();
+  auto* choice = command->add_option_group("Labels")->require_option(1);
+  choice->add_option("--labels", options->labels, "labels, separated by commas")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  choice->add_option("--labels-file", options->labels_file, "file with one label a line")->check(CLI::ExistingFile);
+  const auto has_placeholder = [](const std::string& text) {
+    return text.find("{}") == std::string::npos ? "expected {} where the label goes: " + text : std::string();
+  };
+  command
+      ->add_option("--template", options->templates,
+                   "the text about a label, {} its place; given several times, their embeddings are averaged")
+      ->default_str(default_template)
+      ->allow_extra_args(false)
+      ->check(has_placeholder);
+  command->add_option("--top-k", options->top_k, "labels to show, best first")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--min-score", options->min_score, "leave out labels below this score")
+      ->check(CLI::Range(0., 1.));
+  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
+  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->callback([options, &global, &status] {
+    if (options->templates.empty()) options->templates = {default_template};
+    status = run(global, *options);
+  });
+}
+
+}  // namespace gondola::cli

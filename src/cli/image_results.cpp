@@ -1,0 +1,64 @@
+#include "cli/image_results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "pipeline/embed.h"
+
+namespace gondola::cli {
+namespace {
+
+void report_failure(const GlobalOptions& global, const std::string& image, const std::string& error) {
+  if (global.json) {
+    fmt::print("{}\n", to_json_line({{"image", image}, {"error", error}}));
+  } else {
+    fmt::print(stderr, "gondola: {}\n", error);
+  }
+}
+
+/// Code points: the columns of a terminal, save for wide and combining characters.
+std::size_t columns(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xc0) != 0x80; }));
+}
+
+}  // namespace
+
+ModelSource model_source(const GlobalOptions& global) {
+  return {model_name(global), global.config, global.vocab, global.threads};
+}
+
+int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const std::vector<std::string>& images,
+                       bool apply_exif_orientation,
+                       const std::function<void(const std::string& image, std::span<const float> embedding)>& show) {
+  int status = 0;
+  Progress progress("images", images.size(), "done");
+  const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
+  embed_images(
+      {model.encoder(), model.pool(), model.files().preprocess}, images.size(),
+      [&](std::size_t index) { return load_image(images[index], decode); },
+      [&](const ImageEmbedding& result) {
+        const std::string& image = images[result.index];
+        if (result.error.empty()) {
+          show(image, result.values);
+        } else {
+          report_failure(global, image, result.error);
+          status = 1;
+        }
+        if (images.size() > 1) progress.update(result.index + 1);
+      });
+  return status;
+}
+
+void print_table(const std::string& image, const std::vector<TableRow>& rows) {
+  std::size_t width = 0;
+  for (const TableRow& row : rows) width = std::max(width, columns(row.name));
+  fmt::print("{}\n", image);
+  for (const TableRow& row : rows)
+    fmt::print("  {}{}  {}\n", row.name, std::string(width - columns(row.name), ' '), row.values);
+}
+
+}  // namespace gondola::cli

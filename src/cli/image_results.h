@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "pipeline/loaded_model.h"
+
+namespace gondola::cli {
+
+/// The model that the global options name.
+ModelSource model_source(const GlobalOptions& global);
+
+/// Embeds the images and calls `show` with each one's path and its embedding, which is not normalised, in order. One
+/// that fails is reported in its place (as {"image", "error"} on stdout with --json, else on stderr). Returns the exit
+/// status: 1 when any failed.
+int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const std::vector<std::string>& images,
+                       bool apply_exif_orientation,
+                       const std::function<void(const std::string& image, std::span<const float> embedding)>& show);
+
+struct TableRow {
+  std::string name, values;
+};
+
+/// The image's path, and below it the rows, indented, with their values aligned.
+void print_table(const std::string& image, const std::vector<TableRow>& rows);
+
+}  // namespace gondola::cli

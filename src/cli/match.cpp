@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/image_results.h"
+#include "cli/inputs.h"
+#include "metrics/zero_shot.h"
+#include "pipeline/embed.h"
+
+namespace gondola::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> images, texts;
+  bool truncate = false, exif = false;
+};
+
+void print_json(const std::string& image, const Options& options, std::span<const float> cosines,
+                std::span<const double> scores) {
+  nlohmann::ordered_json texts = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < options.texts.size(); ++i)
+    texts.push_back({{"text", options.texts[i]}, {"similarity", cosines[i]}, {"score", scores[i]}});
+  fmt::print("{}\n", to_json_line({{"image", image}, {"texts", texts}}));
+}
+
+void print_text(const std::string& image, const Options& options, std::span<const float> cosines,
+                std::span<const double> scores) {
+  std::vector<TableRow> rows;
+  for (std::size_t i = 0; i < options.texts.size(); ++i)
+    rows.push_back({options.texts[i], fmt::format("similarity {:6.3f}  score {:6.3f}", cosines[i], scores[i])});
+  print_table(image, rows);
+}
+
+int run(const GlobalOptions& global, const Options& options) {
+  const std::vector<std::string> images = expand_images(options.images);
+  LoadedModel model(model_source(global));
+  const std::size_t dim = model.embed_dim();
+  std::vector<float> texts = embed_texts(model.encoder(), model.tokenizer(), options.texts,
+                                         options.truncate ? Overflow::truncate : Overflow::error);
+  normalise_rows(texts, dim);
+  return for_each_embedding(global, model, images, options.exif,
+                            [&](const std::string& image, std::span<const float> embedding) {
+                              std::vector<float> unit(embedding.begin(), embedding.end());
+                              normalise_rows(unit, dim);
+                              const std::vector<float> cosines = similarities(unit, texts, dim);
+                              const std::vector<double> scores = model.scores(cosines);
+                              (global.json ? print_json : print_text)(image, options, cosines, scores);
+                            });
+}
+
+}  // namespace
+
+void add_match(CLI::App& app, const GlobalOptions& global, int& status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("match", "Tell how well each text fits each image");
+  command->footer("Example: gondola match beach.jpg --text \"a sunny beach\" --text \"a city at night\"");
+  command->add_option("IMAGE", options->images, image_argument_help)->required();
+  command->add_option("--text", options->texts, "the texts")->required();
+  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
+  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->callback([options, &global, &status] { status = run(global, *options); });
+}
+
+}  // namespace gondola::cli
