@@ -36,6 +36,16 @@ struct stat regular_file_status(const Descriptor& file, const std::filesystem::p
   return status;
 }
 
+void write_and_flush(const std::filesystem::path& path, std::string_view bytes) {
+  const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
+    if (count < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  if (::fsync(file.get()) != 0) fail("{}: cannot be flushed: {}", path.string(), std::strerror(errno));
+}
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
@@ -71,16 +81,15 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
   std::filesystem::path temporary = path;
   temporary += ".tmp";
-  {
-    const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    while (!bytes.empty()) {
-      const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
-      if (count < 0) fail("{}: cannot be written: {}", temporary.string(), std::strerror(errno));
-      bytes.remove_prefix(static_cast<std::size_t>(count));
-    }
-    if (::fsync(file.get()) != 0) fail("{}: cannot be flushed: {}", temporary.string(), std::strerror(errno));
+  std::error_code error;
+  try {
+    write_and_flush(temporary, bytes);
+    std::filesystem::rename(temporary, path, error);
+    if (error) fail("{}: cannot be written: {}", path.string(), error.message());
+  } catch (const Error&) {
+    std::filesystem::remove(temporary, error);
+    throw;
   }
-  std::filesystem::rename(temporary, path);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {

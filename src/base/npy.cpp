@@ -15,9 +15,7 @@ namespace {
 constexpr std::size_t header_size = 128;
 
 std::string header(NpyType type, std::span<const std::size_t> shape) {
-  std::string dimensions;
-  for (std::size_t extent : shape) dimensions += fmt::format("{}, ", extent);
-  if (shape.size() > 1) dimensions.resize(dimensions.size() - 2);
+  const std::string dimensions = fmt::format("{}{}", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
                                  type == NpyType::float16 ? "<f2" : "<f4", dimensions);
   constexpr std::size_t preamble = 10;

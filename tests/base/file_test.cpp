@@ -1,0 +1,77 @@
+#include "base/file.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "base/error.h"
+#include "tests/support/files.h"
+
+namespace gondola {
+namespace {
+
+using test::TemporaryFolder;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+TEST(ReadFile, ReadsAllBytes) {
+  TemporaryFolder folder;
+  const std::string bytes = std::string("a\0b\r\n", 5) + std::string(200'000, 'x');
+  write(folder.path() / "f", bytes);
+  EXPECT_EQ(read_file(folder.path() / "f"), bytes);
+}
+
+TEST(ReadFile, NamesTheFileThatItCannotRead) {
+  TemporaryFolder folder;
+  write(folder.path() / "f", "12345");
+  EXPECT_EQ(read_file(folder.path() / "f", 5), "12345");
+  EXPECT_THAT([&] { read_file(folder.path() / "f", 4); }, ThrowsMessage<Error>(HasSubstr("limit of 4 bytes")));
+  EXPECT_THAT([&] { read_file(folder.path() / "none"); }, ThrowsMessage<Error>(HasSubstr("none: cannot be opened")));
+  EXPECT_THAT([&] { read_file(folder.path()); }, ThrowsMessage<Error>(HasSubstr("is a folder")));
+}
+
+TEST(ReadLines, TakesBothLineEnds) {
+  TemporaryFolder folder;
+  write(folder.path() / "f", "one\r\n\ntwo \nthree");
+  EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre("one", "", "two ", "three"));
+  write(folder.path() / "f", "one\n");
+  EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre("one"));
+  write(folder.path() / "f", "");
+  EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre());
+}
+
+TEST(WriteFileAtomically, ReplacesAFileAndLeavesNothingElse) {
+  TemporaryFolder folder;
+  for (const std::string& bytes : {std::string("first, the longer one"), std::string("second")}) {
+    write_file_atomically(folder.path() / "f", bytes);
+    EXPECT_EQ(read_file(folder.path() / "f"), bytes);
+  }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
+  TemporaryFolder folder;
+  const auto taken = folder.path() / "folder";
+  std::filesystem::create_directory(taken);
+  EXPECT_THAT([&] { write_file_atomically(taken, "x"); }, ThrowsMessage<Error>(HasSubstr("folder")));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+  EXPECT_THROW(write_file_atomically(folder.path() / "missing" / "f", "x"), Error);
+}
+
+TEST(MappedFile, ShowsTheBytes) {
+  TemporaryFolder folder;
+  write(folder.path() / "f", "bytes");
+  const MappedFile mapped(folder.path() / "f");
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()), "bytes");
+  write(folder.path() / "empty", "");
+  EXPECT_TRUE(MappedFile(folder.path() / "empty").bytes().empty());
+  EXPECT_THROW(MappedFile(folder.path()), Error);
+}
+
+}  // namespace
+}  // namespace gondola

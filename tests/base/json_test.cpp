@@ -1,0 +1,51 @@
+#include "base/json.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "tests/support/mutate.h"
+
+namespace gondola {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+std::string nested(int depth) {
+  return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
+}
+
+TEST(Json, RefusesDuplicateKeysInOneObject) {
+  EXPECT_THAT([] { parse_json(R"({"a": 1, "b": {"c": 1, "c": 2}})", "f.json"); },
+              ThrowsMessage<Error>(HasSubstr("f.json: JSON key \"c\" stands twice")));
+  EXPECT_NO_THROW(parse_json(R"({"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]})", "f.json"));
+}
+
+TEST(Json, RefusesDeepNesting) {
+  EXPECT_NO_THROW(parse_json(nested(60), "f.json"));
+  EXPECT_THAT([] { parse_json(nested(100), "f.json"); }, ThrowsMessage<Error>(HasSubstr("deeper")));
+  EXPECT_THROW(parse_json(std::string(1'000'000, '['), "f.json"), Error);
+}
+
+TEST(Json, NamesTheFileThatIsNotJson) {
+  for (const char* text : {"", "{", "nan", "{\"a\": 1,}", "1 2", "\"\xff\"", "1e999"})
+    EXPECT_THAT([&] { parse_json(text, "f.json"); }, ThrowsMessage<Error>(testing::StartsWith("f.json: "))) << text;
+}
+
+TEST(Json, SurvivesDamage) {
+  const std::string text = R"({"a": [1, -2.5e-3, true, null], "b": {"c": "\u00e9\ud83d\ude00 \"x\""}, "d": [[[]]]})";
+  for (std::uint64_t number = 0; number < 20'000; ++number) {
+    try {
+      parse_json(test::mutate(text, number), "f.json");
+    } catch (const Error&) {
+    }
+  }
+}
+
+TEST(JsonLine, KeepsOrderAndReplacesInvalidUtf8) {
+  EXPECT_EQ(to_json_line({{"image", "b\xff.jpg"}, {"error", "a\nb"}}),
+            "{\"image\":\"b\xef\xbf\xbd.jpg\",\"error\":\"a\\nb\"}");
+}
+
+}  // namespace
+}  // namespace gondola
