@@ -1,0 +1,81 @@
+#pragma once
+
+#include <gondola/error.h>
+#include <gondola/export.h>
+#include <gondola/image.h>
+#include <gondola/tokenizer.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gondola {
+
+class LoadedModel;
+class ZeroShotClassifier;
+
+struct ModelOptions {
+  /// An open_clip model configuration, for a bare state dict that does not tell its architecture.
+  std::optional<std::filesystem::path> config;
+  /// A vocabulary, for a model that has none beside it.
+  std::optional<std::filesystem::path> vocabulary;
+  int threads = 0;  ///< 0: one for each processor
+};
+
+struct ScoredLabel {
+  std::string label;
+  double score = 0;  ///< from 0 to 1
+};
+
+/// A zero-shot classifier: labels put into templates and encoded once, for any number of images. It shares its model.
+class GONDOLA_API Classifier {
+ public:
+  /// All labels, best first. The scores of a model trained with the softmax loss add up to 1. Throws Error when the
+  /// image cannot be read.
+  std::vector<ScoredLabel> classify(const ImageInput& image) const;
+
+ private:
+  friend class Model;
+  Classifier(std::shared_ptr<LoadedModel> model, std::shared_ptr<const ZeroShotClassifier> classifier);
+  std::shared_ptr<LoadedModel> model_;
+  std::shared_ptr<const ZeroShotClassifier> classifier_;
+};
+
+/// A CLIP model: images and texts to vectors of one space. Copies share the weights. Not thread-safe: one call at a
+/// time on a model, its copies and its classifiers; a call uses all the model's threads.
+class GONDOLA_API Model {
+ public:
+  /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .bin, .safetensors) or a name that the
+  /// local caches resolve ("openai/clip-vit-base-patch32"). Nothing is downloaded. Throws Error.
+  static Model load(const std::string& name_or_path, const ModelOptions& options = {});
+
+  /// Values in an embedding.
+  std::size_t embed_dim() const;
+  /// Height and width in pixels of what the image tower sees.
+  int image_size() const;
+  /// Tokens of a text, start and end included.
+  int context_length() const;
+
+  /// Embeddings of length 1, so that a dot product is the cosine; of several inputs n × embed_dim values. An embedding
+  /// depends on its own input alone. Throws Error for an image that cannot be read, or a text longer than the context.
+  std::vector<float> embed_image(const ImageInput& image) const;
+  std::vector<float> embed_images(std::span<const ImageInput> images) const;
+  std::vector<float> embed_text(const std::string& text) const;
+  std::vector<float> embed_texts(std::span<const std::string> texts) const;
+
+  /// A classifier by labels alone; every template has "{}" where the label goes. Without templates: "a photo of a {}."
+  Classifier classifier(std::span<const std::string> labels, std::span<const std::string> templates = {}) const;
+
+  /// The model's tokenizer. Throws Error when it has no vocabulary.
+  Tokenizer tokenizer() const;
+
+ private:
+  explicit Model(std::shared_ptr<LoadedModel> model);
+  std::shared_ptr<LoadedModel> model_;
+};
+
+}  // namespace gondola

@@ -1,0 +1,91 @@
+#include <gondola/model.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "api/decode_input.h"
+#include "base/error.h"
+#include "metrics/zero_shot.h"
+#include "pipeline/embed.h"
+#include "pipeline/zero_shot_classifier.h"
+
+namespace gondola {
+namespace {
+
+/// n × embed_dim values of length 1 each.
+std::vector<float> embed_inputs(LoadedModel& model, std::span<const ImageInput> images) {
+  std::vector<float> embeddings;
+  embeddings.reserve(images.size() * model.embed_dim());
+  embed_images(
+      {model.encoder(), model.pool(), model.files().preprocess}, images.size(),
+      [&](std::size_t index) { return decode_input(images[index]); },
+      [&](const ImageEmbedding& result) {
+        if (!result.error.empty()) throw Error(result.error);
+        embeddings.insert(embeddings.end(), result.values.begin(), result.values.end());
+      });
+  normalise_rows(embeddings, model.embed_dim());
+  return embeddings;
+}
+
+}  // namespace
+
+Classifier::Classifier(std::shared_ptr<LoadedModel> model, std::shared_ptr<const ZeroShotClassifier> classifier)
+    : model_(std::move(model)), classifier_(std::move(classifier)) {}
+
+std::vector<ScoredLabel> Classifier::classify(const ImageInput& image) const {
+  const std::vector<double> scores = classifier_->scores(embed_inputs(*model_, {&image, 1}));
+  std::vector<ScoredLabel> best;
+  for (std::size_t index : top_k(scores, scores.size())) best.push_back({classifier_->labels()[index], scores[index]});
+  return best;
+}
+
+Model::Model(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}
+
+Model Model::load(const std::string& name_or_path, const ModelOptions& options) {
+  if (options.threads < 0) fail("{} threads: expected 0 (one for each processor) or more", options.threads);
+  return Model(
+      std::make_shared<LoadedModel>(ModelSource{name_or_path, options.config, options.vocabulary, options.threads}));
+}
+
+std::size_t Model::embed_dim() const {
+  return model_->embed_dim();
+}
+
+int Model::image_size() const {
+  return model_->files().preprocess.size;
+}
+
+int Model::context_length() const {
+  return model_->config().text.context_length;
+}
+
+std::vector<float> Model::embed_image(const ImageInput& image) const {
+  return embed_inputs(*model_, {&image, 1});
+}
+
+std::vector<float> Model::embed_images(std::span<const ImageInput> images) const {
+  return embed_inputs(*model_, images);
+}
+
+std::vector<float> Model::embed_text(const std::string& text) const {
+  return embed_texts({&text, 1});
+}
+
+std::vector<float> Model::embed_texts(std::span<const std::string> texts) const {
+  std::vector<float> embeddings = gondola::embed_texts(model_->encoder(), model_->tokenizer(), texts, Overflow::error);
+  normalise_rows(embeddings, model_->embed_dim());
+  return embeddings;
+}
+
+Classifier Model::classifier(std::span<const std::string> labels, std::span<const std::string> templates) const {
+  const std::string fallback = default_template;
+  return Classifier(
+      model_, std::make_shared<ZeroShotClassifier>(*model_, std::vector<std::string>(labels.begin(), labels.end()),
+                                                   templates.empty() ? std::span(&fallback, 1) : templates));
+}
+
+Tokenizer Model::tokenizer() const {
+  return Tokenizer(std::shared_ptr<const ClipTokenizer>(model_, &model_->tokenizer()));
+}
+
+}  // namespace gondola
