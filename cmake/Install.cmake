@@ -1,0 +1,21 @@
+# `cmake --install` gives the programs, libgondola with its headers, the default model, and what find_package(Gondola)
+# needs.
+include(CMakePackageConfigHelpers)
+
+set(gondola_package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/Gondola)
+install(TARGETS gondola RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS gondola_shared EXPORT GondolaTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/gondola DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/models)
+if(TARGET gondola-train)
+  # It needs the libtorch that it was built with, which stays where it is.
+  set_target_properties(gondola-train PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS gondola-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+install(EXPORT GondolaTargets NAMESPACE Gondola:: DESTINATION ${gondola_package_folder})
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/GondolaConfig.cmake.in
+  ${CMAKE_BINARY_DIR}/GondolaConfig.cmake INSTALL_DESTINATION ${gondola_package_folder})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/GondolaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/GondolaConfig.cmake ${CMAKE_BINARY_DIR}/GondolaConfigVersion.cmake
+  DESTINATION ${gondola_package_folder})
