@@ -17,7 +17,7 @@ struct SafetensorsFile {
 /// no duplicate names, the data covered without holes or overlaps, shapes that fit their bytes. Throws Error.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 
-/// Writes atomically; tensors in name order.
+/// Writes atomically; wider types first, so that a mapping is aligned, and in name order within a type.
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -1,0 +1,137 @@
+#include "checkpoint/tensor.h"
+
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "base/half.h"
+
+namespace gondola {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the files are little endian");
+
+template <class Stored>
+Stored load(const std::byte* bytes) {
+  Stored value;
+  std::memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+template <class Stored>
+void append_floats(std::span<const std::byte> bytes, std::vector<float>& out) {
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(Stored))
+    out.push_back(static_cast<float>(load<Stored>(bytes.data() + at)));
+}
+
+std::uint16_t bfloat16_from_float(float value) {
+  std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40);  // a NaN stays one
+  bits += 0x7fff + (bits >> 16 & 1);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+/// A tensor over memory of its own.
+template <class Value>
+Tensor own(DType type, std::vector<std::int64_t> shape, std::vector<Value> values) {
+  const auto owner = std::make_shared<const std::vector<Value>>(std::move(values));
+  return {type, std::move(shape), std::as_bytes(std::span(*owner)), owner};
+}
+
+}  // namespace
+
+std::size_t size_of(DType type) {
+  switch (type) {
+    case DType::boolean:
+    case DType::uint8:
+    case DType::int8:
+      return 1;
+    case DType::int16:
+    case DType::float16:
+    case DType::bfloat16:
+      return 2;
+    case DType::int32:
+    case DType::float32:
+      return 4;
+    case DType::int64:
+    case DType::float64:
+      return 8;
+  }
+  return 0;
+}
+
+std::string_view name(DType type) {
+  constexpr std::string_view names[] = {"bool",  "uint8",   "int8",     "int16",   "int32",
+                                        "int64", "float16", "bfloat16", "float32", "float64"};
+  return names[static_cast<std::size_t>(type)];
+}
+
+std::int64_t Tensor::elements() const {
+  std::int64_t count = 1;
+  for (std::int64_t extent : shape) count *= extent;
+  return count;
+}
+
+Tensor make_tensor(std::vector<std::int64_t> shape, std::vector<float> values) {
+  return own(DType::float32, std::move(shape), std::move(values));
+}
+
+std::vector<float> to_floats(const Tensor& tensor) {
+  std::vector<float> values;
+  values.reserve(tensor.bytes.size() / size_of(tensor.type));
+  switch (tensor.type) {
+    case DType::boolean:
+    case DType::uint8:
+      append_floats<std::uint8_t>(tensor.bytes, values);
+      break;
+    case DType::int8:
+      append_floats<std::int8_t>(tensor.bytes, values);
+      break;
+    case DType::int16:
+      append_floats<std::int16_t>(tensor.bytes, values);
+      break;
+    case DType::int32:
+      append_floats<std::int32_t>(tensor.bytes, values);
+      break;
+    case DType::int64:
+      append_floats<std::int64_t>(tensor.bytes, values);
+      break;
+    case DType::float16:
+      for (std::size_t at = 0; at < tensor.bytes.size(); at += 2)
+        values.push_back(float_from_half(load<std::uint16_t>(tensor.bytes.data() + at)));
+      break;
+    case DType::bfloat16:
+      for (std::size_t at = 0; at < tensor.bytes.size(); at += 2)
+        values.push_back(float_from_bfloat16(load<std::uint16_t>(tensor.bytes.data() + at)));
+      break;
+    case DType::float32:
+      values.resize(tensor.bytes.size() / sizeof(float));
+      if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+      break;
+    case DType::float64:
+      append_floats<double>(tensor.bytes, values);
+      break;
+  }
+  return values;
+}
+
+Tensor convert(const Tensor& tensor, DType type) {
+  if (tensor.type == type) return tensor;
+  const std::vector<float> values = to_floats(tensor);
+  if (type == DType::float32) return make_tensor(tensor.shape, values);
+  if (type != DType::float16 && type != DType::bfloat16) fail("weights cannot be converted to {}", name(type));
+  std::vector<std::uint16_t> halves;
+  halves.reserve(values.size());
+  for (float value : values)
+    halves.push_back(type == DType::float16 ? half_from_float(value) : bfloat16_from_float(value));
+  return own(type, tensor.shape, std::move(halves));
+}
+
+std::string format_shape(std::span<const std::int64_t> shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+}  // namespace gondola

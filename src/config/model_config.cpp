@@ -1,0 +1,227 @@
+#include "config/model_config.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gondola {
+namespace {
+
+void check_range(const ModelConfig& config, const char* field, std::int64_t value, std::int64_t low,
+                 std::int64_t high) {
+  if (value < low || value > high)
+    fail("model {}: {} is {}, expected {} to {}", config.name, field, value, low, high);
+}
+
+constexpr std::int64_t largest_width = 1 << 16;
+
+void validate_image(const ModelConfig& config) {
+  const ImageTowerConfig& image = config.image;
+  check_range(config, "image size", image.image_size, 1, 1 << 14);
+  check_range(config, "image tower width", image.width, 1, largest_width);
+  check_range(config, "image tower heads", image.heads, 1, image.feature_width());
+  if (image.feature_width() % image.heads != 0)
+    fail("model {}: image tower of width {} does not divide into {} heads", config.name, image.feature_width(),
+         image.heads);
+  if (image.architecture == ImageArchitecture::modified_resnet) {
+    if (image.width % 2 != 0) fail("model {}: ModifiedResNet width {} is odd", config.name, image.width);
+    if (image.image_size % 32 != 0)
+      fail("model {}: image size {} is not a multiple of 32, by which a ModifiedResNet divides", config.name,
+           image.image_size);
+    for (int blocks : image.stage_blocks) check_range(config, "blocks of a stage", blocks, 1, 256);
+    return;
+  }
+  check_range(config, "patch size", image.patch_size, 1, image.image_size);
+  check_range(config, "image tower layers", image.layers, 1, 256);
+  check_range(config, "image tower MLP width", image.mlp_width, 1, 4 * largest_width);
+}
+
+void validate_text(const ModelConfig& config) {
+  const TextTowerConfig& text = config.text;
+  check_range(config, "context length", text.context_length, 2, 1 << 14);
+  check_range(config, "vocabulary size", text.vocab_size, 3, 1 << 24);
+  check_range(config, "text tower width", text.width, 1, largest_width);
+  check_range(config, "text tower heads", text.heads, 1, text.width);
+  if (text.width % text.heads != 0)
+    fail("model {}: text tower of width {} does not divide into {} heads", config.name, text.width, text.heads);
+  check_range(config, "text tower layers", text.layers, 1, 256);
+  check_range(config, "text tower MLP width", text.mlp_width, 1, 4 * largest_width);
+  check_range(config, "start token", text.start_id, 0, text.vocab_size - 1);
+  check_range(config, "end token", text.end_id, 0, text.vocab_size - 1);
+  check_range(config, "padding token", text.pad_id, 0, text.vocab_size - 1);
+}
+
+std::int64_t transformer_parameters(std::int64_t layers, std::int64_t width, std::int64_t mlp_width) {
+  const std::int64_t norms = 4 * width;
+  const std::int64_t attention = 4 * width * width + 4 * width;
+  const std::int64_t mlp = 2 * width * mlp_width + mlp_width + width;
+  return layers * (norms + attention + mlp);
+}
+
+/// Linear layers, and the two products of attention over all tokens.
+double transformer_flops(double layers, double tokens, double width, double mlp_width) {
+  const double linear = 2 * tokens * (4 * width * width + 2 * width * mlp_width);
+  return layers * (linear + 4 * tokens * tokens * width);
+}
+
+struct Cost {
+  std::int64_t parameters = 0;
+  double flops = 0;
+};
+
+/// The convolutions of a ModifiedResNet, each with its BatchNorm (weight and bias), at the resolution they run in.
+Cost resnet_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
+  Cost cost;
+  const auto convolution = [&](std::int64_t in, std::int64_t out, int kernel, std::int64_t side) {
+    const std::int64_t weights = in * out * kernel * kernel;
+    cost.parameters += weights + 2 * out;
+    cost.flops += 2.0 * static_cast<double>(weights) * static_cast<double>(side * side);
+  };
+  const std::int64_t width = image.width;
+  std::int64_t side = image.image_size / 2;
+  convolution(3, width / 2, 3, side);
+  convolution(width / 2, width / 2, 3, side);
+  convolution(width / 2, width, 3, side);
+  side /= 2;
+  std::int64_t channels = width;
+  for (std::size_t stage = 0; stage < image.stage_blocks.size(); ++stage) {
+    const std::int64_t planes = width << stage;
+    for (int block = 0; block < image.stage_blocks[stage]; ++block) {
+      const bool halves = stage > 0 && block == 0;
+      convolution(channels, planes, 1, side);
+      convolution(planes, planes, 3, side);
+      if (halves) side /= 2;
+      convolution(planes, 4 * planes, 1, side);
+      if (block == 0) convolution(channels, 4 * planes, 1, side);
+      channels = 4 * planes;
+    }
+  }
+  // Attention pooling: keys and values of every token, the query and output of one.
+  const std::int64_t tokens = side * side + 1;
+  cost.parameters += tokens * channels + 3 * (channels * channels + channels) + channels * embed_dim + embed_dim;
+  const double square = static_cast<double>(channels) * static_cast<double>(channels);
+  cost.flops += 2 * square * (2.0 * static_cast<double>(tokens) + 1) +
+                4.0 * static_cast<double>(tokens * channels) + 2.0 * static_cast<double>(channels * embed_dim);
+  return cost;
+}
+
+Cost vit_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
+  const std::int64_t width = image.width, tokens = image.tokens();
+  const std::int64_t patch_values = std::int64_t{3} * image.patch_size * image.patch_size;
+  Cost cost;
+  cost.parameters = patch_values * width + width + tokens * width + (image.pre_norm ? 2 : 0) * width + 2 * width +
+                    transformer_parameters(image.layers, width, image.mlp_width) + width * embed_dim;
+  cost.flops = 2.0 * static_cast<double>(patch_values * width * (tokens - 1)) +
+               transformer_flops(image.layers, static_cast<double>(tokens), static_cast<double>(width),
+                                 image.mlp_width) +
+               2.0 * static_cast<double>(width * embed_dim);
+  return cost;
+}
+
+Cost image_cost(const ModelConfig& config) {
+  return config.image.architecture == ImageArchitecture::vit ? vit_cost(config.image, config.embed_dim)
+                                                             : resnet_cost(config.image, config.embed_dim);
+}
+
+Cost text_cost(const ModelConfig& config) {
+  const TextTowerConfig& text = config.text;
+  const std::int64_t width = text.width, embed_dim = config.embed_dim;
+  Cost cost;
+  cost.parameters = (std::int64_t{text.vocab_size} + text.context_length) * width +
+                    transformer_parameters(text.layers, width, text.mlp_width) + 2 * width + width * embed_dim +
+                    (text.projection_bias ? embed_dim : 0);
+  cost.flops = transformer_flops(text.layers, text.context_length, static_cast<double>(width), text.mlp_width) +
+               2.0 * static_cast<double>(width * embed_dim);
+  return cost;
+}
+
+ModelConfig vit(int embed_dim, int image_size, int patch_size, int width, int layers, int heads, int text_width,
+                int text_layers = 12) {
+  ModelConfig config;
+  config.embed_dim = embed_dim;
+  config.image.image_size = image_size;
+  config.image.patch_size = patch_size;
+  config.image.width = width;
+  config.image.layers = layers;
+  config.image.heads = heads;
+  config.image.mlp_width = 4 * width;
+  config.text.width = text_width;
+  config.text.heads = text_width / 64;
+  config.text.mlp_width = 4 * text_width;
+  config.text.layers = text_layers;
+  return config;
+}
+
+ModelConfig resnet(int embed_dim, int image_size, std::array<int, 4> stage_blocks, int width, int text_width) {
+  ModelConfig config = vit(embed_dim, image_size, 32, width, 12, width * 32 / 64, text_width);
+  config.image.architecture = ImageArchitecture::modified_resnet;
+  config.image.stage_blocks = stage_blocks;
+  return config;
+}
+
+/// Small enough that a test trains it in seconds.
+ModelConfig tiny(ModelConfig config) {
+  config.text.context_length = 16;
+  config.text.vocab_size = 300;
+  config.text.start_id = 298;
+  config.text.end_id = 299;
+  config.text.heads = 2;
+  config.image.heads = 2;
+  return config;
+}
+
+const std::map<std::string, ModelConfig>& presets() {
+  static const std::map<std::string, ModelConfig> table = {
+      {"ViT-B-32", vit(512, 224, 32, 768, 12, 12, 512)},
+      {"ViT-B-16", vit(512, 224, 16, 768, 12, 12, 512)},
+      {"ViT-L-14", vit(768, 224, 14, 1024, 24, 16, 768)},
+      {"ViT-L-14-336", vit(768, 336, 14, 1024, 24, 16, 768)},
+      {"ViT-H-14", vit(1024, 224, 14, 1280, 32, 16, 1024, 24)},
+      {"RN50", resnet(1024, 224, {3, 4, 6, 3}, 64, 512)},
+      {"RN101", resnet(512, 224, {3, 4, 23, 3}, 64, 512)},
+      {"RN50x4", resnet(640, 288, {4, 6, 10, 6}, 80, 640)},
+      {"RN50x16", resnet(768, 384, {6, 8, 18, 8}, 96, 768)},
+      {"RN50x64", resnet(1024, 448, {3, 15, 36, 10}, 128, 1024)},
+      {"tiny-test", tiny(vit(32, 32, 8, 32, 2, 2, 32, 2))},
+      {"tiny-test-resnet", tiny(resnet(32, 64, {1, 1, 1, 1}, 8, 32))},
+  };
+  return table;
+}
+
+}  // namespace
+
+void ModelConfig::validate() const {
+  check_range(*this, "embedding size", embed_dim, 1, largest_width);
+  validate_image(*this);
+  validate_text(*this);
+}
+
+ParameterCount count_parameters(const ModelConfig& config) {
+  ParameterCount count{image_cost(config).parameters, text_cost(config).parameters, 0};
+  count.total = count.image + count.text + 1 + (config.sigmoid_loss ? 1 : 0);
+  return count;
+}
+
+ForwardFlops count_forward_flops(const ModelConfig& config) {
+  return {image_cost(config).flops, text_cost(config).flops};
+}
+
+ModelConfig preset(const std::string& name) {
+  constexpr std::string_view quick_suffix = "-quickgelu";
+  const bool quick = name.ends_with(quick_suffix);
+  const std::string base = quick ? name.substr(0, name.size() - quick_suffix.size()) : name;
+  const auto found = presets().find(base);
+  if (found == presets().end()) {
+    std::string known;
+    for (const auto& [known_name, config] : presets()) known += (known.empty() ? "" : ", ") + known_name;
+    fail("unknown model \"{}\"; known are {}, each also with {}", name, known, quick_suffix);
+  }
+  ModelConfig config = found->second;
+  config.name = name;
+  if (quick) config.image.activation = config.text.activation = Activation::quick_gelu;
+  return config;
+}
+
+}  // namespace gondola
