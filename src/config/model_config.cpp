@@ -11,8 +11,7 @@ namespace {
 
 void check_range(const ModelConfig& config, const char* field, std::int64_t value, std::int64_t low,
                  std::int64_t high) {
-  if (value < low || value > high)
-    fail("model {}: {} is {}, expected {} to {}", config.name, field, value, low, high);
+  if (value < low || value > high) fail("model {}: {} is {}, expected {} to {}", config.name, field, value, low, high);
 }
 
 constexpr std::int64_t largest_width = 1 << 16;
@@ -102,8 +101,8 @@ Cost resnet_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
   const std::int64_t tokens = side * side + 1;
   cost.parameters += tokens * channels + 3 * (channels * channels + channels) + channels * embed_dim + embed_dim;
   const double square = static_cast<double>(channels) * static_cast<double>(channels);
-  cost.flops += 2 * square * (2.0 * static_cast<double>(tokens) + 1) +
-                4.0 * static_cast<double>(tokens * channels) + 2.0 * static_cast<double>(channels * embed_dim);
+  cost.flops += 2 * square * (2.0 * static_cast<double>(tokens) + 1) + 4.0 * static_cast<double>(tokens * channels) +
+                2.0 * static_cast<double>(channels * embed_dim);
   return cost;
 }
 
@@ -113,10 +112,10 @@ Cost vit_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
   Cost cost;
   cost.parameters = patch_values * width + width + tokens * width + (image.pre_norm ? 2 : 0) * width + 2 * width +
                     transformer_parameters(image.layers, width, image.mlp_width) + width * embed_dim;
-  cost.flops = 2.0 * static_cast<double>(patch_values * width * (tokens - 1)) +
-               transformer_flops(image.layers, static_cast<double>(tokens), static_cast<double>(width),
-                                 image.mlp_width) +
-               2.0 * static_cast<double>(width * embed_dim);
+  cost.flops =
+      2.0 * static_cast<double>(patch_values * width * (tokens - 1)) +
+      transformer_flops(image.layers, static_cast<double>(tokens), static_cast<double>(width), image.mlp_width) +
+      2.0 * static_cast<double>(width * embed_dim);
   return cost;
 }
 

@@ -1,0 +1,99 @@
+#include "torch_towers/clip_model.h"
+
+#include <torch/nn/init.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "torch_towers/tensors.h"
+
+namespace gondola {
+namespace {
+
+std::shared_ptr<ImageTower> make_image_tower(const ModelConfig& config) {
+  if (config.image.architecture == ImageArchitecture::vit)
+    return std::make_shared<VisionTransformer>(config.image, config.embed_dim);
+  return std::make_shared<ModifiedResNet>(config.image, config.embed_dim);
+}
+
+}  // namespace
+
+ClipModel::ClipModel(const ModelConfig& config) : config_(config) {
+  const TextTowerConfig& text = config.text;
+  visual_ = register_module("visual", make_image_tower(config));
+  token_embedding_ = register_module("token_embedding", torch::nn::Embedding(text.vocab_size, text.width));
+  positional_embedding_ = register_parameter("positional_embedding", torch::empty({text.context_length, text.width}));
+  transformer_ = register_module(
+      "transformer", Transformer(text.layers, text.width, text.heads, text.mlp_width, text.activation, text.norm_eps));
+  ln_final_ =
+      register_module("ln_final", torch::nn::LayerNorm(torch::nn::LayerNormOptions({text.width}).eps(text.norm_eps)));
+  text_projection_ = register_parameter("text_projection", torch::empty({text.width, config.embed_dim}));
+  if (text.projection_bias)
+    text_projection_bias_ = register_parameter("text_projection_bias", torch::zeros({config.embed_dim}));
+  logit_scale = register_parameter("logit_scale", torch::tensor(std::log(1 / 0.07), torch::kFloat));
+  initialise_text();
+}
+
+void ClipModel::initialise_text() {
+  using torch::nn::init::normal_;
+  const double width = config_.text.width;
+  const double attention = 1 / std::sqrt(width), output = attention / std::sqrt(2 * config_.text.layers);
+  normal_(token_embedding_->weight, 0, 0.02);
+  normal_(positional_embedding_, 0, 0.01);
+  for (const auto& module : *transformer_->resblocks) {
+    auto& block = *module->as<TransformerBlock>();
+    normal_(block.attn->in_proj_weight, 0, attention);
+    normal_(block.attn->out_proj->weight, 0, output);
+    normal_(block.mlp->c_fc->weight, 0, 1 / std::sqrt(2 * width));
+    normal_(block.mlp->c_proj->weight, 0, output);
+  }
+  normal_(text_projection_, 0, attention);
+}
+
+torch::Tensor ClipModel::pooled_positions(const torch::Tensor& ids) const {
+  switch (config_.text.pooling) {
+    case TextPooling::largest_id:
+      return ids.argmax(1);
+    case TextPooling::end_token:
+      return (ids == config_.text.end_id).to(torch::kInt).argmax(1);
+    case TextPooling::last:
+      return torch::full({ids.size(0)}, ids.size(1) - 1, ids.options());
+    case TextPooling::first:
+      break;
+  }
+  return torch::zeros({ids.size(0)}, ids.options());
+}
+
+torch::Tensor ClipModel::encode_texts(const torch::Tensor& ids) {
+  auto x = token_embedding_(ids) + positional_embedding_.narrow(0, 0, ids.size(1));
+  x = transformer_(x, config_.text.causal);
+  const auto rows = torch::arange(ids.size(0), ids.options());
+  const auto pooled = ln_final_(x.index({rows, pooled_positions(ids)}));
+  const auto projected = torch::matmul(pooled, text_projection_);
+  return text_projection_bias_.defined() ? projected + text_projection_bias_ : projected;
+}
+
+TensorMap ClipModel::weights() const {
+  TensorMap tensors;
+  for (const auto& list : {named_parameters(), named_buffers()})
+    for (const auto& item : list)
+      if (item.value().is_floating_point()) tensors[item.key()] = from_torch(item.value());
+  return tensors;
+}
+
+void ClipModel::load_weights(const TensorMap& weights) {
+  std::set<std::string> loaded;
+  for (const auto& list : {named_parameters(), named_buffers()}) {
+    for (const auto& item : list) {
+      if (!item.value().is_floating_point()) continue;
+      restore(item.value(), weights, item.key());
+      loaded.insert(item.key());
+    }
+  }
+  for (const auto& [name, unused] : weights)
+    if (!loaded.contains(name)) fail("{} has no place in this model", name);
+}
+
+}  // namespace gondola

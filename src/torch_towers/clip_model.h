@@ -1,0 +1,49 @@
+#pragma once
+
+#include <torch/nn/modules/embedding.h>
+
+#include <memory>
+
+#include "checkpoint/tensor.h"
+#include "torch_towers/image_towers.h"
+
+namespace gondola {
+
+/// CLIP on libtorch. Parameters and buffers carry the names of the checkpoint schema (checkpoint/model_files.h).
+class ClipModel : public torch::nn::Module {
+ public:
+  /// With OpenAI's initialisation (clip/model.py, CLIP.initialize_parameters); random numbers come from torch's
+  /// generator.
+  explicit ClipModel(const ModelConfig& config);
+
+  const ModelConfig& config() const { return config_; }
+
+  /// pixels: batch × 3 × image_size × image_size; returns batch × embed_dim, not normalised.
+  torch::Tensor encode_images(const torch::Tensor& pixels) { return visual_->forward(pixels); }
+
+  /// ids: batch × tokens, int64, tokens at most context_length (a causal tower may be fed the longest text's length);
+  /// returns batch × embed_dim, not normalised.
+  torch::Tensor encode_texts(const torch::Tensor& ids);
+
+  /// The logarithm of the inverse temperature, a scalar parameter.
+  torch::Tensor logit_scale;
+
+  /// All parameters and floating-point buffers by name, as fp32 on the CPU.
+  TensorMap weights() const;
+
+  /// Overwrites them. Throws Error when a name is missing, is too many or has another shape.
+  void load_weights(const TensorMap& weights);
+
+ private:
+  void initialise_text();
+  torch::Tensor pooled_positions(const torch::Tensor& ids) const;
+
+  ModelConfig config_;
+  std::shared_ptr<ImageTower> visual_;
+  torch::nn::Embedding token_embedding_ = nullptr;
+  torch::Tensor positional_embedding_, text_projection_, text_projection_bias_;
+  Transformer transformer_ = nullptr;
+  torch::nn::LayerNorm ln_final_ = nullptr;
+};
+
+}  // namespace gondola

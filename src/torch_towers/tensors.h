@@ -1,0 +1,20 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "checkpoint/tensor.h"
+
+namespace gondola {
+
+/// A copy as fp32 on the CPU.
+Tensor from_torch(const at::Tensor& values);
+
+/// A copy as fp32 on the CPU.
+at::Tensor to_torch(const Tensor& tensor);
+
+/// Overwrites `into` with the tensor of that name. Throws Error when it is missing or has another shape.
+void restore(at::Tensor into, const TensorMap& tensors, const std::string& name);
+
+}  // namespace gondola

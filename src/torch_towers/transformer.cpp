@@ -1,0 +1,69 @@
+#include "torch_towers/transformer.h"
+
+#include <torch/nn/functional/activation.h>
+#include <torch/nn/init.h>
+
+namespace gondola {
+
+AttentionImpl::AttentionImpl(int width, int heads_) : heads(heads_) {
+  in_proj_weight = register_parameter("in_proj_weight", torch::empty({3 * width, width}));
+  in_proj_bias = register_parameter("in_proj_bias", torch::zeros({3 * width}));
+  out_proj = register_module("out_proj", torch::nn::Linear(width, width));
+  torch::nn::init::xavier_uniform_(in_proj_weight);  // as torch.nn.MultiheadAttention
+  torch::nn::init::zeros_(out_proj->bias);
+}
+
+torch::Tensor AttentionImpl::forward(const torch::Tensor& x, bool causal) {
+  const auto batch = x.size(0), tokens = x.size(1), width = x.size(2);
+  const auto qkv = torch::linear(x, in_proj_weight, in_proj_bias)
+                       .view({batch, tokens, 3, heads, width / heads})
+                       .permute({2, 0, 3, 1, 4});
+  const auto mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, causal);
+  return out_proj(mixed.transpose(1, 2).reshape({batch, tokens, width}));
+}
+
+MlpImpl::MlpImpl(int width, int mlp_width, Activation activation_) : activation(activation_) {
+  c_fc = register_module("c_fc", torch::nn::Linear(width, mlp_width));
+  c_proj = register_module("c_proj", torch::nn::Linear(mlp_width, width));
+}
+
+torch::Tensor MlpImpl::forward(const torch::Tensor& x) {
+  const auto hidden = c_fc(x);
+  switch (activation) {
+    case Activation::gelu:
+      return c_proj(torch::gelu(hidden));
+    case Activation::gelu_tanh:
+      return c_proj(torch::gelu(hidden, "tanh"));
+    case Activation::quick_gelu:
+      break;
+  }
+  return c_proj(hidden * torch::sigmoid(1.702 * hidden));
+}
+
+TransformerBlockImpl::TransformerBlockImpl(int width, int heads, int mlp_width, Activation activation,
+                                           double norm_eps) {
+  const auto norm = torch::nn::LayerNormOptions({width}).eps(norm_eps);
+  ln_1 = register_module("ln_1", torch::nn::LayerNorm(norm));
+  attn = register_module("attn", Attention(width, heads));
+  ln_2 = register_module("ln_2", torch::nn::LayerNorm(norm));
+  mlp = register_module("mlp", Mlp(width, mlp_width, activation));
+}
+
+torch::Tensor TransformerBlockImpl::forward(const torch::Tensor& x, bool causal) {
+  const auto attended = x + attn(ln_1(x), causal);
+  return attended + mlp(ln_2(attended));
+}
+
+TransformerImpl::TransformerImpl(int layers, int width, int heads, int mlp_width, Activation activation,
+                                 double norm_eps) {
+  register_module("resblocks", resblocks);
+  for (int layer = 0; layer < layers; ++layer)
+    resblocks->push_back(TransformerBlock(width, heads, mlp_width, activation, norm_eps));
+}
+
+torch::Tensor TransformerImpl::forward(torch::Tensor x, bool causal) {
+  for (const auto& block : *resblocks) x = block->as<TransformerBlock>()->forward(x, causal);
+  return x;
+}
+
+}  // namespace gondola

@@ -1,0 +1,85 @@
+#include "train/embedding_norm.h"
+
+#include <torch/types.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "torch_towers/tensors.h"
+
+namespace gondola {
+namespace {
+
+constexpr double epsilon = 1e-5, momentum = 0.1;  // torch.nn.BatchNorm1d's
+
+torch::Tensor to_double(const Tensor& tensor) {
+  return to_torch(tensor).to(torch::kDouble);
+}
+
+struct Affine {
+  torch::Tensor mean, deviation;
+};
+
+Affine statistics(const EmbeddingNorm& norm) {
+  return {norm.running_mean.cpu().to(torch::kDouble), (norm.running_var.cpu().to(torch::kDouble) + epsilon).sqrt()};
+}
+
+/// embedding = (normalised·gain + bias)·projection, projection: width × dim.
+void fold_after_layer_norm(TensorMap& weights, const std::string& bias, const std::string& projection,
+                           const Affine& norm) {
+  const auto p = to_double(weights.at(projection));
+  const auto shift = std::get<0>(at::linalg_lstsq(p.t(), norm.mean.unsqueeze(1), std::nullopt, "gelsd")).squeeze(1);
+  if ((torch::matmul(shift, p) - norm.mean).abs().max().item<double>() >
+      1e-6 * (1 + norm.mean.abs().max().item<double>()))
+    fail("{}: the embedding norm cannot be folded: the projection has lost rank", projection);
+  weights[bias] = from_torch(to_double(weights.at(bias)) - shift);
+  weights[projection] = from_torch(p / norm.deviation);
+}
+
+/// embedding = weight·x + bias, weight: dim × width.
+void fold_into_linear(TensorMap& weights, const std::string& layer, const Affine& norm) {
+  weights[layer + ".bias"] = from_torch((to_double(weights.at(layer + ".bias")) - norm.mean) / norm.deviation);
+  weights[layer + ".weight"] = from_torch(to_double(weights.at(layer + ".weight")) / norm.deviation.unsqueeze(1));
+}
+
+}  // namespace
+
+EmbeddingNorm::EmbeddingNorm(int dim) {
+  running_mean = register_buffer("running_mean", torch::zeros({dim}));
+  running_var = register_buffer("running_var", torch::ones({dim}));
+}
+
+torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor& repeats) {
+  const auto wide = x.to(torch::kFloat);
+  if (!is_training()) return (wide - running_mean) / (running_var + epsilon).sqrt();
+  const auto weight = repeats.to(torch::kFloat).unsqueeze(1);
+  const auto count = weight.sum();
+  const auto mean = (weight * wide).sum(0) / count;
+  const auto centred = wide - mean;
+  const auto variance = (weight * centred * centred).sum(0) / count;
+  {
+    const torch::NoGradGuard no_gradients;
+    running_mean.lerp_(mean, momentum);
+    running_var.lerp_(variance * count / (count - 1), momentum);
+  }
+  return centred / (variance + epsilon).sqrt();
+}
+
+TensorMap EmbeddingNorm::statistics() const {
+  return {{"running_mean", from_torch(running_mean)}, {"running_var", from_torch(running_var)}};
+}
+
+void EmbeddingNorm::load_statistics(const TensorMap& statistics) {
+  restore(running_mean, statistics, "running_mean");
+  restore(running_var, statistics, "running_var");
+}
+
+void fold_embedding_norms(TensorMap& weights, const EmbeddingNorm& image, const EmbeddingNorm& text) {
+  if (weights.contains("visual.attnpool.c_proj.bias"))
+    fold_into_linear(weights, "visual.attnpool.c_proj", statistics(image));
+  else
+    fold_after_layer_norm(weights, "visual.ln_post.bias", "visual.proj", statistics(image));
+  fold_after_layer_norm(weights, "ln_final.bias", "text_projection", statistics(text));
+}
+
+}  // namespace gondola

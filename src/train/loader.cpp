@@ -1,0 +1,166 @@
+#include "train/loader.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <span>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "image/augment.h"
+
+namespace gondola {
+namespace {
+
+constexpr int loader_threads = 2;
+constexpr std::size_t batches_ahead = 4;
+constexpr std::int64_t broken_samples_limit = 1000;
+
+/// Separates the streams of random numbers that one seed feeds.
+enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2 };
+
+}  // namespace
+
+Loader::Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
+               std::int64_t last_step)
+    : dataset_(dataset),
+      tokenizer_(tokenizer),
+      recipe_(recipe),
+      next_to_load_(first_step),
+      next_to_give_(first_step),
+      end_(last_step) {
+  for (int i = 0; i < loader_threads; ++i) threads_.emplace_back([this] { work(); });
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& recipe) {
+  const auto batches = static_cast<std::int64_t>(dataset.size()) / recipe.batch_size;
+  if (batches == 0)
+    fail("the training set has {} samples, fewer than one batch of {}", dataset.size(), recipe.batch_size);
+  return batches;
+}
+
+Batch Loader::next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return error_ || ready_.contains(next_to_give_); });
+  if (error_) std::rethrow_exception(error_);
+  Batch batch = std::move(ready_.extract(next_to_give_++).mapped());
+  lock.unlock();
+  changed_.notify_all();
+  return batch;
+}
+
+void Loader::work() {
+  for (;;) {
+    std::int64_t step;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock,
+                    [&] { return stop_ || next_to_load_ < next_to_give_ + static_cast<std::int64_t>(batches_ahead); });
+      if (stop_ || next_to_load_ == end_) return;
+      step = next_to_load_++;
+    }
+    try {
+      Batch batch = load(step);
+      const std::lock_guard lock(mutex_);
+      ready_.emplace(step, std::move(batch));
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      error_ = std::current_exception();
+    }
+    changed_.notify_all();
+  }
+}
+
+const std::vector<std::uint32_t>& Loader::order_of(std::uint64_t epoch) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = orders_.find(epoch); found != orders_.end()) return found->second;
+  orders_.erase(orders_.begin(), orders_.lower_bound(epoch == 0 ? 0 : epoch - 1));
+  return orders_.emplace(epoch, epoch_order(dataset_.size(), recipe_.seed, epoch)).first->second;
+}
+
+std::string Loader::draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
+                                 std::uint64_t sample_seed) const {
+  std::uint64_t seed = mix_seed(sample_seed, sample_stream);
+  if (sample.label >= 0) {  // one caption a class and batch (docs/decisions.md)
+    seed = mix_seed(mix_seed(recipe_.seed, class_stream), epoch);
+    seed = mix_seed(mix_seed(seed, static_cast<std::uint64_t>(batch)), static_cast<std::uint64_t>(sample.label));
+  }
+  return sample.captions[Random(seed).below(sample.captions.size())];
+}
+
+void Loader::count_broken(const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  fmt::print(stderr, "gondola-train: skipped: {}\n", message);
+  if (++broken_ > broken_samples_limit) fail("more than {} samples could not be read", broken_samples_limit);
+}
+
+Batch Loader::load(std::int64_t step) {
+  const std::int64_t batches = batches_per_epoch(dataset_, recipe_);
+  const auto epoch = static_cast<std::uint64_t>(step / batches);
+  const std::int64_t batch_of_epoch = step % batches;
+  const auto& order = order_of(epoch);
+  const int size = recipe_.preprocess.size, count = recipe_.batch_size;
+  const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
+
+  Batch batch;
+  batch.pixels = at::empty({count, 3, size, size}, at::kFloat);
+  std::vector<std::string> captions;                     // distinct
+  std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
+  std::vector<std::int64_t> rows;
+  for (int i = 0; i < count; ++i) {
+    std::size_t position = static_cast<std::size_t>(batch_of_epoch * count + i);
+    for (std::size_t tries = 0;; ++tries) {
+      const std::uint32_t index = order[position];
+      const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, epoch), index);
+      try {
+        const Sample sample = dataset_.get(index);
+        const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+        augment(image, recipe_.preprocess, recipe_.augment, sample_seed,
+                {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
+        std::string caption = draw_caption(sample, epoch, batch_of_epoch, sample_seed);
+        const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
+        if (is_new) captions.push_back(std::move(caption));
+        rows.push_back(found->second);
+        break;
+      } catch (const Error& error) {
+        count_broken(error.what());
+        position = (position + 1) % order.size();
+        if (tries == order.size()) throw;
+      }
+    }
+  }
+  batch.caption = at::tensor(rows);
+  batch.ids = tokenise(tokenizer_, recipe_.model.text, captions);
+  return batch;
+}
+
+at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text,
+                    const std::vector<std::string>& texts) {
+  std::vector<std::vector<std::int32_t>> ids;
+  std::size_t longest = 1;
+  for (const std::string& one : texts) {
+    ids.push_back(tokenizer.encode(one, text.context_length, Overflow::truncate).ids);
+    longest = std::max(longest, ids.back().size());
+  }
+  if (!text.causal) longest = static_cast<std::size_t>(text.context_length);
+  auto padded = at::empty({static_cast<std::int64_t>(texts.size()), static_cast<std::int64_t>(longest)}, at::kLong);
+  padded.fill_(text.pad_id);
+  for (std::size_t row = 0; row < ids.size(); ++row)
+    std::copy(ids[row].begin(), ids[row].end(), padded.data_ptr<std::int64_t>() + row * longest);
+  return padded;
+}
+
+}  // namespace gondola

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "data/dataset.h"
+#include "text/clip_tokenizer.h"
+#include "train/recipe.h"
+
+namespace gondola {
+
+/// One global batch: n images and the m distinct captions among theirs.
+struct Batch {
+  at::Tensor pixels;   ///< n × 3 × size × size, fp32
+  at::Tensor ids;      ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
+  at::Tensor caption;  ///< n, int64: each image's row of ids
+};
+
+/// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
+/// context_length. Longer texts are cut.
+at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::vector<std::string>& texts);
+
+/// Decodes, augments and tokenises batches ahead of the training step, on threads of its own. Batch `step` holds
+/// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
+/// epoch is left out. Every random draw depends on the recipe's seed, the epoch and the sample alone, whatever the
+/// threads. A sample that cannot be read is named on stderr and replaced by the next in order; too many of them are an
+/// Error.
+class Loader {
+ public:
+  Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
+         std::int64_t last_step);
+  ~Loader();
+
+  /// The batches of [first_step, last_step), one after the other.
+  Batch next();
+
+  static std::int64_t batches_per_epoch(const Dataset& dataset, const Recipe& recipe);
+
+ private:
+  void work();
+  Batch load(std::int64_t step);
+  std::string draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
+                           std::uint64_t sample_seed) const;
+  void count_broken(const std::string& message);
+  const std::vector<std::uint32_t>& order_of(std::uint64_t epoch);
+
+  const Dataset& dataset_;
+  const ClipTokenizer& tokenizer_;
+  const Recipe& recipe_;
+  std::int64_t next_to_load_, next_to_give_, end_;
+  std::map<std::int64_t, Batch> ready_;
+  std::map<std::uint64_t, std::vector<std::uint32_t>> orders_;
+  std::int64_t broken_ = 0;
+  bool stop_ = false;
+  std::exception_ptr error_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace gondola

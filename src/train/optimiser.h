@@ -1,0 +1,46 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/tensor.h"
+#include "train/recipe.h"
+
+namespace gondola {
+
+/// AdamW (arXiv 1711.05101) on PyTorch's fused kernel. Weight decay is for "all weights that are not gains or biases"
+/// (arXiv 2103.00020, table 18), nor logit_scale, nor the class and position embeddings (open_clip's no_weight_decay).
+class AdamW {
+ public:
+  using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
+
+  AdamW(const NamedParameters& parameters, const Recipe& recipe);
+
+  /// One update from the parameters' gradients, which are then dropped.
+  void step(double learning_rate);
+
+  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." before it.
+  TensorMap state() const;
+  /// Restores them after `steps` updates.
+  void load_state(const TensorMap& state, std::int64_t steps);
+
+  /// Whether a parameter of this name decays.
+  static bool decays(const std::string& name, const at::Tensor& parameter);
+
+ private:
+  struct Group {
+    std::vector<std::string> names;
+    std::vector<at::Tensor> parameters, exp_avgs, exp_avg_sqs, steps;
+    double weight_decay;
+  };
+  std::vector<Group> groups_;
+  double beta1_, beta2_, epsilon_;
+};
+
+/// Scales all gradients so that their common L2 norm is at most `limit` (0: no limit). Returns the norm before.
+double clip_gradients(const AdamW::NamedParameters& parameters, double limit);
+
+}  // namespace gondola

@@ -1,0 +1,277 @@
+#include "train/recipe.h"
+
+#include <toml++/toml.h>
+#include <cmath>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace gondola {
+namespace {
+
+/// One table of the file; every key must have been asked for by the time `finish` is called.
+class Section {
+ public:
+  Section(const toml::table& table, std::string origin, std::string name)
+      : table_(table), origin_(std::move(origin)), name_(std::move(name)) {}
+
+  template <class T>
+  void read(const char* key, T& value) {
+    asked_.insert(key);
+    const toml::node* node = table_.get(key);
+    if (node == nullptr) return;
+    if constexpr (std::is_same_v<T, std::vector<std::string>> || std::is_same_v<T, std::array<float, 3>> ||
+                  std::is_same_v<T, std::array<int, 4>>) {
+      read_array(key, *node, value);
+    } else {
+      const auto found = node->value<std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>>();
+      const bool fits = found && (!std::is_same_v<T, bool> || node->is_boolean()) &&
+                        !(std::is_integral_v<T> && node->is_floating_point());
+      if (!fits) fail("{}: {} has the wrong type", origin_, path(key));
+      value = static_cast<T>(*found);
+    }
+  }
+
+  /// A value of one of the given words.
+  template <class T>
+  void read_choice(const char* key, T& value, const std::map<std::string, T>& choices) {
+    std::string word;
+    read(key, word);
+    if (word.empty()) return;
+    const auto found = choices.find(word);
+    if (found != choices.end()) {
+      value = found->second;
+      return;
+    }
+    std::string known;
+    for (const auto& [name, unused] : choices) known += (known.empty() ? "" : ", ") + name;
+    fail("{}: {} is \"{}\", expected one of {}", origin_, path(key), word, known);
+  }
+
+  Section section(const char* key) {
+    asked_.insert(key);
+    static const toml::table empty;
+    const toml::node* node = table_.get(key);
+    if (node != nullptr && !node->is_table()) fail("{}: {} is not a section", origin_, path(key));
+    return {node == nullptr ? empty : *node->as_table(), origin_, path(key)};
+  }
+
+  bool has(const char* key) const { return table_.contains(key); }
+
+  void finish() const {
+    for (const auto& [key, unused] : table_)
+      if (!asked_.contains(std::string(key.str()))) fail("{}: unknown key {}", origin_, path(key.str()));
+  }
+
+ private:
+  std::string path(std::string_view key) const {
+    return name_.empty() ? std::string(key) : fmt::format("{}.{}", name_, key);
+  }
+
+  template <class T>
+  void read_array(const char* key, const toml::node& node, T& values) {
+    using Element = typename T::value_type;
+    const toml::array* array = node.as_array();
+    if (array == nullptr) fail("{}: {} has the wrong type, expected a list", origin_, path(key));
+    if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      values.resize(array->size());
+    } else if (array->size() != values.size()) {
+      fail("{}: {} has {} values, expected {}", origin_, path(key), array->size(), values.size());
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto element = (*array)[i].value<Element>();
+      if (!element) fail("{}: {}[{}] has the wrong type", origin_, path(key), i);
+      values[i] = *element;
+    }
+  }
+
+  const toml::table& table_;
+  std::string origin_, name_;
+  std::set<std::string> asked_;
+};
+
+const std::map<std::string, Activation> activations = {
+    {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh}, {"quick_gelu", Activation::quick_gelu}};
+
+void read_image_tower(Section section, ImageTowerConfig& image) {
+  section.read_choice("architecture", image.architecture,
+                      {{"vit", ImageArchitecture::vit}, {"modified_resnet", ImageArchitecture::modified_resnet}});
+  const bool resnet = image.architecture == ImageArchitecture::modified_resnet;
+  if (resnet) image.width = 64;
+  section.read("image_size", image.image_size);
+  section.read("width", image.width);
+  image.heads = resnet ? image.width * 32 / 64 : image.width / 64;
+  image.mlp_width = 4 * image.width;
+  section.read("heads", image.heads);
+  if (resnet) {
+    section.read("stage_blocks", image.stage_blocks);
+  } else {
+    section.read("patch_size", image.patch_size);
+    section.read("layers", image.layers);
+    section.read("mlp_width", image.mlp_width);
+    section.read_choice("activation", image.activation, activations);
+  }
+  section.finish();
+}
+
+void read_text_tower(Section section, TextTowerConfig& text) {
+  section.read("context_length", text.context_length);
+  section.read("width", text.width);
+  text.heads = text.width / 64;
+  text.mlp_width = 4 * text.width;
+  section.read("heads", text.heads);
+  section.read("layers", text.layers);
+  section.read("mlp_width", text.mlp_width);
+  section.read_choice("activation", text.activation, activations);
+  section.finish();
+}
+
+void read_model(Section section, Recipe& recipe) {
+  std::string name;
+  section.read("preset", name);
+  if (!name.empty()) {
+    recipe.model = preset(name);
+  } else {
+    section.read("name", recipe.model.name);
+    section.read("embed_dim", recipe.model.embed_dim);
+    read_image_tower(section.section("image"), recipe.model.image);
+    read_text_tower(section.section("text"), recipe.model.text);
+  }
+  std::string vocabulary;
+  section.read("vocabulary", vocabulary);
+  if (!vocabulary.empty()) recipe.vocabulary = vocabulary;
+  section.read("vocab_size", recipe.vocab_size);
+  section.read("batch_norm_embeddings", recipe.batch_norm_embeddings);
+  section.read_choice("export_dtype", recipe.export_dtype,
+                      {{"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}});
+  section.finish();
+}
+
+void read_train(Section section, Recipe& recipe) {
+  if (recipe.model.image.architecture == ImageArchitecture::modified_resnet) {
+    recipe.beta2 = 0.999;
+    recipe.epsilon = 1e-8;
+  }
+  section.read("batch_size", recipe.batch_size);
+  section.read("steps", recipe.steps);
+  section.read("epochs", recipe.epochs);
+  section.read("learning_rate", recipe.learning_rate);
+  section.read("weight_decay", recipe.weight_decay);
+  section.read("beta1", recipe.beta1);
+  section.read("beta2", recipe.beta2);
+  section.read("epsilon", recipe.epsilon);
+  section.read("warmup_steps", recipe.warmup_steps);
+  section.read("gradient_clip", recipe.gradient_clip);
+  section.read_choice("precision", recipe.bf16, {{"fp32", false}, {"bf16", true}});
+  section.read("soft_targets", recipe.soft_targets);
+  section.read("seed", recipe.seed);
+  section.read("save_every_steps", recipe.save_every_steps);
+  section.read("validate_every_steps", recipe.validate_every_steps);
+  section.read("threads", recipe.threads);
+  section.read("device", recipe.device);
+  section.finish();
+}
+
+void validate(const Recipe& recipe, const std::string& origin) {
+  const auto require = [&](bool condition, const char* message) {
+    if (!condition) fail("{}: {}", origin, message);
+  };
+  require(!recipe.train.empty(), "data.train names no source");
+  require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
+  require((recipe.steps > 0) != (recipe.epochs > 0), "train needs either steps or epochs, above 0");
+  require(recipe.learning_rate > 0, "train.learning_rate must be above 0");
+  require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
+  require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
+  require(recipe.vocabulary.has_value() != (recipe.vocab_size > 0), "model needs either vocabulary or vocab_size");
+  require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
+  require(!recipe.batch_norm_embeddings || recipe.model.text.width >= recipe.model.embed_dim,
+          "model.batch_norm_embeddings needs a text width of at least embed_dim, to be folded at the end");
+  require(!recipe.batch_norm_embeddings || recipe.model.image.feature_width() >= recipe.model.embed_dim,
+          "model.batch_norm_embeddings needs image features at least embed_dim wide, to be folded at the end");
+}
+
+void flatten(const toml::table& table, const std::string& prefix, std::map<std::string, std::string>& values) {
+  for (const auto& [key, node] : table) {
+    const std::string name = prefix + std::string(key.str());
+    if (const toml::table* inner = node.as_table()) {
+      flatten(*inner, name + ".", values);
+      continue;
+    }
+    std::ostringstream text;
+    node.visit([&](const auto& value) { text << value; });
+    values[name] = text.str();
+  }
+}
+
+/// Sets "section.key=value" in the table.
+void override_value(toml::table& table, const std::string& assignment) {
+  const std::size_t equals = assignment.find('=');
+  if (equals == std::string::npos) fail("--set {}: expected section.key=value", assignment);
+  toml::table single;
+  try {
+    single = toml::parse(assignment);
+  } catch (const toml::parse_error&) {
+    try {  // a word without quotes is a string
+      single = toml::parse(assignment.substr(0, equals + 1) + '"' + assignment.substr(equals + 1) + '"');
+    } catch (const toml::parse_error& error) {
+      fail("--set {}: {}", assignment, error.description());
+    }
+  }
+  const auto merge = [](const auto& self, toml::table& into, const toml::table& from) -> void {
+    for (const auto& [key, node] : from) {
+      toml::node* present = into.get(key);
+      if (node.is_table() && present != nullptr && present->is_table())
+        self(self, *present->as_table(), *node.as_table());
+      else
+        into.insert_or_assign(key, node);
+    }
+  };
+  merge(merge, table, single);
+}
+
+}  // namespace
+
+Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  const std::string origin = path.string();
+  toml::table table;
+  try {
+    table = toml::parse(read_file(path), origin);
+  } catch (const toml::parse_error& error) {
+    fail("{}: line {}: {}", origin, error.source().begin.line, error.description());
+  }
+  for (const std::string& assignment : overrides) override_value(table, assignment);
+
+  Recipe recipe;
+  Section root(table, origin, "");
+  read_model(root.section("model"), recipe);
+
+  Section preprocess = root.section("preprocess");
+  preprocess.read("mean", recipe.preprocess.mean);
+  preprocess.read("std", recipe.preprocess.std);
+  preprocess.finish();
+  recipe.preprocess.size = recipe.model.image.image_size;
+
+  Section data = root.section("data");
+  data.read("train", recipe.train);
+  data.read("validation", recipe.validation);
+  data.read("templates", recipe.templates);
+  data.read("validation_templates", recipe.validation_templates);
+  data.finish();
+
+  Section augment = root.section("augment");
+  augment.read("min_crop_area", recipe.augment.min_crop_area);
+  augment.read("max_aspect_ratio", recipe.augment.max_aspect_ratio);
+  augment.read("flip_probability", recipe.augment.flip_probability);
+  augment.read("erase_probability", recipe.augment.erase_probability);
+  augment.finish();
+
+  read_train(root.section("train"), recipe);
+  root.finish();
+  validate(recipe, origin);
+  flatten(table, "", recipe.values);
+  return recipe;
+}
+
+}  // namespace gondola

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/tensor.h"
+#include "config/model_config.h"
+#include "image/augment.h"
+#include "image/preprocess.h"
+
+namespace gondola {
+
+/// A training run, as a TOML file describes it. recipes/default.toml is an example of every section.
+struct Recipe {
+  // [model]: `preset`, or the fields of ModelConfig inline with [model.image] and [model.text]
+  ModelConfig model;
+  std::optional<std::filesystem::path> vocabulary;  ///< or vocab_size, to train one from the captions
+  int vocab_size = 0;
+  bool batch_norm_embeddings = false;  ///< see EmbeddingNorm
+  DType export_dtype = DType::float32;
+
+  // [preprocess]
+  PreprocessConfig preprocess;
+
+  // [data]
+  std::vector<std::string> train, validation;
+  std::vector<std::string> templates = {"a photo of a {}."}, validation_templates = {"a photo of a {}."};
+
+  // [augment]
+  AugmentConfig augment;
+
+  // [train]
+  int batch_size = 256;
+  std::int64_t steps = 0;  ///< or epochs
+  double epochs = 0;
+  double learning_rate = 5e-4, weight_decay = 0.2;
+  double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;  ///< beta2 and epsilon default to 0.999 and 1e-8 for a ResNet
+  std::int64_t warmup_steps = 2000;
+  double gradient_clip = 0;  ///< largest norm of all gradients together; 0: none
+  bool bf16 = false;
+  bool soft_targets = false;
+  std::uint64_t seed = 0;
+  std::int64_t save_every_steps = 1000, validate_every_steps = 1000;
+  int threads = 0;  ///< 0: all processors
+  std::string device = "cpu";
+
+  /// Every key with its value as TOML ("train.seed" → "1"): what a resumed run must agree with.
+  std::map<std::string, std::string> values;
+};
+
+/// Reads a recipe; `overrides` are "section.key=value" with a TOML value. Throws Error that names the file and the key
+/// that is unknown, of the wrong type or out of range.
+Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+
+}  // namespace gondola

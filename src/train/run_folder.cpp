@@ -1,0 +1,97 @@
+#include "train/run_folder.h"
+
+#include <fstream>
+#include <map>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "checkpoint/safetensors.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Values that may change between the parts of a run without changing what is learned.
+bool is_free(const std::string& key) {
+  return key == "train.save_every_steps" || key == "train.validate_every_steps" || key == "data.validation";
+}
+
+void check_same_recipe(const fs::path& file, const Recipe& recipe) {
+  auto earlier = parse_json(read_file(file), file.string()).get<std::map<std::string, std::string>>();
+  auto values = recipe.values;
+  for (auto* map : {&earlier, &values}) std::erase_if(*map, [](const auto& item) { return is_free(item.first); });
+  values.insert(earlier.begin(), earlier.end());  // now every key of both
+  for (const auto& [key, unused] : values) {
+    const auto now = recipe.values.find(key);
+    const auto before = earlier.find(key);
+    const std::string now_text = now == recipe.values.end() ? "(none)" : now->second;
+    const std::string before_text = before == earlier.end() ? "(none)" : before->second;
+    if (now_text != before_text)
+      fail("{}: this run was started with {} = {}, and cannot be resumed with {}", file.string(), key, before_text,
+           now_text);
+  }
+}
+
+/// Checkpoints by their step.
+std::map<std::int64_t, fs::path> list_checkpoints(const fs::path& folder) {
+  std::map<std::int64_t, fs::path> found;
+  if (!fs::exists(folder)) return found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    long long step = 0;
+    if (entry.path().extension() == ".safetensors" && std::sscanf(name.c_str(), "step-%lld", &step) == 1)
+      found[step] = entry.path();
+  }
+  return found;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume) : path_(std::move(path)) {
+  const fs::path recipe_file = path_ / "recipe.json";
+  if (fs::exists(path_) && !fs::is_empty(path_)) {
+    if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
+    if (fs::exists(recipe_file)) check_same_recipe(recipe_file, recipe);
+  }
+  fs::create_directories(path_ / "checkpoints");
+  write_file_atomically(recipe_file, Json(recipe.values).dump(1) + "\n");
+}
+
+std::optional<TrainingState> RunFolder::restore() {
+  std::optional<TrainingState> state;
+  const auto checkpoints = list_checkpoints(path_ / "checkpoints");
+  if (!checkpoints.empty()) {
+    const auto& [steps, file] = *checkpoints.rbegin();
+    state = TrainingState{steps, read_safetensors(file).tensors};
+  }
+  const fs::path metrics = path_ / "metrics.jsonl";
+  std::string kept;
+  if (fs::exists(metrics)) {
+    for (const std::string& line : read_lines(metrics)) {
+      const Json parsed = Json::parse(line, nullptr, /*allow_exceptions=*/false);  // the last one may be cut off
+      if (!parsed.is_object() || parsed.value("step", std::int64_t{0}) > (state ? state->steps : 0)) break;
+      kept += line + "\n";
+    }
+  }
+  write_file_atomically(metrics, kept);
+  return state;
+}
+
+void RunFolder::save(const TrainingState& state) {
+  const fs::path folder = path_ / "checkpoints";
+  write_safetensors(folder / fmt::format("step-{:08}.safetensors", state.steps), state.tensors);
+  auto checkpoints = list_checkpoints(folder);
+  while (checkpoints.size() > 2) {
+    fs::remove(checkpoints.begin()->second);
+    checkpoints.erase(checkpoints.begin());
+  }
+}
+
+void RunFolder::log(const nlohmann::ordered_json& line) {
+  std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
+  out << to_json_line(line) << '\n';
+  if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
+}
+
+}  // namespace gondola

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+#include "checkpoint/tensor.h"
+#include "train/recipe.h"
+
+namespace gondola {
+
+/// What resuming needs: all tensors (model, norms, optimiser) and the number of steps done.
+struct TrainingState {
+  std::int64_t steps = 0;
+  TensorMap tensors;
+};
+
+/// The folder of one training run: `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`, `tensorboard/`
+/// and, at the end, `model/`.
+class RunFolder {
+ public:
+  /// Without `resume` a folder that is not empty is an Error; with it, one that holds another recipe's run is.
+  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume);
+
+  std::filesystem::path model() const { return path_ / "model"; }
+  std::filesystem::path vocabulary() const { return path_ / "vocabulary"; }
+  std::filesystem::path events() const { return path_ / "tensorboard"; }
+
+  /// The newest complete checkpoint. metrics.jsonl is cut back to it (or emptied when there is none).
+  std::optional<TrainingState> restore();
+
+  /// Writes atomically and keeps the newest two.
+  void save(const TrainingState& state);
+
+  /// Appends one line to metrics.jsonl.
+  void log(const nlohmann::ordered_json& line);
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace gondola

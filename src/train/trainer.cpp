@@ -1,0 +1,270 @@
+#include "train/trainer.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <fmt/format.h>
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "checkpoint/model_files.h"
+#include "text/train_bpe.h"
+#include "train/events.h"
+#include "train/loss.h"
+#include "train/schedule.h"
+
+namespace gondola {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object.
+class Autocast {
+ public:
+  Autocast(bool bf16, c10::DeviceType device) : device_(device), was_(at::autocast::is_autocast_enabled(device)) {
+    at::autocast::set_autocast_enabled(device_, bf16);
+    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+  }
+  ~Autocast() {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device_, was_);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  c10::DeviceType device_;
+  bool was_;
+};
+
+std::vector<std::string> collect_captions(const Dataset& dataset) {
+  std::vector<std::string> captions;
+  dataset.for_each_caption([&](std::string_view caption) { captions.emplace_back(caption); });
+  return captions;
+}
+
+/// The recipe's vocabulary, the run's own from an earlier start, or one trained from the captions.
+ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const std::filesystem::path& own) {
+  if (recipe.vocabulary) return ClipTokenizer::load(*recipe.vocabulary);
+  if (std::filesystem::exists(own / "merges.txt")) return ClipTokenizer::load(own);
+  const auto captions = collect_captions(data);
+  std::size_t next = 0;
+  auto tokenizer = ClipTokenizer::from_merges(train_bpe(
+      [&](std::string_view& text) {
+        if (next == captions.size()) return false;
+        text = captions[next++];
+        return true;
+      },
+      recipe.vocab_size));
+  std::filesystem::create_directories(own);
+  tokenizer.save(own);
+  return tokenizer;
+}
+
+at::Tensor normalised(const at::Tensor& x) {
+  return x / x.norm(2, 1, true).clamp_min(1e-12);
+}
+
+}  // namespace
+
+Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
+    : recipe_(std::move(recipe)), folder_(out, recipe_, resume) {
+  at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
+  data_ = open_datasets(recipe_.train, {recipe_.templates});
+  for (const std::string& source : recipe_.validation)
+    validation_.push_back(open_dataset(source, {recipe_.validation_templates}));
+  tokenizer_ = std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
+
+  TextTowerConfig& text = recipe_.model.text;
+  text.vocab_size = tokenizer_->size();
+  text.start_id = tokenizer_->start_id();
+  text.end_id = tokenizer_->end_id();
+  recipe_.model.validate();
+  if (recipe_.steps == 0) {
+    const auto batches = static_cast<double>(Loader::batches_per_epoch(*data_, recipe_));
+    recipe_.steps = static_cast<std::int64_t>(std::llround(recipe_.epochs * batches));
+  }
+
+  torch::manual_seed(recipe_.seed);
+  model_ = std::make_shared<ClipModel>(recipe_.model);
+  model_->to(torch::Device(recipe_.device));
+  if (recipe_.batch_norm_embeddings) {
+    image_norm_ = std::make_shared<EmbeddingNorm>(recipe_.model.embed_dim);
+    text_norm_ = std::make_shared<EmbeddingNorm>(recipe_.model.embed_dim);
+    image_norm_->to(torch::Device(recipe_.device));
+    text_norm_->to(torch::Device(recipe_.device));
+  }
+  for (const auto& item : model_->named_parameters()) parameters_.emplace_back(item.key(), item.value());
+  optimiser_ = std::make_unique<AdamW>(parameters_, recipe_);
+}
+
+Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
+  const torch::Device device(recipe_.device);
+  const auto pixels = batch.pixels.to(device).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto ids = batch.ids.to(device), caption = batch.caption.to(device);
+  at::Tensor images, texts;
+  {
+    const Autocast autocast(recipe_.bf16, device.type());
+    images = model_->encode_images(pixels);
+    texts = model_->encode_texts(ids);
+  }
+  images = images.to(at::kFloat);
+  texts = texts.to(at::kFloat);
+  if (image_norm_) {
+    images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()));
+    texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)));
+  }
+  const auto loss =
+      contrastive_loss(normalised(images), normalised(texts), caption, model_->logit_scale, recipe_.soft_targets);
+  const double value = loss.item<double>();
+  if (!std::isfinite(value)) fail("the loss is {}: try a lower train.learning_rate or more warmup_steps", value);
+  loss.backward();
+  const double norm = clip_gradients(parameters_, recipe_.gradient_clip);
+  optimiser_->step(learning_rate);
+  const torch::NoGradGuard no_gradients;
+  model_->logit_scale.clamp_(0, std::log(100.0));  // after the step (arXiv 2103.00020, 2.5)
+  return {value, norm};
+}
+
+Encoders Trainer::evaluation_encoders() {
+  const torch::Device device(recipe_.device);
+  const auto encode = [this, device](const at::Tensor& input, auto method, const auto& norm) {
+    const torch::NoGradGuard no_gradients;
+    const Autocast autocast(recipe_.bf16, device.type());
+    const auto embeddings = (model_.get()->*method)(input.to(device)).to(at::kFloat);
+    return norm ? norm->forward(embeddings, {}) : embeddings;
+  };
+  return {[=, this](const at::Tensor& pixels) {
+            return encode(pixels.contiguous(at::MemoryFormat::ChannelsLast), &ClipModel::encode_images, image_norm_);
+          },
+          [=, this](const at::Tensor& ids) { return encode(ids, &ClipModel::encode_texts, text_norm_); }};
+}
+
+void Trainer::run_validation(std::int64_t steps) {
+  const std::vector<torch::nn::Module*> modules = {model_.get(), image_norm_.get(), text_norm_.get()};
+  for (auto* module : modules)
+    if (module != nullptr) module->eval();
+  EventWriter events(folder_.events());
+  for (std::size_t set = 0; set < validation_.size(); ++set) {
+    nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
+    std::string text;
+    for (const auto& [name, value] : validate(*validation_[set], *tokenizer_, recipe_, evaluation_encoders())) {
+      line[name] = value;
+      text += fmt::format("  {} {:.2f}", name, value);
+      events.scalar(fmt::format("{}/{}", name, set), steps, value);
+    }
+    folder_.log(line);
+    fmt::print(stderr, "\nstep {}  {}{}\n", steps, recipe_.validation[set], text);
+  }
+  for (auto* module : modules)
+    if (module != nullptr) module->train();
+}
+
+bool Trainer::run() {
+  std::int64_t steps = 0;
+  if (const auto state = folder_.restore()) {
+    restore(*state);
+    steps = state->steps;
+    fmt::print(stderr, "resuming after step {}\n", steps);
+  }
+  const ParameterCount count = count_parameters(recipe_.model);
+  fmt::print(stderr, "{} samples, {} steps of {}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance\n",
+             data_->size(), recipe_.steps, recipe_.batch_size, static_cast<double>(count.total) / 1e6,
+             tokenizer_->size(), std::log(recipe_.batch_size));
+
+  Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps);
+  EventWriter events(folder_.events());
+  Progress progress("step", static_cast<std::uint64_t>(recipe_.steps), "steps");
+  const auto start = Clock::now();
+  const std::int64_t first = steps;
+  auto last_line = start;
+  while (steps < recipe_.steps && !interrupted()) {
+    const auto step_start = Clock::now();
+    const double rate = learning_rate_at(steps, recipe_.learning_rate, recipe_.warmup_steps, recipe_.steps);
+    const StepResult result = step(loader.next(), rate);
+    ++steps;
+    const double samples_per_second = recipe_.batch_size / seconds_since(step_start);
+    const double scale = std::exp(model_->logit_scale.item<double>());
+    folder_.log({{"step", steps},
+                 {"loss", result.loss},
+                 {"learning_rate", rate},
+                 {"scale", scale},
+                 {"gradient_norm", result.gradient_norm},
+                 {"samples_per_second", samples_per_second}});
+    events.scalar("loss", steps, result.loss);
+    events.scalar("learning_rate", steps, rate);
+    events.scalar("scale", steps, scale);
+    events.scalar("gradient_norm", steps, result.gradient_norm);
+
+    const std::string note = fmt::format("loss {:.3f} · {:.0f} samples/s", result.loss, samples_per_second);
+    progress.update(static_cast<std::uint64_t>(steps), note);
+    if (seconds_since(last_line) > 30) {
+      last_line = Clock::now();
+      const double left =
+          seconds_since(start) / static_cast<double>(steps - first) * static_cast<double>(recipe_.steps - steps);
+      if (!progress.is_terminal())
+        fmt::print(stderr, "step {}/{} · {} · {} left\n", steps, recipe_.steps, note, format_duration(left));
+    }
+    if (steps % recipe_.save_every_steps == 0) save(steps);
+    if (steps % recipe_.validate_every_steps == 0 && steps != recipe_.steps) run_validation(steps);
+  }
+  save(steps);
+  if (steps < recipe_.steps) {
+    fmt::print(stderr, "\nstopped after step {}; --resume continues\n", steps);
+    return false;
+  }
+  run_validation(steps);
+  write_model();
+  return true;
+}
+
+void Trainer::save(std::int64_t steps) {
+  TrainingState state{steps, optimiser_->state()};
+  for (auto& [name, tensor] : model_->weights()) state.tensors["model." + name] = tensor;
+  const auto add_norm = [&](const std::string& name, const std::shared_ptr<EmbeddingNorm>& norm) {
+    if (!norm) return;
+    for (auto& [part, tensor] : norm->statistics()) state.tensors[name + "." + part] = tensor;
+  };
+  add_norm("image_norm", image_norm_);
+  add_norm("text_norm", text_norm_);
+  folder_.save(state);
+}
+
+void Trainer::restore(const TrainingState& state) {
+  TensorMap weights, image_norm, text_norm;
+  const std::map<std::string, TensorMap*> parts = {
+      {"model.", &weights}, {"image_norm.", &image_norm}, {"text_norm.", &text_norm}};
+  for (const auto& [name, tensor] : state.tensors)
+    for (const auto& [prefix, part] : parts)
+      if (name.starts_with(prefix)) (*part)[name.substr(prefix.size())] = tensor;
+  model_->load_weights(weights);
+  if (image_norm_) image_norm_->load_statistics(image_norm);
+  if (text_norm_) text_norm_->load_statistics(text_norm);
+  optimiser_->load_state(state.tensors, state.steps);
+}
+
+void Trainer::write_model() {
+  ModelFiles files;
+  files.config = recipe_.model;
+  files.preprocess = recipe_.preprocess;
+  files.weights = model_->weights();
+  if (image_norm_) fold_embedding_norms(files.weights, *image_norm_, *text_norm_);
+  if (recipe_.model.image.architecture == ImageArchitecture::vit)
+    write_hugging_face_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
+  else
+    write_open_clip_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
+  fmt::print(stderr, "the model is in {}\n", folder_.model().string());
+}
+
+}  // namespace gondola

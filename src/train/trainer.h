@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "torch_towers/clip_model.h"
+#include "train/embedding_norm.h"
+#include "train/loader.h"
+#include "train/optimiser.h"
+#include "train/run_folder.h"
+#include "train/validation.h"
+
+namespace gondola {
+
+/// One run of one process: reads the data, steps until the recipe's end, validates, checkpoints, exports.
+class Trainer {
+ public:
+  Trainer(Recipe recipe, const std::filesystem::path& out, bool resume);
+
+  /// Trains to the end, or to the next interrupt, whichever is first; both leave a checkpoint, and the end RUN/model/.
+  /// Returns whether the end was reached.
+  bool run();
+
+  /// One optimiser step on a batch; returns the loss. Exposed for tests against PyTorch.
+  struct StepResult {
+    double loss, gradient_norm;
+  };
+  StepResult step(const Batch& batch, double learning_rate);
+
+ private:
+  void save(std::int64_t steps);
+  void restore(const TrainingState& state);
+  void run_validation(std::int64_t steps);
+  void write_model();
+  Encoders evaluation_encoders();
+
+  Recipe recipe_;
+  RunFolder folder_;
+  std::unique_ptr<Dataset> data_;
+  std::vector<std::unique_ptr<Dataset>> validation_;
+  std::unique_ptr<ClipTokenizer> tokenizer_;
+  std::shared_ptr<ClipModel> model_;
+  std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;
+  AdamW::NamedParameters parameters_;
+  std::unique_ptr<AdamW> optimiser_;
+};
+
+}  // namespace gondola

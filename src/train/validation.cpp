@@ -1,0 +1,117 @@
+#include "train/validation.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+
+#include "metrics/zero_shot.h"
+#include "train/loader.h"
+
+namespace gondola {
+namespace {
+
+constexpr std::size_t batch_size = 256;
+
+std::vector<float> to_rows(const at::Tensor& embeddings) {
+  const auto values = embeddings.to(at::kFloat).cpu().contiguous();
+  return {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()};
+}
+
+struct EncodedSet {
+  std::vector<float> images;                       // normalised rows
+  std::vector<int> labels;                         // of labelled samples
+  std::vector<std::vector<std::string>> captions;  // of the others
+};
+
+EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Encoders& encoders) {
+  EncodedSet encoded;
+  const int size = recipe.preprocess.size;
+  const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
+  for (std::size_t start = 0; start < dataset.size(); start += batch_size) {
+    const std::size_t count = std::min(batch_size, dataset.size() - start);
+    auto pixels = at::empty({static_cast<std::int64_t>(count), 3, size, size}, at::kFloat);
+    std::vector<Sample> samples(count);
+    at::parallel_for(0, static_cast<std::int64_t>(count), 1, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {
+        Sample& sample = samples[static_cast<std::size_t>(i)];
+        sample = dataset.get(start + static_cast<std::size_t>(i));
+        const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+        preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
+      }
+    });
+    for (Sample& sample : samples) {
+      encoded.labels.push_back(sample.label);
+      encoded.captions.push_back(std::move(sample.captions));
+    }
+    const auto rows = to_rows(encoders.images(pixels));
+    encoded.images.insert(encoded.images.end(), rows.begin(), rows.end());
+  }
+  return encoded;
+}
+
+std::vector<float> encode_texts(const std::vector<std::string>& texts, const ClipTokenizer& tokenizer,
+                                const Recipe& recipe, const Encoders& encoders) {
+  std::vector<float> rows;
+  for (std::size_t start = 0; start < texts.size(); start += batch_size) {
+    const std::size_t end = std::min(texts.size(), start + batch_size);
+    const std::vector<std::string> part(texts.begin() + static_cast<std::ptrdiff_t>(start),
+                                        texts.begin() + static_cast<std::ptrdiff_t>(end));
+    const auto encoded = to_rows(encoders.texts(tokenise(tokenizer, recipe.model.text, part)));
+    rows.insert(rows.end(), encoded.begin(), encoded.end());
+  }
+  return rows;
+}
+
+std::map<std::string, double> zero_shot(const EncodedSet& set, const std::vector<float>& prompts, std::size_t classes,
+                                        std::size_t templates, std::size_t dim) {
+  const auto head = zero_shot_head(prompts, templates, dim);
+  const auto scores = similarities(set.images, head, dim);
+  return {{"zero_shot_top1", 100 * top_k_accuracy(scores, set.labels, classes, 1)},
+          {"zero_shot_top5", 100 * top_k_accuracy(scores, set.labels, classes, std::min<std::size_t>(5, classes))}};
+}
+
+std::map<std::string, double> retrieval(const EncodedSet& set, std::vector<float> texts, std::size_t dim) {
+  normalise_rows(texts, dim);
+  const std::size_t images = set.captions.size(), captions = texts.size() / dim;
+  std::vector<std::vector<int>> texts_of(images), image_of(captions);
+  int text = 0;
+  for (std::size_t image = 0; image < images; ++image) {
+    for (std::size_t i = 0; i < set.captions[image].size(); ++i, ++text) {
+      texts_of[image].push_back(text);
+      image_of[static_cast<std::size_t>(text)].push_back(static_cast<int>(image));
+    }
+  }
+  const auto from_images = similarities(set.images, texts, dim), from_texts = similarities(texts, set.images, dim);
+  std::map<std::string, double> figures;
+  for (const std::size_t k : {1, 5, 10}) {
+    figures[fmt::format("image_to_text_recall@{}", k)] =
+        100 * recall_at_k(from_images, texts_of, captions, std::min(k, captions));
+    figures[fmt::format("text_to_image_recall@{}", k)] =
+        100 * recall_at_k(from_texts, image_of, images, std::min(k, images));
+  }
+  return figures;
+}
+
+}  // namespace
+
+std::map<std::string, double> validate(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe,
+                                       const Encoders& encoders) {
+  const auto dim = static_cast<std::size_t>(recipe.model.embed_dim);
+  EncodedSet set = encode_images(dataset, recipe, encoders);
+  normalise_rows(set.images, dim);
+  std::vector<std::string> texts;
+  if (!dataset.class_names().empty()) {
+    for (const std::string& name : dataset.class_names())
+      for (const std::string& text : recipe.validation_templates) texts.push_back(fill_template(text, name));
+    const auto prompts = encode_texts(texts, tokenizer, recipe, encoders);
+    return zero_shot(set, prompts, dataset.class_names().size(), recipe.validation_templates.size(), dim);
+  }
+  for (const auto& captions : set.captions) texts.insert(texts.end(), captions.begin(), captions.end());
+  return retrieval(set, encode_texts(texts, tokenizer, recipe, encoders), dim);
+}
+
+}  // namespace gondola
