@@ -1,0 +1,59 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "base/error.h"
+#include "checkpoint/model_files.h"
+#include "cli/command.h"
+
+namespace gondola::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  fs::path out;
+  std::string layout = "hf";
+  DType type = DType::float32;
+};
+
+void run(const Options& options, const GlobalOptions& global) {
+  if (fs::exists(options.out) && !fs::is_empty(options.out)) fail("{}: is not empty", options.out.string());
+  const ModelFiles model = load_model_files(model_name(global), global.config);
+  std::unique_ptr<ClipTokenizer> tokenizer;
+  if (model.vocabulary || global.vocab) {
+    tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
+  } else {
+    fmt::print(stderr, "gondola: the model has no vocabulary beside it; none is written\n");
+  }
+  if (options.layout == "hf") {
+    write_hugging_face_folder(options.out, model, tokenizer.get(), options.type);
+  } else {
+    write_open_clip_folder(options.out, model, tokenizer.get(), options.type);
+  }
+  fmt::print("{}\n", options.out.string());
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, const GlobalOptions& global, int& status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
+  command->add_option("--out", options->out, "folder to write, new or empty")->required();
+  command->add_option("--to", options->layout, "hf (transformers' CLIPModel) or open_clip")
+      ->check(CLI::IsMember({"hf", "open_clip"}))
+      ->capture_default_str();
+  static const std::map<std::string, DType> types = {
+      {"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}};
+  command->add_option("--dtype", options->type, "fp32, fp16 or bf16: how the weights are stored")
+      ->transform(CLI::CheckedTransformer(types).description(""))
+      ->default_str("fp32");
+  command->footer("Example: gondola convert --model ViT-B-32.pt --to hf --out clip-vit-base-patch32");
+  command->callback([options, &global, &status] {
+    run(*options, global);
+    status = 0;
+  });
+}
+
+}  // namespace gondola::cli

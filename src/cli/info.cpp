@@ -1,0 +1,162 @@
+#include <fmt/format.h>
+
+#include <map>
+
+#include "base/cpu.h"
+#include "base/json.h"
+#include "checkpoint/model_files.h"
+#include "cli/command.h"
+
+namespace gondola::cli {
+namespace {
+
+std::string to_string(Activation activation) {
+  switch (activation) {
+    case Activation::gelu:
+      return "GELU";
+    case Activation::gelu_tanh:
+      return "GELU (tanh)";
+    case Activation::quick_gelu:
+      return "QuickGELU";
+  }
+  return {};
+}
+
+std::string to_string(TextPooling pooling) {
+  switch (pooling) {
+    case TextPooling::largest_id:
+      return "largest id";
+    case TextPooling::end_token:
+      return "end token";
+    case TextPooling::last:
+      return "last position";
+    case TextPooling::first:
+      return "first position";
+  }
+  return {};
+}
+
+std::string to_string(ResizeMode mode) {
+  switch (mode) {
+    case ResizeMode::shortest:
+      return "shorter side, centre crop";
+    case ResizeMode::longest:
+      return "longer side, padding";
+    case ResizeMode::squash:
+      return "both sides";
+  }
+  return {};
+}
+
+std::string to_string(Interpolation interpolation) {
+  switch (interpolation) {
+    case Interpolation::nearest:
+      return "nearest";
+    case Interpolation::bilinear:
+      return "bilinear";
+    case Interpolation::bicubic:
+      return "bicubic";
+  }
+  return {};
+}
+
+nlohmann::ordered_json describe_image_tower(const ImageTowerConfig& image) {
+  nlohmann::ordered_json json;
+  if (image.architecture == ImageArchitecture::modified_resnet) {
+    json = {{"architecture", "ModifiedResNet"},
+            {"image_size", image.image_size},
+            {"width", image.width},
+            {"stage_blocks", image.stage_blocks},
+            {"heads", image.heads}};
+  } else {
+    json = {{"architecture", "ViT"},
+            {"image_size", image.image_size},
+            {"patch_size", image.patch_size},
+            {"width", image.width},
+            {"layers", image.layers},
+            {"heads", image.heads},
+            {"mlp_width", image.mlp_width},
+            {"activation", to_string(image.activation)},
+            {"pooling", image.pooling == ImagePooling::average ? "average" : "class token"}};
+  }
+  return json;
+}
+
+nlohmann::ordered_json describe_text_tower(const TextTowerConfig& text) {
+  return {{"context_length", text.context_length},
+          {"vocab_size", text.vocab_size},
+          {"width", text.width},
+          {"layers", text.layers},
+          {"heads", text.heads},
+          {"mlp_width", text.mlp_width},
+          {"activation", to_string(text.activation)},
+          {"causal", text.causal},
+          {"pooling", to_string(text.pooling)}};
+}
+
+nlohmann::ordered_json describe_weights(const ModelFiles& model) {
+  std::map<std::string, std::int64_t> types;
+  for (const auto& [weight, tensor] : model.weights) types[std::string(name(tensor.type))] += tensor.elements();
+  return types;
+}
+
+nlohmann::ordered_json describe(const ModelFiles& model) {
+  const ParameterCount parameters = count_parameters(model.config);
+  const ForwardFlops flops = count_forward_flops(model.config);
+  constexpr double giga = 1e9;
+  return {{"model", model.config.name},
+          {"layout", model.layout},
+          {"source", model.source.string()},
+          {"vocabulary", model.vocabulary ? nlohmann::ordered_json(model.vocabulary->string()) : nullptr},
+          {"embed_dim", model.config.embed_dim},
+          {"loss", model.config.sigmoid_loss ? "sigmoid" : "softmax"},
+          {"image_tower", describe_image_tower(model.config.image)},
+          {"text_tower", describe_text_tower(model.config.text)},
+          {"preprocessing",
+           {{"resize", to_string(model.preprocess.resize_mode)},
+            {"interpolation", to_string(model.preprocess.interpolation)},
+            {"mean", model.preprocess.mean},
+            {"std", model.preprocess.std}}},
+          {"parameters", {{"image", parameters.image}, {"text", parameters.text}, {"total", parameters.total}}},
+          {"gflops", {{"image", flops.image / giga}, {"text", flops.text / giga}}},
+          {"stored_values", describe_weights(model)},
+          {"isa", name(active_isa())},
+          {"precision", "fp32"}};
+}
+
+/// "key: value" lines; the fields of an object on one line.
+void print_text(const nlohmann::ordered_json& description) {
+  const auto scalar = [](const nlohmann::ordered_json& value) {
+    if (value.is_string()) return value.get<std::string>();
+    if (value.is_number_float()) return fmt::format("{:.4g}", value.get<double>());
+    return value.dump();
+  };
+  for (const auto& [key, value] : description.items()) {
+    std::string text;
+    if (value.is_object()) {
+      for (const auto& [field, inner] : value.items())
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", field, scalar(inner));
+    } else {
+      text = value.is_null() ? "none" : scalar(value);
+    }
+    fmt::print("{:<14} {}\n", key, text);
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
+  CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
+  command->footer("Example: gondola info --model ViT-B-32.pt");
+  command->callback([&global, &status] {
+    const nlohmann::ordered_json description = describe(load_model_files(model_name(global), global.config));
+    if (global.json) {
+      fmt::print("{}\n", to_json_line(description));
+    } else {
+      print_text(description);
+    }
+    status = 0;
+  });
+}
+
+}  // namespace gondola::cli

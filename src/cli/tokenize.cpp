@@ -1,0 +1,69 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "checkpoint/model_files.h"
+#include "cli/command.h"
+#include "text/clip_tokenizer.h"
+
+namespace gondola::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> texts;
+  bool truncate = false;
+};
+
+void print_json(const std::string& text, const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
+  nlohmann::ordered_json tokens = nlohmann::ordered_json::array();
+  for (std::int32_t id : encoded.ids) tokens.push_back(tokenizer.token(id));
+  fmt::print("{}\n", to_json_line(
+                         {{"text", text}, {"ids", encoded.ids}, {"tokens", tokens}, {"truncated", encoded.truncated}}));
+}
+
+void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
+  std::string line;
+  for (std::int32_t id : encoded.ids) line += fmt::format("{}{}:{}", line.empty() ? "" : " ", id, tokenizer.token(id));
+  fmt::print("{}{}\n", line, encoded.truncated ? " (truncated)" : "");
+}
+
+/// Returns whether every text fits its context.
+bool run(const Options& options, const GlobalOptions& global) {
+  const ModelFiles model = load_model_files(model_name(global), global.config);
+  const ClipTokenizer tokenizer = load_tokenizer(model, global.vocab);
+  bool all_fit = true;
+  for (const std::string& text : options.texts) {
+    try {
+      const auto encoded = tokenizer.encode(text, model.config.text.context_length,
+                                            options.truncate ? Overflow::truncate : Overflow::error);
+      if (global.json) {
+        print_json(text, encoded, tokenizer);
+      } else {
+        print_text(encoded, tokenizer);
+      }
+    } catch (const Error& error) {
+      all_fit = false;
+      if (global.json) {
+        fmt::print("{}\n", to_json_line({{"text", text}, {"error", error.what()}}));
+      } else {
+        fmt::print(stderr, "gondola: {}\n", error.what());
+      }
+    }
+  }
+  return all_fit;
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, const GlobalOptions& global, int& status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("tokenize", "Show the tokens that the text tower is fed");
+  command->add_option("TEXT", options->texts, "text, in quotes")->required();
+  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
+  command->footer("Example: gondola tokenize \"a photo of a dog\" --json");
+  command->callback([options, &global, &status] { status = run(*options, global) ? 0 : 1; });
+}
+
+}  // namespace gondola::cli

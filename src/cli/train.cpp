@@ -1,0 +1,37 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/command.h"
+
+namespace gondola::cli {
+namespace {
+
+/// Becomes gondola-train, which stands beside this program.
+[[noreturn]] void run_trainer(const std::vector<std::string>& arguments) {
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "gondola-train";
+  if (!std::filesystem::exists(program))
+    fail("{}: not built; it needs PyTorch (CONTRIBUTING.md says how)", program.string());
+  std::vector<char*> argv = {const_cast<char*>(program.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  ::execv(program.c_str(), argv.data());
+  fail("{}: cannot be run: {}", program.string(), std::strerror(errno));
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, const GlobalOptions&, int&) {
+  CLI::App* command = app.add_subcommand("train", "Train a model from (image, text) pairs: RECIPE.toml --out RUN");
+  command->prefix_command();  // all arguments, -h too, are gondola-train's
+  command->set_help_flag();
+  command->fallthrough(false);
+  command->footer("Example: gondola train recipes/default.toml --out runs/default --resume");
+  command->callback([command] { run_trainer(command->remaining()); });
+}
+
+}  // namespace gondola::cli
