@@ -1,0 +1,39 @@
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "base/json.h"
+
+namespace gondola {
+
+/// The fields of one JSON object of a configuration, each checked when it is read. A field that is null counts as
+/// absent.
+class Fields {
+ public:
+  Fields(const Json& object, std::string origin);
+
+  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
+  int integer(const char* key, int otherwise) const;
+  double number(const char* key, double otherwise) const;
+  bool boolean(const char* key, bool otherwise) const;
+  std::string string(const char* key, const std::string& otherwise) const;
+  /// Three numbers, or one for all three.
+  std::array<float, 3> channels(const char* key, const std::array<float, 3>& otherwise) const;
+  Fields object(const char* key) const;
+  const Json& operator[](const char* key) const { return object_[key]; }
+
+  /// Throws Error that calls the field unsupported, with its value.
+  [[noreturn]] void refuse(const std::string& key, const std::string& why) const;
+  /// Refuses the fields that are set to something other than what has no effect (false, 0, null).
+  void refuse_set(std::initializer_list<const char*> keys, const std::string& why) const;
+  /// Refuses every field that is not in one of the lists.
+  void refuse_others(std::initializer_list<std::initializer_list<const char*>> known) const;
+  const std::string& origin() const { return origin_; }
+
+ private:
+  const Json& object_;
+  std::string origin_;
+};
+
+}  // namespace gondola

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "config/model_config.h"
+#include "image/preprocess.h"
+
+namespace gondola {
+
+/// Reads config.json of transformers' CLIPModel; absent fields have CLIPConfig's defaults. Throws Error for a model of
+/// another type, or of a shape that CLIPModel does not have.
+ModelConfig read_hugging_face_config(const Json& json, const std::string& origin);
+
+/// Throws Error for what CLIPModel cannot express (a ModifiedResNet, another pooling …).
+nlohmann::ordered_json to_hugging_face_config(const ModelConfig& config);
+
+/// Reads preprocessor_config.json (null: CLIPImageProcessor's defaults) for a tower of the given image size.
+PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, const std::string& origin);
+nlohmann::ordered_json to_hugging_face_preprocess(const PreprocessConfig& config);
+
+}  // namespace gondola

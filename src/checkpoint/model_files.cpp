@@ -1,0 +1,144 @@
+#include "checkpoint/model_files.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/hugging_face_config.h"
+#include "checkpoint/infer_config.h"
+#include "checkpoint/model_locations.h"
+#include "checkpoint/names.h"
+#include "checkpoint/open_clip_config.h"
+#include "checkpoint/pytorch_archive.h"
+#include "checkpoint/safetensors.h"
+
+namespace gondola {
+namespace {
+
+using std::filesystem::exists;
+using std::filesystem::path;
+
+Json read_json(const path& file) {
+  return parse_json(read_file(file), file.string());
+}
+
+/// {"model_cfg": …, "preprocess_cfg": …}, or a model configuration alone.
+void apply_open_clip_config(const path& file, ModelFiles& model) {
+  const Json json = read_json(file);
+  const bool wrapped = json.is_object() && json.contains("model_cfg");
+  model.config = read_open_clip_config(wrapped ? json.at("model_cfg") : json, file.string());
+  model.preprocess =
+      read_open_clip_preprocess(wrapped && json.contains("preprocess_cfg") ? json.at("preprocess_cfg") : Json(),
+                                model.config.image.image_size, file.string());
+  model.family = Family::open_clip;
+}
+
+bool is_safetensors(const path& file) {
+  return file.extension() == ".safetensors";
+}
+
+TensorMap read_weights(const path& file) {
+  return is_safetensors(file) ? read_safetensors(file).tensors : read_pytorch_archive(file).tensors;
+}
+
+/// The first of the files that exists.
+path weights_in(const path& folder, std::initializer_list<const char*> names) {
+  std::string listed;
+  for (const char* name : names) {
+    if (exists(folder / name)) return folder / name;
+    listed += (listed.empty() ? "" : ", ") + std::string(name);
+  }
+  fail("{}: has none of {}", folder.string(), listed);
+}
+
+ModelFiles read_open_clip_folder(const path& folder) {
+  ModelFiles model;
+  model.layout = "open_clip folder";
+  apply_open_clip_config(folder / "open_clip_config.json", model);
+  model.source = weights_in(
+      folder, {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"});
+  model.weights = from_open_clip_names(read_weights(model.source));
+  return model;
+}
+
+ModelFiles read_hugging_face_folder(const path& folder) {
+  ModelFiles model;
+  model.layout = "Hugging Face folder";
+  model.family = Family::hugging_face;
+  const path config = folder / "config.json", preprocess = folder / "preprocessor_config.json";
+  model.config = read_hugging_face_config(read_json(config), config.string());
+  model.preprocess = read_hugging_face_preprocess(exists(preprocess) ? read_json(preprocess) : Json(),
+                                                  model.config.image.image_size, preprocess.string());
+  model.source = weights_in(folder, {"model.safetensors", "pytorch_model.bin"});
+  model.weights = from_hugging_face_names(read_weights(model.source));
+  return model;
+}
+
+ModelFiles read_folder(const path& folder) {
+  // A repository may hold both layouts; open_clip's own file decides, as open_clip's weights stand beside it.
+  if (exists(folder / "open_clip_config.json")) return read_open_clip_folder(folder);
+  if (exists(folder / "config.json")) return read_hugging_face_folder(folder);
+  fail("{}: has neither open_clip_config.json nor config.json", folder.string());
+}
+
+ModelFiles read_single_file(const path& file, const std::optional<path>& config_path) {
+  ModelFiles model;
+  model.source = file;
+  bool torch_script = false;
+  if (is_safetensors(file)) {
+    model.weights = read_safetensors(file).tensors;
+  } else {
+    PytorchArchive archive = read_pytorch_archive(file);
+    torch_script = archive.torch_script;
+    model.weights = std::move(archive.tensors);
+  }
+  model.weights = from_open_clip_names(model.weights);
+  if (config_path) {
+    model.layout = torch_script ? "TorchScript archive" : "state dict";
+    apply_open_clip_config(*config_path, model);
+  } else if (torch_script) {
+    model.layout = "OpenAI TorchScript archive";
+    model.family = Family::openai;
+    model.config = infer_openai_config(model.weights, file.string());
+    model.preprocess.size = model.config.image.image_size;
+  } else {
+    fail(
+        "{}: a bare state dict does not tell its activation and preprocessing; name its open_clip configuration "
+        "(--config)",
+        file.string());
+  }
+  return model;
+}
+
+}  // namespace
+
+ModelFiles load_model_files(const std::string& name_or_path, const std::optional<path>& config_path) {
+  const path found = find_model(name_or_path);
+  const bool is_folder = std::filesystem::is_directory(found);
+  if (is_folder && config_path) fail("{}: a folder has its own configuration", found.string());
+  ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
+  model.config.name = name_or_path;
+  model.vocabulary = find_vocabulary(is_folder ? found : found.parent_path(), model.config.text.vocab_size);
+  return model;
+}
+
+ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<path>& override_path) {
+  if (!override_path && !model.vocabulary)
+    fail(
+        "{}: no vocabulary (vocab.json with merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz) in {}, nor in "
+        "the caches of Hugging Face and clip; name one with --vocab",
+        model.config.name, model.source.parent_path().string());
+  const path source = override_path ? *override_path : *model.vocabulary;
+  ClipTokenizer tokenizer = ClipTokenizer::load(source);
+  const TextTowerConfig& text = model.config.text;
+  if (tokenizer.size() > text.vocab_size)
+    fail("{}: has {} tokens, the model {} has {}", source.string(), tokenizer.size(), model.config.name,
+         text.vocab_size);
+  if (text.pooling == TextPooling::end_token && tokenizer.end_id() != text.end_id)
+    fail("{}: its end token is {}, the model {} pools at {}", source.string(), tokenizer.end_id(), model.config.name,
+         text.end_id);
+  return tokenizer;
+}
+
+}  // namespace gondola

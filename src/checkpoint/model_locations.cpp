@@ -1,0 +1,103 @@
+#include "checkpoint/model_locations.h"
+
+#include <array>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "checkpoint/open_clip_tags.h"
+
+namespace gondola {
+namespace {
+
+using std::filesystem::exists;
+using std::filesystem::path;
+
+/// clip.available_models() and the files that clip.load leaves in its cache.
+constexpr std::array<std::pair<const char*, const char*>, 9> openai_files = {{{"RN50", "RN50.pt"},
+                                                                              {"RN101", "RN101.pt"},
+                                                                              {"RN50x4", "RN50x4.pt"},
+                                                                              {"RN50x16", "RN50x16.pt"},
+                                                                              {"RN50x64", "RN50x64.pt"},
+                                                                              {"ViT-B/32", "ViT-B-32.pt"},
+                                                                              {"ViT-B/16", "ViT-B-16.pt"},
+                                                                              {"ViT-L/14", "ViT-L-14.pt"},
+                                                                              {"ViT-L/14@336px", "ViT-L-14-336px.pt"}}};
+
+/// Repositories that hold OpenAI's vocabulary.
+constexpr std::array<const char*, 3> vocabulary_repositories = {
+    "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14"};
+
+std::optional<path> environment(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return path(value);
+}
+
+path cache_home() {
+  if (const auto folder = environment("XDG_CACHE_HOME")) return *folder;
+  return environment("HOME").value_or("/") / ".cache";
+}
+
+path openai_cache() {
+  return environment("HOME").value_or("/") / ".cache" / "clip";
+}
+
+/// huggingface_hub's rules.
+path hugging_face_cache() {
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
+    if (const auto folder = environment(name)) return *folder;
+  return environment("HF_HOME").value_or(cache_home() / "huggingface") / "hub";
+}
+
+path repository_folder(std::string repository) {
+  for (std::size_t at; (at = repository.find('/')) != std::string::npos;) repository.replace(at, 1, "--");
+  return hugging_face_cache() / ("models--" + repository);
+}
+
+std::optional<path> cached_snapshot(const std::string& repository) {
+  const path folder = repository_folder(repository), reference = folder / "refs" / "main";
+  if (!exists(reference)) return std::nullopt;
+  std::string commit = read_file(reference, 256);
+  while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0) commit.pop_back();
+  const path snapshot = folder / "snapshots" / path(commit).filename();
+  if (commit.empty() || !exists(snapshot)) return std::nullopt;
+  return snapshot;
+}
+
+}  // namespace
+
+path find_model(const std::string& name) {
+  if (exists(name)) return name;
+  for (const auto& [openai_name, file] : openai_files)
+    if (name == openai_name) {
+      if (exists(openai_cache() / file)) return openai_cache() / file;
+      fail("{}: not at {}, where clip.load leaves it", name, (openai_cache() / file).string());
+    }
+  const std::string repository = open_clip_repository(name).value_or(name);
+  if (repository.find('/') == std::string::npos || repository.find('/') != repository.rfind('/'))
+    fail("{}: no such file or folder, nor one of OpenAI's names", name);
+  if (const auto snapshot = cached_snapshot(repository)) return *snapshot;
+  fail("{}: no such file or folder, and the Hugging Face cache has no {}", name,
+       repository_folder(repository).string());
+}
+
+std::optional<path> find_vocabulary(const path& folder, int vocab_size) {
+  const auto in_folder = [](const path& candidate) -> std::optional<path> {
+    if (exists(candidate / "vocab.json") && exists(candidate / "merges.txt")) return candidate;
+    if (exists(candidate / "tokenizer.json")) return candidate;
+    const path openai = candidate / "bpe_simple_vocab_16e6.txt.gz";
+    return exists(openai) ? std::optional(openai) : std::nullopt;
+  };
+  if (const auto found = in_folder(folder)) return found;
+  constexpr int openai_vocab_size = 49408;
+  if (vocab_size != openai_vocab_size) return std::nullopt;
+  for (const char* repository : vocabulary_repositories)
+    if (const auto snapshot = cached_snapshot(repository))
+      if (const auto found = in_folder(*snapshot)) return found;
+  return in_folder(openai_cache());
+}
+
+}  // namespace gondola

@@ -1,0 +1,281 @@
+#include "checkpoint/open_clip_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+#include "checkpoint/fields.h"
+
+namespace gondola {
+namespace {
+
+constexpr const char* custom_block = "custom attention blocks are not supported";
+constexpr int default_head_width = 64;
+constexpr double default_mlp_ratio = 4;
+constexpr double default_norm_eps = 1e-5;
+
+/// Both towers' settings of the custom attention block.
+void refuse_custom_blocks(const Fields& fields) {
+  if (fields.string("block_type", "default") != "default") fields.refuse("block_type", custom_block);
+  fields.refuse_set({"qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"},
+                    custom_block);
+  fields.refuse_set({"ls_init_value"}, "layer scale is not supported");
+}
+
+Activation read_activation(const Fields& fields, bool quick_gelu) {
+  if (!fields.has("act_kwargs")) return quick_gelu ? Activation::quick_gelu : Activation::gelu;
+  const Fields arguments = fields.object("act_kwargs");
+  arguments.refuse_others({{"approximate"}});
+  const std::string approximate = arguments.string("approximate", "none");
+  if (quick_gelu || (approximate != "none" && approximate != "tanh"))
+    fields.refuse("act_kwargs", "not an approximation of GELU that open_clip knows");
+  return approximate == "tanh" ? Activation::gelu_tanh : Activation::gelu;
+}
+
+double read_norm_eps(const Fields& fields) {
+  if (!fields.has("norm_kwargs")) return default_norm_eps;
+  const Fields arguments = fields.object("norm_kwargs");
+  arguments.refuse_others({{"eps"}});
+  return arguments.number("eps", default_norm_eps);
+}
+
+int read_mlp_width(const Fields& fields, int width) {
+  const double mlp_width = width * fields.number("mlp_ratio", default_mlp_ratio);
+  if (!(mlp_width >= 1 && mlp_width <= 1 << 20)) fields.refuse("mlp_ratio", "out of range");
+  return static_cast<int>(mlp_width);
+}
+
+int read_image_size(const Fields& fields) {
+  if (!fields.has("image_size") || !fields["image_size"].is_array()) return fields.integer("image_size", 224);
+  const Json& size = fields["image_size"];
+  if (size.size() != 2 || size[0] != size[1] || !size[0].is_number_unsigned() || size[0] > 1 << 14)
+    fields.refuse("image_size", "only square images are supported");
+  return size[0].get<int>();
+}
+
+void read_vit(const Fields& fields, ImageTowerConfig& image) {
+  image.layers = fields.integer("layers", 12);
+  image.patch_size = fields.integer("patch_size", 16);
+  image.mlp_width = read_mlp_width(fields, image.width);
+  image.norm_eps = read_norm_eps(fields);
+  image.pre_norm = !fields.boolean("no_ln_pre", false);
+  image.final_norm_after_pooling = fields.boolean("final_ln_after_pool", false);
+  const std::string pooling = fields.string("pool_type", "tok");
+  if (pooling != "tok" && pooling != "avg") fields.refuse("pool_type", "neither \"tok\" nor \"avg\"");
+  image.pooling = pooling == "avg" ? ImagePooling::average : ImagePooling::class_token;
+}
+
+void read_resnet(const Fields& fields, ImageTowerConfig& image) {
+  const Json& layers = fields["layers"];
+  if (layers.size() != image.stage_blocks.size()) fields.refuse("layers", "a ModifiedResNet has four stages");
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (!layers[i].is_number_unsigned() || layers[i] > 256) fields.refuse("layers", "not a number of blocks");
+    image.stage_blocks[i] = layers[i].get<int>();
+  }
+  image.architecture = ImageArchitecture::modified_resnet;
+}
+
+ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
+  if (fields.has("timm_model_name")) fields.refuse("timm_model_name", "image towers of timm are not supported");
+  fields.refuse_set({"attentional_pool"}, "attentional pooling is not supported");
+  fields.refuse_set({"output_tokens"}, "towers that return all tokens (CoCa) are not supported");
+  fields.refuse_set({"input_patchnorm"}, "patch normalisation is not supported");
+  fields.refuse_set({"global_average_pool"}, "an old form of pool_type");
+  refuse_custom_blocks(fields);
+  fields.refuse_others(
+      {{"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio", "no_ln_pre", "pool_type",
+        "final_ln_after_pool", "act_kwargs", "norm_kwargs", "image_seq_len"},
+       {"attentional_pool", "output_tokens", "input_patchnorm", "global_average_pool", "ls_init_value", "block_type",
+        "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"},
+       // Of training, of towers that are refused above, or (the kind of position embedding) written in the weights.
+       {"patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "pos_embed_type", "timm_model_name",
+        "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
+        "timm_model_kwargs"}});
+  ImageTowerConfig image;
+  image.image_size = read_image_size(fields);
+  image.width = fields.integer("width", 768);
+  image.activation = read_activation(fields, quick_gelu);
+  const bool resnet = fields.has("layers") && fields["layers"].is_array();
+  if (resnet) {
+    read_resnet(fields, image);
+  } else {
+    read_vit(fields, image);
+  }
+  const int head_width = fields.integer("head_width", default_head_width);
+  if (head_width < 1) fields.refuse("head_width", "out of range");
+  image.heads = (resnet ? image.width * 32 : image.width) / head_width;
+  return image;
+}
+
+TextPooling read_text_pooling(const Fields& fields) {
+  const std::string pooling = fields.string("pool_type", "argmax");
+  if (pooling == "argmax") return TextPooling::largest_id;
+  if (pooling == "eos") return TextPooling::end_token;
+  if (pooling == "last") return TextPooling::last;
+  if (pooling == "first") return TextPooling::first;
+  fields.refuse("pool_type", "none of \"argmax\", \"eos\", \"last\" and \"first\"");
+}
+
+TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
+  if (fields.has("hf_model_name")) fields.refuse("hf_model_name", "text towers of transformers are not supported");
+  if (fields.string("text_arch", "clip") != "clip") fields.refuse("text_arch", "this text tower is not supported");
+  fields.refuse_set({"embed_cls", "output_tokens"}, "towers that return all tokens (CoCa) are not supported");
+  fields.refuse_set({"variable_text"}, "texts of variable length are not supported");
+  fields.refuse_set({"final_ln_after_pool"}, "not supported in a text tower");
+  if (fields.string("proj_type", "linear") != "linear") fields.refuse("proj_type", "only \"linear\" is supported");
+  refuse_custom_blocks(fields);
+  fields.refuse_others(
+      {{"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "no_causal_mask", "pool_type",
+        "proj_bias", "proj_type", "act_kwargs", "norm_kwargs", "eos_id", "pad_id", "bos_id", "text_arch"},
+       {"embed_cls", "output_tokens", "variable_text", "final_ln_after_pool", "ls_init_value", "block_type", "qk_norm",
+        "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "hf_model_name"},
+       // They choose a tokenizer, whose vocabulary is looked for apart from the towers.
+       {"hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "tokenizer_type", "tiktoken_name",
+        // Of text towers that are refused above.
+        "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "hf_model_config"}});
+  TextTowerConfig text;
+  text.context_length = fields.integer("context_length", 77);
+  text.vocab_size = fields.integer("vocab_size", 49408);
+  text.width = fields.integer("width", 512);
+  text.heads = fields.integer("heads", 8);
+  text.layers = fields.integer("layers", 12);
+  text.mlp_width = read_mlp_width(fields, text.width);
+  text.activation = read_activation(fields, quick_gelu);
+  text.norm_eps = read_norm_eps(fields);
+  text.causal = !fields.boolean("no_causal_mask", false);
+  text.pooling = read_text_pooling(fields);
+  if (text.pooling == TextPooling::end_token && !fields.has("eos_id"))
+    fields.refuse("pool_type", "needs eos_id, the end token's id");
+  text.end_id = fields.integer("eos_id", text.vocab_size - 1);
+  text.start_id = fields.integer("bos_id", std::max(text.vocab_size - 2, 0));
+  text.pad_id = fields.integer("pad_id", 0);
+  text.projection_bias = fields.boolean("proj_bias", false);
+  return text;
+}
+
+/// The shortest ratio that gives the width back, as open_clip truncates it.
+double mlp_ratio(int mlp_width, int width) {
+  double ratio = static_cast<double>(mlp_width) / width;
+  if (static_cast<int>(width * ratio) != mlp_width) ratio = std::nextafter(ratio, HUGE_VAL);
+  return ratio;
+}
+
+template <class Tower>
+void add_common_fields(nlohmann::ordered_json& json, const Tower& tower, bool quick_gelu, const std::string& name) {
+  if (tower.mlp_width != tower.width * 4) json["mlp_ratio"] = mlp_ratio(tower.mlp_width, tower.width);
+  if (tower.norm_eps != default_norm_eps) json["norm_kwargs"] = {{"eps", tower.norm_eps}};
+  if (tower.activation == Activation::gelu_tanh) json["act_kwargs"] = {{"approximate", "tanh"}};
+  if ((tower.activation == Activation::quick_gelu) != quick_gelu)
+    fail("model {}: open_clip has QuickGELU in both towers or in none", name);
+}
+
+nlohmann::ordered_json image_tower_json(const ImageTowerConfig& image, bool quick_gelu, const std::string& name) {
+  nlohmann::ordered_json json;
+  json["image_size"] = image.image_size;
+  const bool resnet = image.architecture == ImageArchitecture::modified_resnet;
+  if (resnet) {
+    json["layers"] = image.stage_blocks;
+  } else {
+    json["layers"] = image.layers;
+  }
+  json["width"] = image.width;
+  if (!resnet) json["patch_size"] = image.patch_size;
+  const int head_width = image.feature_width() / image.heads;
+  if (head_width != default_head_width) json["head_width"] = head_width;
+  if (resnet) return json;
+  add_common_fields(json, image, quick_gelu, name);
+  if (!image.pre_norm) json["no_ln_pre"] = true;
+  if (image.pooling == ImagePooling::average) json["pool_type"] = "avg";
+  if (image.final_norm_after_pooling) json["final_ln_after_pool"] = true;
+  return json;
+}
+
+nlohmann::ordered_json text_tower_json(const TextTowerConfig& text, bool quick_gelu, const std::string& name) {
+  nlohmann::ordered_json json = {{"context_length", text.context_length},
+                                 {"vocab_size", text.vocab_size},
+                                 {"width", text.width},
+                                 {"heads", text.heads},
+                                 {"layers", text.layers}};
+  add_common_fields(json, text, quick_gelu, name);
+  if (!text.causal) json["no_causal_mask"] = true;
+  constexpr std::array<const char*, 4> poolings = {"argmax", "eos", "last", "first"};
+  if (text.pooling != TextPooling::largest_id) json["pool_type"] = poolings[static_cast<std::size_t>(text.pooling)];
+  if (text.end_id != text.vocab_size - 1 || text.pooling == TextPooling::end_token) json["eos_id"] = text.end_id;
+  if (text.start_id != text.vocab_size - 2) json["bos_id"] = text.start_id;
+  if (text.pad_id != 0) json["pad_id"] = text.pad_id;
+  if (text.projection_bias) json["proj_bias"] = true;
+  return json;
+}
+
+}  // namespace
+
+ModelConfig read_open_clip_config(const Json& json, const std::string& origin) {
+  const Fields fields(json, origin);
+  for (const char* key : {"audio_cfg", "audio_naflex_cfg"})
+    if (fields.has(key)) fields.refuse(key, "audio towers are not supported");
+  for (const char* key : {"multimodal_cfg", "genlip_cfg", "genlap_cfg"})
+    if (fields.has(key)) fields.refuse(key, "models that generate text are not supported");
+  fields.refuse_set({"nonscalar_logit_scale"}, "a logit scale for each class is not supported");
+  // A custom_text model keeps its text tower under "text."; the weights' names tell that. init_logit_scale and
+  // output_dict are of training.
+  fields.refuse_others({{"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_bias",
+                         "init_logit_scale", "nonscalar_logit_scale", "output_dict", "audio_cfg", "audio_naflex_cfg",
+                         "multimodal_cfg", "genlip_cfg", "genlap_cfg"}});
+  ModelConfig config;
+  config.name = origin;
+  const bool quick_gelu = fields.boolean("quick_gelu", false);
+  config.embed_dim = fields.integer("embed_dim", 512);
+  config.image = read_image_tower(fields.object("vision_cfg"), quick_gelu);
+  config.text = read_text_tower(fields.object("text_cfg"), quick_gelu);
+  config.sigmoid_loss = fields.has("init_logit_bias");
+  config.validate();
+  return config;
+}
+
+nlohmann::ordered_json to_open_clip_config(const ModelConfig& config) {
+  const bool quick_gelu = config.text.activation == Activation::quick_gelu;
+  nlohmann::ordered_json json = {{"embed_dim", config.embed_dim}};
+  if (quick_gelu) json["quick_gelu"] = true;
+  if (config.sigmoid_loss) json["init_logit_bias"] = -10;  // arXiv 2303.15343; the weights hold the trained one
+  json["vision_cfg"] = image_tower_json(config.image, quick_gelu, config.name);
+  json["text_cfg"] = text_tower_json(config.text, quick_gelu, config.name);
+  return json;
+}
+
+PreprocessConfig read_open_clip_preprocess(const Json& json, int image_size, const std::string& origin) {
+  PreprocessConfig preprocess;
+  preprocess.size = image_size;
+  if (json.is_null()) return preprocess;
+  const Fields fields(json, origin + ": preprocess_cfg");
+  fields.refuse_others({{"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}});
+  if (fields.string("mode", "RGB") != "RGB") fields.refuse("mode", "only RGB is supported");
+  preprocess.mean = fields.channels("mean", preprocess.mean);
+  preprocess.std = fields.channels("std", preprocess.std);
+  const std::string interpolation = fields.string("interpolation", "bicubic");
+  if (interpolation != "bicubic" && interpolation != "bilinear")
+    fields.refuse("interpolation", "neither \"bicubic\" nor \"bilinear\"");
+  preprocess.interpolation = interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
+  const std::string mode = fields.string("resize_mode", "shortest");
+  if (mode == "longest") {
+    preprocess.resize_mode = ResizeMode::longest;
+  } else if (mode == "squash") {
+    preprocess.resize_mode = ResizeMode::squash;
+  } else if (mode != "shortest") {
+    fields.refuse("resize_mode", "none of \"shortest\", \"longest\" and \"squash\"");
+  }
+  preprocess.fill = static_cast<std::uint8_t>(std::min(fields.integer("fill_color", 0), 255));
+  return preprocess;
+}
+
+nlohmann::ordered_json to_open_clip_preprocess(const PreprocessConfig& config) {
+  nlohmann::ordered_json json = {{"mean", config.mean}, {"std", config.std}};
+  if (config.interpolation == Interpolation::nearest) fail("open_clip does not resize to the nearest pixel");
+  json["interpolation"] = config.interpolation == Interpolation::bicubic ? "bicubic" : "bilinear";
+  constexpr std::array<const char*, 3> modes = {"shortest", "longest", "squash"};
+  json["resize_mode"] = modes[static_cast<std::size_t>(config.resize_mode)];
+  if (config.fill != 0) json["fill_color"] = config.fill;
+  return json;
+}
+
+}  // namespace gondola

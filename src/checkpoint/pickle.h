@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace gondola {
+
+/// A value of a pickle. Classes and functions are names, and calling one is a value too: reading a pickle runs nothing.
+struct PickleValue {
+  enum class Kind { none, boolean, integer, real, text, bytes, tuple, list, dict, set, global, persistent, call };
+  Kind kind = Kind::none;
+  std::int64_t integer = 0;  ///< of a boolean or an integer (0 for one that needs more than 64 bits)
+  double real = 0;
+  std::string text;  ///< of text and bytes; of a global: "module name"
+  /// Of a tuple, list or set; of a persistent value its id alone; of a call what is called, then its arguments.
+  std::vector<const PickleValue*> items;
+  /// Of a dict, or set into what a call returns.
+  std::vector<std::pair<const PickleValue*, const PickleValue*>> entries;
+  const PickleValue* state = nullptr;  ///< what BUILD gives an object
+
+  /// Whether this is a call of the global "module name".
+  bool calls(std::string_view global) const {
+    return kind == Kind::call && items[0]->kind == Kind::global && items[0]->text == global;
+  }
+};
+
+/// The values of one pickle (protocols 2 to 5, the opcodes that Python writes for data), which refer to one another and
+/// may do so in circles. Memory is bounded by a multiple of the pickle's size. Throws Error, its message led by
+/// `origin`.
+class Pickle {
+ public:
+  Pickle(std::span<const std::byte> bytes, const std::string& origin);
+  const PickleValue& root() const { return *root_; }
+
+ private:
+  friend class Unpickler;
+  std::deque<PickleValue> values_;
+  const PickleValue* root_ = nullptr;
+};
+
+}  // namespace gondola

@@ -1,0 +1,227 @@
+#include "checkpoint/pytorch_archive.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "checkpoint/pickle.h"
+#include "checkpoint/zip_archive.h"
+
+namespace gondola {
+namespace {
+
+using Kind = PickleValue::Kind;
+
+constexpr std::array<std::pair<std::string_view, DType>, 20> type_names = {{
+    {"torch FloatStorage", DType::float32}, {"torch DoubleStorage", DType::float64},
+    {"torch HalfStorage", DType::float16},  {"torch BFloat16Storage", DType::bfloat16},
+    {"torch LongStorage", DType::int64},    {"torch IntStorage", DType::int32},
+    {"torch ShortStorage", DType::int16},   {"torch CharStorage", DType::int8},
+    {"torch ByteStorage", DType::uint8},    {"torch BoolStorage", DType::boolean},
+    {"torch float32", DType::float32},      {"torch float64", DType::float64},
+    {"torch float16", DType::float16},      {"torch bfloat16", DType::bfloat16},
+    {"torch int64", DType::int64},          {"torch int32", DType::int32},
+    {"torch int16", DType::int16},          {"torch int8", DType::int8},
+    {"torch uint8", DType::uint8},          {"torch bool", DType::boolean},
+}};
+
+/// A key of a dict or an entry of one, by its text.
+const PickleValue* find(const PickleValue& dict, std::string_view key) {
+  for (const auto& [name, value] : dict.entries)
+    if (name->kind == Kind::text && name->text == key) return value;
+  return nullptr;
+}
+
+class Reader {
+ public:
+  explicit Reader(const std::filesystem::path& path) : path_(path), zip_(path), prefix_(find_prefix()) {}
+
+  PytorchArchive read() {
+    if (zip_.contains(prefix_ + "byteorder")) {
+      const SharedBytes order = zip_.read(prefix_ + "byteorder");
+      if (std::string_view(reinterpret_cast<const char*>(order.bytes.data()), order.bytes.size()) != "little")
+        fail("{}: its numbers are big-endian", path_.string());
+    }
+    PytorchArchive archive;
+    archive.torch_script = zip_.contains(prefix_ + "constants.pkl");
+    const SharedBytes bytes = zip_.read(prefix_ + "data.pkl");
+    const Pickle pickle(bytes.bytes, path_.string());
+    if (archive.torch_script) {
+      read_module(pickle.root(), "", 0, archive.tensors);
+    } else {
+      read_state_dict(find_state_dict(pickle.root()), archive.tensors);
+    }
+    if (archive.tensors.empty()) fail("{}: holds no tensors", path_.string());
+    drop_module_prefix(archive.tensors);
+    return archive;
+  }
+
+ private:
+  /// The folder inside the archive, whatever its name ("archive/", "ViT-B-32/").
+  std::string find_prefix() const {
+    for (const std::string& name : zip_.names())
+      if (name.ends_with("/data.pkl") && std::count(name.begin(), name.end(), '/') == 1)
+        return name.substr(0, name.size() - std::strlen("data.pkl"));
+    fail("{}: a ZIP file, but not of torch.save", path_.string());
+  }
+
+  static bool is_tensor(const PickleValue& value) {
+    return value.kind == Kind::call && value.items[0]->kind == Kind::global &&
+           value.items[0]->text.starts_with("torch._utils _rebuild_");
+  }
+
+  const PickleValue& find_state_dict(const PickleValue& root) const {
+    for (const char* key : {"state_dict", "model"})
+      if (const PickleValue* inner = find(root, key); inner != nullptr && !inner->entries.empty()) return *inner;
+    if (root.entries.empty()) fail("{}: holds no state dict; save model.state_dict(), not the model", path_.string());
+    return root;
+  }
+
+  void read_state_dict(const PickleValue& dict, TensorMap& tensors) {
+    for (const auto& [key, value] : dict.entries) {
+      if (key->kind != Kind::text || !is_tensor(*value)) continue;  // epochs, options and the like
+      tensors[key->text] = read_tensor(key->text, *value);
+    }
+  }
+
+  /// The parameters and buffers of a module of TorchScript, and of the modules in it.
+  void read_module(const PickleValue& module, const std::string& prefix, int depth, TensorMap& tensors) {
+    constexpr int deepest = 64;
+    if (depth > deepest) fail("{}: its modules are nested deeper than {} levels", path_.string(), deepest);
+    if (module.state == nullptr) return;
+    for (const auto& [key, value] : module.state->entries) {
+      if (key->kind != Kind::text) continue;
+      const std::string name = prefix + key->text;
+      if (is_tensor(*value)) {
+        tensors[name] = read_tensor(name, *value);
+      } else if (value->kind == Kind::call) {
+        read_module(*value, name + ".", depth + 1, tensors);
+      }
+    }
+  }
+
+  [[noreturn]] void refuse(const std::string& name, const std::string& what) const {
+    fail("{}: the tensor {}: {}", path_.string(), name, what);
+  }
+
+  Tensor read_tensor(const std::string& name, const PickleValue& call) {
+    const std::vector<const PickleValue*>& items = call.items;  // the function, then its arguments
+    const std::string& function = items[0]->text;
+    if (function == "torch._utils _rebuild_parameter" || function == "torch._utils _rebuild_parameter_with_state") {
+      // A parameter of a parameter is not something that PyTorch writes, and could be endless.
+      if (items.size() < 2 || !is_tensor(*items[1]) || items[1]->items[0]->text.find("parameter") != std::string::npos)
+        refuse(name, "a parameter without a tensor");
+      return read_tensor(name, *items[1]);
+    }
+    const bool has_type = function == "torch._utils _rebuild_tensor_v3";
+    if (!has_type && function != "torch._utils _rebuild_tensor_v2" && function != "torch._utils _rebuild_tensor")
+      refuse(name, "its kind is not supported (" + function + ")");
+    if (items.size() < (has_type ? 8 : 5)) refuse(name, "its description is incomplete");
+    const Storage storage = read_storage(name, *items[1], has_type ? items[7] : nullptr);
+    const std::int64_t offset = items[2]->integer;
+    return view(name, storage, offset, read_sizes(name, *items[3]), read_sizes(name, *items[4]));
+  }
+
+  struct Storage {
+    DType type = DType::float32;
+    SharedBytes data;
+  };
+
+  /// A persistent id: ("storage", type, key, device, elements).
+  Storage read_storage(const std::string& name, const PickleValue& value, const PickleValue* type) {
+    const PickleValue* id = value.kind == Kind::persistent ? value.items[0] : nullptr;
+    if (id == nullptr || id->items.size() < 3 || id->items[2]->kind != Kind::text) refuse(name, "it has no storage");
+    if (type == nullptr) type = id->items[1];
+    const auto found = std::find_if(type_names.begin(), type_names.end(),
+                                    [&](const auto& entry) { return entry.first == type->text; });
+    if (found == type_names.end()) refuse(name, "its type is not supported (" + type->text + ")");
+    return {found->second, zip_.read(prefix_ + "data/" + id->items[2]->text)};
+  }
+
+  std::vector<std::int64_t> read_sizes(const std::string& name, const PickleValue& value) const {
+    constexpr std::size_t most_dimensions = 8;
+    // torch.Size is a call with the tuple as its argument.
+    const PickleValue& tuple = value.calls("torch Size") && value.items.size() == 2 ? *value.items[1] : value;
+    if (tuple.kind != Kind::tuple || tuple.items.size() > most_dimensions) refuse(name, "its shape is not a tuple");
+    std::vector<std::int64_t> sizes;
+    for (const PickleValue* item : tuple.items) {
+      constexpr std::int64_t largest = std::int64_t{1} << 40;
+      if (item->kind != Kind::integer || item->integer < 0 || item->integer > largest)
+        refuse(name, "its shape or strides are out of range");
+      sizes.push_back(item->integer);
+    }
+    return sizes;
+  }
+
+  /// The elements that shape and strides (in elements) pick from the storage, in C order.
+  Tensor view(const std::string& name, const Storage& storage, std::int64_t offset, std::vector<std::int64_t> shape,
+              const std::vector<std::int64_t>& strides) const {
+    const std::size_t size = size_of(storage.type);
+    const auto stored = static_cast<std::int64_t>(storage.data.bytes.size() / size);
+    if (strides.size() != shape.size()) refuse(name, "shape and strides differ in length");
+    std::int64_t elements = 1, last = offset, contiguous = 1;
+    bool is_contiguous = true;
+    for (std::size_t i = shape.size(); i-- > 0;) {
+      if (__builtin_mul_overflow(elements, shape[i], &elements)) refuse(name, "it is too large");
+      std::int64_t reach = 0;
+      if (shape[i] > 0 &&
+          (__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(last, reach, &last)))
+        refuse(name, "it reaches beyond its storage");
+      is_contiguous = is_contiguous && (shape[i] == 1 || strides[i] == contiguous);
+      contiguous *= std::max<std::int64_t>(shape[i], 1);
+      if (contiguous > stored && elements != 0) refuse(name, "it has more elements than its storage");
+    }
+    Tensor tensor{storage.type, std::move(shape), {}, storage.data.owner};
+    if (elements == 0) return tensor;
+    if (offset < 0 || elements > stored || last >= stored) refuse(name, "it reaches beyond its storage");
+    if (is_contiguous) {
+      tensor.bytes = storage.data.bytes.subspan(static_cast<std::size_t>(offset) * size,
+                                                static_cast<std::size_t>(elements) * size);
+      return tensor;
+    }
+    std::vector<std::byte> gathered(static_cast<std::size_t>(elements) * size);
+    std::vector<std::int64_t> index(tensor.shape.size());
+    std::int64_t source = offset;
+    for (std::size_t element = 0; element < static_cast<std::size_t>(elements); ++element) {
+      std::memcpy(gathered.data() + element * size, storage.data.bytes.data() + static_cast<std::size_t>(source) * size,
+                  size);
+      for (std::size_t i = index.size(); i-- > 0;) {
+        source += strides[i];
+        if (++index[i] < tensor.shape[i]) break;
+        source -= strides[i] * index[i];
+        index[i] = 0;
+      }
+    }
+    const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(gathered));
+    tensor.bytes = *owner;
+    tensor.owner = owner;
+    return tensor;
+  }
+
+  /// torch.nn.DataParallel's.
+  static void drop_module_prefix(TensorMap& tensors) {
+    constexpr std::string_view prefix = "module.";
+    if (!std::all_of(tensors.begin(), tensors.end(), [&](const auto& item) { return item.first.starts_with(prefix); }))
+      return;
+    TensorMap renamed;
+    for (auto& [name, tensor] : tensors) renamed.emplace(name.substr(prefix.size()), std::move(tensor));
+    tensors = std::move(renamed);
+  }
+
+  std::filesystem::path path_;
+  ZipArchive zip_;
+  std::string prefix_;
+};
+
+}  // namespace
+
+PytorchArchive read_pytorch_archive(const std::filesystem::path& path) {
+  if (const MappedFile file(path); !ZipArchive::is_zip(file.bytes()))
+    fail("{}: not a PyTorch archive; a file older than PyTorch 1.6 has to be saved again", path.string());
+  return Reader(path).read();
+}
+
+}  // namespace gondola

@@ -1,0 +1,97 @@
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/hugging_face_config.h"
+#include "checkpoint/model_files.h"
+#include "checkpoint/names.h"
+#include "checkpoint/open_clip_config.h"
+#include "checkpoint/safetensors.h"
+#include "text/byte_alphabet.h"
+
+namespace gondola {
+namespace {
+
+using nlohmann::ordered_json;
+using std::filesystem::path;
+
+void write_json(const path& file, const ordered_json& json) {
+  write_file_atomically(file, json.dump(2) + "\n");
+}
+
+/// The weights in another type. Scalars and the statistics of BatchNorm keep theirs: they take no room, and a variance
+/// may lie outside fp16.
+TensorMap convert_weights(const TensorMap& weights, DType type) {
+  TensorMap result;
+  for (const auto& [name, tensor] : weights) {
+    const bool is_kept = name == "logit_scale" || name == "logit_bias" || name.ends_with(".running_mean") ||
+                         name.ends_with(".running_var") || name.ends_with(".num_batches_tracked");
+    result[name] = is_kept ? tensor : convert(tensor, type);
+  }
+  return result;
+}
+
+/// A scalar logit_scale, whatever shape it was read in: what both libraries expect.
+void make_scalars(TensorMap& weights) {
+  for (const char* name : {"logit_scale", "logit_bias"})
+    if (const auto found = weights.find(name); found != weights.end() && found->second.elements() == 1)
+      found->second.shape.clear();
+}
+
+void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int context_length) {
+  tokenizer.save(folder);
+  const auto special = [](const char* token) {
+    return ordered_json{
+        {"content", token}, {"lstrip", false}, {"normalized", true}, {"rstrip", false}, {"single_word", false}};
+  };
+  write_json(folder / "tokenizer_config.json", {{"tokenizer_class", "CLIPTokenizer"},
+                                                {"model_max_length", context_length},
+                                                {"add_prefix_space", false},
+                                                {"do_lower_case", true},
+                                                {"errors", "replace"},
+                                                {"bos_token", special(start_of_text)},
+                                                {"eos_token", special(end_of_text)},
+                                                {"unk_token", special(end_of_text)},
+                                                {"pad_token", end_of_text}});
+  write_json(folder / "special_tokens_map.json", {{"bos_token", special(start_of_text)},
+                                                  {"eos_token", special(end_of_text)},
+                                                  {"unk_token", special(end_of_text)},
+                                                  {"pad_token", end_of_text}});
+}
+
+void create_folder(const path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) fail("{}: cannot be created: {}", folder.string(), error.message());
+}
+
+}  // namespace
+
+void write_hugging_face_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
+                               DType weights_type) {
+  ordered_json config = to_hugging_face_config(model.config);
+  config["dtype"] = name(weights_type);
+  TensorMap weights = convert_weights(model.weights, weights_type);
+  make_scalars(weights);
+  create_folder(folder);
+  write_json(folder / "config.json", config);
+  write_json(folder / "preprocessor_config.json", to_hugging_face_preprocess(model.preprocess));
+  write_safetensors(folder / "model.safetensors", to_hugging_face_names(weights), {{"format", "pt"}});
+  if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
+}
+
+void write_open_clip_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
+                            DType weights_type) {
+  ordered_json config = to_open_clip_config(model.config);
+  if (tokenizer != nullptr) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
+  TensorMap weights = convert_weights(model.weights, weights_type);
+  make_scalars(weights);
+  create_folder(folder);
+  write_json(folder / "open_clip_config.json",
+             {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}});
+  write_safetensors(folder / "open_clip_model.safetensors", to_open_clip_names(weights), {{"format", "pt"}});
+  if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
+}
+
+}  // namespace gondola

@@ -1,0 +1,170 @@
+#include "text/fix_text.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "text/fix_encoding.h"
+#include "text/html_entities.h"
+#include "text/utf8.h"
+
+namespace gondola {
+namespace {
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+std::string normalise(std::string_view text, utf8proc_option_t form) {
+  utf8proc_uint8_t* result = nullptr;
+  const utf8proc_ssize_t length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &result, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | form));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
+  if (length < 0) fail("text cannot be normalised: {}", utf8proc_errmsg(length));
+  return {reinterpret_cast<const char*>(result), static_cast<std::size_t>(length)};
+}
+
+std::string nfc(std::string_view text) {
+  return normalise(text, UTF8PROC_COMPOSE);
+}
+
+/// Ligatures and digraphs of Latin letters (ftfy/chardata.py, LIGATURES).
+constexpr std::pair<char32_t, const char*> ligatures[] = {
+    {0x132, "IJ"},      {0x133, "ij"},      {0x149, "'n"},  {0x1f1, "DZ"},  {0x1f2, "Dz"},  {0x1f3, "dz"},
+    {0x1c4, "D\u017d"}, {0x1c5, "D\u017e"}, {0x1c6, "d\u017e"},  {0x1c7, "LJ"},  {0x1c8, "Lj"},  {0x1c9, "lj"},
+    {0x1ca, "NJ"},      {0x1cb, "Nj"},      {0x1cc, "nj"},       {0xfb00, "ff"}, {0xfb01, "fi"}, {0xfb02, "fl"},
+    {0xfb03, "ffi"},    {0xfb04, "ffl"},    {0xfb05, "\u017ft"}, {0xfb06, "st"}};
+
+bool is_removed_control(char32_t c) {
+  return c < 0x09 || c == 0x0b || (c >= 0x0e && c < 0x20) || c == 0x7f || (c >= 0x206a && c < 0x2070) || c == 0xfeff ||
+         (c >= 0xfff9 && c < 0xfffd);
+}
+
+/// Half-width and full-width forms.
+bool has_other_width(char32_t c) {
+  return c == 0x3000 || (c >= 0xff01 && c < 0xfff0);
+}
+
+std::string usual_width(char32_t c) {
+  std::string text;
+  append_utf8(text, c);
+  return c == 0x3000 ? " " : normalise(text, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
+}
+
+/// One code point at a time: ligatures, widths, quotes.
+std::string fix_characters(std::string_view text) {
+  std::string fixed;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    const char32_t c = next_code_point(text, at);
+    const auto ligature =
+        std::find_if(std::begin(ligatures), std::end(ligatures), [&](const auto& pair) { return pair.first == c; });
+    if (c < 0x80) {
+      fixed += static_cast<char>(c);
+    } else if (ligature != std::end(ligatures)) {
+      fixed += ligature->second;
+    } else if (has_other_width(c)) {
+      fixed += usual_width(c);
+    } else if (c == 0x2bc || (c >= 0x2018 && c <= 0x201b)) {
+      fixed += '\'';
+    } else if (c >= 0x201c && c <= 0x201f) {
+      fixed += '"';
+    } else {
+      fixed += text.substr(start, at - start);
+    }
+  }
+  return fixed;
+}
+
+std::string fix_line_breaks(std::string_view text) {
+  std::string fixed;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    const char32_t c = next_code_point(text, at);
+    if (c == '\r') {
+      if (text.substr(at).starts_with('\n')) ++at;
+      fixed += '\n';
+    } else if (c == 0x2028 || c == 0x2029 || c == 0x85) {
+      fixed += '\n';
+    } else {
+      fixed += text.substr(start, at - start);
+    }
+  }
+  return fixed;
+}
+
+/// "\x1b[36;44m" and the like.
+std::string remove_terminal_escapes(std::string_view text) {
+  std::string kept;
+  for (std::size_t at = 0; at < text.size();) {
+    if (text.substr(at).starts_with("\x1b[")) {
+      std::size_t end = at + 2;
+      while (end < text.size()) {
+        std::size_t next = end;
+        const char32_t c = next_code_point(text, next);
+        if (c != ';' && utf8proc_category(static_cast<utf8proc_int32_t>(c)) != UTF8PROC_CATEGORY_ND) break;
+        end = next;
+      }
+      const char final = end < text.size() ? static_cast<char>(text[end] | 0x20) : '\0';
+      if (final >= 'a' && final <= 'z') {
+        at = end + 1;
+        continue;
+      }
+    }
+    kept += text[at++];
+  }
+  return kept;
+}
+
+std::string remove_controls(std::string_view text) {
+  std::string kept;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    if (!is_removed_control(next_code_point(text, at))) kept += text.substr(start, at - start);
+  }
+  return kept;
+}
+
+/// Applies all repairs until none changes anything.
+std::string fix_segment(std::string_view segment, bool unescape_html) {
+  std::string text(segment);
+  for (;;) {
+    const std::string before = text;
+    if (unescape_html) text = unescape_whole_references(text);
+    if (!is_ascii(text)) text = fix_characters(fix_c1_controls(fix_encoding(text)));
+    text = remove_controls(remove_terminal_escapes(fix_line_breaks(text)));
+    if (!is_ascii(text)) text = nfc(text);
+    if (text == before) return text;
+  }
+}
+
+/// Up to and with the next line break, or a million code points (ftfy's max_decode_length).
+std::size_t segment_end(std::string_view text, std::size_t start) {
+  constexpr int longest = 1'000'000;
+  std::size_t at = start;
+  for (int count = 0; at < text.size() && count < longest; ++count)
+    if (next_code_point(text, at) == '\n') break;
+  return at;
+}
+
+}  // namespace
+
+std::string fix_text(std::string_view utf8) {
+  std::string fixed;
+  bool unescape_html = true;  // until something looks like a tag
+  for (std::size_t at = 0; at < utf8.size();) {
+    const std::size_t end = segment_end(utf8, at);
+    const std::string_view segment = utf8.substr(at, end - at);
+    if (segment.find('<') != std::string_view::npos) unescape_html = false;
+    fixed += fix_segment(segment, unescape_html);
+    at = end;
+  }
+  return fixed;
+}
+
+}  // namespace gondola

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace gondola {
+
+/// The bytes with everything that is not well-formed UTF-8 replaced by U+FFFD, one for each maximal part of a sequence:
+/// Python's bytes.decode("utf-8", errors="replace").
+std::string replace_invalid_utf8(std::string_view bytes);
+
+bool is_valid_utf8(std::string_view bytes);
+
+/// The code point at `at` of well-formed UTF-8; `at` moves behind it.
+char32_t next_code_point(std::string_view utf8, std::size_t& at);
+
+void append_utf8(std::string& utf8, char32_t code_point);
+
+}  // namespace gondola
