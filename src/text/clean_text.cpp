@@ -112,11 +112,12 @@ std::string lower(std::string_view text) {
   return result;
 }
 
-/// OpenAI's pattern, with `\s` spelled out: PCRE2's would include U+180E.
+/// OpenAI's pattern, with `\s` spelled out, since PCRE2's would include U+180E. U+0345 is a mark whose other case is a
+/// letter: Python's regex, which ignores case, finds it in none of the alternatives.
 const Regex& word_pattern() {
   static const Regex pattern(
       R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|)"
-      R"([^\t-\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\p{L}\p{N}]+)",
+      R"([^\t-\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{345}\p{L}\p{N}]+)",
       Regex::Mode::utf8, /*ignore_case=*/true);
   return pattern;
 }

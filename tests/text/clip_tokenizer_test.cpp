@@ -1,0 +1,232 @@
+// Against OpenAI's algorithm on ftfy, html and regex (tests/reference/text.py): 20,000 texts with a small vocabulary,
+// and, with GONDOLA_TEST_DATA, captions and prompts with OpenAI's.
+#include "text/clip_tokenizer.h"
+
+#include <gmock/gmock.h>
+#include <zlib.h>
+
+#include <fstream>
+#include <memory>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "tests/support/files.h"
+#include "tests/support/mutate.h"
+#include "text/train_bpe.h"
+
+namespace gondola {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+using Ids = std::vector<std::int32_t>;
+
+std::vector<std::string> read_gzip_lines(const std::filesystem::path& path) {
+  const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "rb"), &gzclose);
+  std::vector<std::string> lines(1);
+  for (int c; (c = gzgetc(file.get())) != -1;) {
+    if (c == '\n')
+      lines.emplace_back();
+    else
+      lines.back() += static_cast<char>(c);
+  }
+  lines.pop_back();
+  return lines;
+}
+
+const ClipTokenizer& small_tokenizer() {
+  static const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("text"));
+  return tokenizer;
+}
+
+std::string words_of(const Ids& ids) {
+  std::string words;
+  for (std::int32_t id : ids) words += small_tokenizer().token(id) + " ";
+  return words;
+}
+
+TEST(ClipTokenizer, AgreesWithOpenAIsAlgorithm) {
+  const auto lines = read_gzip_lines(test::golden("text") / "strings.jsonl.gz");
+  EXPECT_GE(lines.size(), 20'000u);
+  int wrong = 0;
+  for (const std::string& line : lines) {
+    const Json pair = Json::parse(line);
+    const Ids expected = pair[1].get<Ids>(), found = small_tokenizer().encode(pair[0].get<std::string>());
+    if (found == expected) continue;
+    if (++wrong <= 20)
+      ADD_FAILURE() << pair[0] << "\n  expected " << words_of(expected) << "\n  found    " << words_of(found);
+  }
+  EXPECT_EQ(wrong, 0) << "of " << lines.size();
+}
+
+TEST(ClipTokenizer, ReplacesInvalidUtf8AsPythonDoes) {
+  const auto path = test::golden("text") / "bytes.json";
+  for (const Json& pair : parse_json(read_file(path), path.string())) {
+    const std::string hex = pair[0].get<std::string>();
+    std::string bytes;
+    for (std::size_t i = 0; i < hex.size(); i += 2)
+      bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+    EXPECT_EQ(small_tokenizer().encode(bytes), pair[1].get<Ids>()) << hex;
+  }
+}
+
+/// CRC-32 of the ids of every 1,000 texts.
+std::vector<std::uint32_t> checksums(const ClipTokenizer& tokenizer, const std::vector<std::string>& texts) {
+  std::vector<std::uint32_t> sums;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (i % 1000 == 0) sums.push_back(0);
+    for (std::int32_t id : tokenizer.encode(texts[i]))
+      sums.back() = static_cast<std::uint32_t>(crc32(sums.back(), reinterpret_cast<const Bytef*>(&id), sizeof id));
+  }
+  return sums;
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> lines(1);
+  for (char c : text) {
+    if (c == '\n')
+      lines.emplace_back();
+    else
+      lines.back() += c;
+  }
+  return lines;
+}
+
+TEST(ClipTokenizer, AgreesOnCaptionsAndPromptsWithOpenAIsVocabulary) {
+  GONDOLA_NEEDS_TEST_DATA("openai-clip");
+  const auto folder = test::test_data() / "openai-clip";
+  const auto tokenizer = ClipTokenizer::load(folder / "bpe_simple_vocab_16e6.txt.gz");
+  EXPECT_EQ(tokenizer.size(), 49408);
+  const Json expected = Json::parse(read_file(test::golden("text") / "data.json"));
+  const auto check = [&](const char* name, const std::vector<std::string>& texts) {
+    EXPECT_EQ(checksums(tokenizer, texts), expected.at(name).get<std::vector<std::uint32_t>>()) << name;
+  };
+  check("prompts", split(read_file(folder / "prompts.md")));
+  std::vector<std::string> prompts;
+  const Json templates = Json::parse(read_file(folder / "imagenet_templates.json"));
+  for (const Json& name : Json::parse(read_file(folder / "imagenet_classes.json")))
+    for (const Json& item : templates) {
+      std::string text = item.get<std::string>();
+      prompts.push_back(text.replace(text.find("{}"), 2, name.get<std::string>()));
+    }
+  check("imagenet", prompts);
+  if (std::filesystem::exists(test::test_data() / "flickr8k-1000"))
+    check("flickr8k", split(read_file(test::test_data() / "flickr8k-1000" / "captions.csv")));
+}
+
+TEST(ClipTokenizer, ReadsTheSameVocabularyInEveryFormat) {
+  const auto& tokenizer = small_tokenizer();
+  const test::TemporaryFolder folder;
+  tokenizer.save(folder.path());
+  Json vocabulary = Json::parse(read_file(folder.path() / "vocab.json")), merges = Json::array();
+  for (const std::string& line : read_lines(folder.path() / "merges.txt"))
+    if (!line.starts_with("#")) merges.push_back(line);
+  const auto reload = [&](const Json& json) {
+    write_file_atomically(folder.path() / "tokenizer.json", json.dump());
+    return ClipTokenizer::load(folder.path() / "tokenizer.json");
+  };
+  const Json model = {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}, {"vocab", vocabulary}, {"merges", merges}};
+  Json pairs = model;
+  for (Json& merge : pairs["merges"]) {
+    const std::string text = merge.get<std::string>();
+    merge = {text.substr(0, text.find(' ')), text.substr(text.find(' ') + 1)};
+  }
+  const std::string text = "Latin small letters, 12 greek signs &amp; more";
+  const Ids expected = tokenizer.encode(text);
+  EXPECT_EQ(ClipTokenizer::load(folder.path()).encode(text), expected);
+  EXPECT_EQ(ClipTokenizer::load(folder.path() / "vocab.json").encode(text), expected);
+  EXPECT_EQ(reload({{"model", model}}).encode(text), expected);
+  EXPECT_EQ(reload({{"model", pairs}}).encode(text), expected);
+  EXPECT_THAT([&] { reload({{"model", {{"type", "WordPiece"}}}}); }, ThrowsMessage<Error>(HasSubstr("tokenizer.json")));
+}
+
+TEST(ClipTokenizer, CutsOrRefusesLongTextsAndPadsShortOnes) {
+  const auto& tokenizer = small_tokenizer();
+  const std::int32_t start = tokenizer.start_id(), end = tokenizer.end_id();
+  const Ids words = tokenizer.encode("a b c");
+  ASSERT_EQ(words.size(), 3u);
+  EXPECT_THAT(tokenizer.encode("a b c", 5, Overflow::error).ids, ElementsAre(start, words[0], words[1], words[2], end));
+  const auto cut = tokenizer.encode("a b c", 4, Overflow::truncate);
+  EXPECT_THAT(cut.ids, ElementsAre(start, words[0], words[1], end));
+  EXPECT_TRUE(cut.truncated);
+  EXPECT_THAT([&] { tokenizer.encode("a b c", 4, Overflow::error); }, ThrowsMessage<Error>(HasSubstr("a b c")));
+  EXPECT_THAT(tokenizer.encode_padded("a", 5, 7, Overflow::error), ElementsAre(start, words[0], end, 7, 7));
+}
+
+TEST(ClipTokenizer, NamesWhatIsWrongWithAVocabulary) {
+  const test::TemporaryFolder folder;
+  const auto refuses = [&](const std::string& vocab, const std::string& merges, const std::string& message) {
+    write_file_atomically(folder.path() / "vocab.json", vocab);
+    write_file_atomically(folder.path() / "merges.txt", merges);
+    EXPECT_THAT([&] { ClipTokenizer::load(folder.path()); }, ThrowsMessage<Error>(HasSubstr(message))) << vocab;
+  };
+  const std::string good = read_file(test::golden("text") / "vocab.json");
+  refuses("{}", "", "the vocabulary has no token");
+  refuses("[1]", "", "not an object");
+  refuses("{\"a\": -1}", "", "the id of token \"a\" is -1");
+  refuses(good, "a b c\n", "expected two tokens");
+  refuses(good, "zzz q\n", "no token \"zzz");
+  EXPECT_THROW(ClipTokenizer::load(folder.path() / "missing"), Error);
+}
+
+TEST(ClipTokenizer, TakesNoQuadraticTimeForLongWords) {
+  EXPECT_GT(small_tokenizer().encode(std::string(300'000, 'a')).size(), 1000u);
+}
+
+TEST(TrainBpe, LearnsTheMergesOfAPlainImplementation) {
+  const auto lines = read_lines(test::golden("text") / "corpus.txt");
+  std::size_t next = 0;
+  const auto merges = train_bpe(
+      [&](std::string_view& text) {
+        if (next == lines.size()) return false;
+        text = lines[next++];
+        return true;
+      },
+      512 + 1000 + 2);
+  auto expected = read_lines(test::golden("text") / "merges.txt");
+  expected.erase(expected.begin());
+  EXPECT_EQ(merges, expected);
+}
+
+TEST(TrainBpe, StopsWhenNothingIsLeftToMerge) {
+  bool given = false;
+  const auto merges = train_bpe(
+      [&](std::string_view& text) {
+        text = "aba";
+        return !std::exchange(given, true);
+      },
+      100'000);
+  EXPECT_THAT(merges, ElementsAre("a b", "ab a</w>"));
+  EXPECT_THROW(train_bpe([](std::string_view&) { return false; }, 513), Error);
+}
+
+TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
+  const std::string text =
+      "caf\xc3\xa9 \xe2\x80\x9cquotes\xe2\x80\x9d &eacute; \xf0\x9f\x90\x88 \xc3\x83\xc2\xa9 \x1b[31m <b>";
+  for (std::uint64_t i = 0; i < 3000; ++i) EXPECT_NO_THROW(small_tokenizer().encode(test::mutate(text, i)));
+  const test::TemporaryFolder folder;
+  const std::string vocab = read_file(test::golden("text") / "vocab.json").substr(0, 20'000);
+  const std::string merges = read_file(test::golden("text") / "merges.txt").substr(0, 2'000);
+  const std::string tokenizer =
+      "{\"model\": {\"type\": \"BPE\", \"end_of_word_suffix\": \"</w>\", \"vocab\": {\"a\": 1}, "
+      "\"merges\": [\"a a\", [\"a\", \"b\"]]}, \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}]}";
+  const auto write = [&](const char* name, const std::string& bytes) {
+    std::ofstream(folder.path() / name, std::ios::binary) << bytes;
+  };
+  for (std::uint64_t i = 0; i < 1500; ++i) {
+    write("vocab.json", test::mutate(vocab, i));
+    write("merges.txt", test::mutate(merges, i));
+    write("tokenizer.json", test::mutate(tokenizer, i));
+    for (const char* file : {"vocab.json", "tokenizer.json"}) {
+      try {
+        ClipTokenizer::load(folder.path() / file).encode("a photo");
+      } catch (const Error&) {  // is what is expected
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gondola
