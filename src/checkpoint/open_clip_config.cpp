@@ -49,7 +49,7 @@ int read_mlp_width(const Fields& fields, int width) {
 int read_image_size(const Fields& fields) {
   if (!fields.has("image_size") || !fields["image_size"].is_array()) return fields.integer("image_size", 224);
   const Json& size = fields["image_size"];
-  if (size.size() != 2 || size[0] != size[1] || !size[0].is_number_unsigned() || size[0] > 1 << 14)
+  if (size.size() != 2 || size[0] != size[1] || !size[0].is_number_integer() || size[0] < 0 || size[0] > 1 << 14)
     fields.refuse("image_size", "only square images are supported");
   return size[0].get<int>();
 }
@@ -70,7 +70,8 @@ void read_resnet(const Fields& fields, ImageTowerConfig& image) {
   const Json& layers = fields["layers"];
   if (layers.size() != image.stage_blocks.size()) fields.refuse("layers", "a ModifiedResNet has four stages");
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (!layers[i].is_number_unsigned() || layers[i] > 256) fields.refuse("layers", "not a number of blocks");
+    if (!layers[i].is_number_integer() || layers[i] < 0 || layers[i] > 256)
+      fields.refuse("layers", "not a number of blocks");
     image.stage_blocks[i] = layers[i].get<int>();
   }
   image.architecture = ImageArchitecture::modified_resnet;

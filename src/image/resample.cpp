@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "image/premultiply.h"
@@ -41,23 +42,33 @@ Lanes weighted_sum(const std::uint8_t* pixels, const std::int32_t* weights, int 
   return sum;
 }
 
-/// Columns of `rows` rows from `first_row` on.
+/// A part of the image that both passes count in pixels of: `pixels` holds it from (left, top) on.
+struct Part {
+  const Image& pixels;
+  int left = 0, top = 0;
+
+  const std::uint8_t* at(int column, int row) const {
+    return pixels.row(row - top) + static_cast<std::ptrdiff_t>(column - left) * pixels.bytes_per_pixel();
+  }
+};
+
+/// The columns pass, of target.height rows from `first_row` on.
 template <int channels>
-void resample_horizontally(const Image& source, int first_row, const Coefficients<std::int32_t>& coefficients,
+void resample_horizontally(const Part& source, int first_row, const Coefficients<std::int32_t>& coefficients,
                            Image& target) {
   for (int y = 0; y < target.height; ++y) {
-    const std::uint8_t* in = source.row(first_row + y);
+    const std::uint8_t* in = source.at(source.left, first_row + y);
     std::uint8_t* out = target.row(y);
     for (const Taps& taps : coefficients.taps) {
-      const Lanes sum =
-          weighted_sum<channels>(in + taps.first * channels, coefficients.weights.data() + taps.offset, taps.count);
+      const Lanes sum = weighted_sum<channels>(in + (taps.first - source.left) * channels,
+                                               coefficients.weights.data() + taps.offset, taps.count);
       for (int c = 0; c < channels; ++c) *out++ = clip_to_byte(sum[c]);
     }
   }
 }
 
-/// Rows; the taps count rows of the file, of which source holds those from first_row on.
-void resample_vertically(const Image& source, int first_row, const Coefficients<std::int32_t>& coefficients,
+/// The rows pass, of target.width columns from `first_column` on.
+void resample_vertically(const Part& source, int first_column, const Coefficients<std::int32_t>& coefficients,
                          Image& target) {
   const std::size_t count = target.row_bytes();
   std::vector<std::int32_t> sums(count);
@@ -66,7 +77,7 @@ void resample_vertically(const Image& source, int first_row, const Coefficients<
     const Taps& taps = coefficients.taps[static_cast<std::size_t>(y)];
     std::fill(sums.begin(), sums.end(), rounding);
     for (int i = 0; i < taps.count; ++i) {
-      const std::uint8_t* in = source.row(taps.first - first_row + i);
+      const std::uint8_t* in = source.at(first_column, taps.first + i);
       const std::int32_t weight = coefficients.weights[taps.offset + static_cast<std::size_t>(i)];
       for (std::size_t x = 0; x < count; ++x) sum[x] += in[x] * weight;
     }
@@ -90,14 +101,13 @@ void store_word(std::uint16_t value, std::uint8_t* bytes) {
   bytes[1] = static_cast<std::uint8_t>(value >> 8);
 }
 
-void resample_words(const Image& source, int first_row, const Coefficients<double>& coefficients, bool vertical,
+void resample_words(const Part& source, int first, const Coefficients<double>& coefficients, bool vertical,
                     Image& target) {
   for (int y = 0; y < target.height; ++y) {
     for (int x = 0; x < target.width; ++x) {
       const Taps& taps = coefficients.taps[static_cast<std::size_t>(vertical ? y : x)];
-      const std::uint8_t* in = vertical ? source.row(taps.first - first_row) + std::size_t{2} * x
-                                        : source.row(first_row + y) + std::size_t{2} * taps.first;
-      const std::size_t step = vertical ? source.row_bytes() : 2;
+      const std::uint8_t* in = vertical ? source.at(first + x, taps.first) : source.at(taps.first, first + y);
+      const std::size_t step = vertical ? source.pixels.row_bytes() : 2;
       double sum = 0.0;
       for (std::size_t i = 0; i < static_cast<std::size_t>(taps.count); ++i)
         sum += load_word(in + i * step) * coefficients.weights[taps.offset + i];
@@ -106,8 +116,8 @@ void resample_words(const Image& source, int first_row, const Coefficients<doubl
   }
 }
 
-void resample_columns(const Image& source, int first_row, const Coefficients<double>& coefficients, Image& target) {
-  switch (source.mode) {
+void resample_columns(const Part& source, int first_row, const Coefficients<double>& coefficients, Image& target) {
+  switch (target.mode) {
     case PixelMode::grey16:
       return resample_words(source, first_row, coefficients, false, target);
     case PixelMode::grey_alpha:
@@ -122,30 +132,50 @@ void resample_columns(const Image& source, int first_row, const Coefficients<dou
   }
 }
 
-/// Pillow's ImagingResample: columns first, of the rows that the second pass needs; a pass that changes nothing is left
-/// out.
+void resample_rows(const Part& source, int first_column, const Coefficients<double>& coefficients, Image& target) {
+  if (target.mode == PixelMode::grey16)
+    resample_words(source, first_column, coefficients, true, target);
+  else
+    resample_vertically(source, first_column, to_fixed_point(coefficients), target);
+}
+
+/// The source pixels that all taps together reach: begin and count.
+std::pair<int, int> reach(const Coefficients<double>& coefficients) {
+  const int begin = coefficients.taps.front().first;
+  return {begin, coefficients.taps.back().first + coefficients.taps.back().count - begin};
+}
+
+/// Pillow's ImagingResampleInner (src/libImaging/Resample.c): columns first, or rows where the height shrinks by more
+/// than twice the pixels that the width does; the first pass computes what the second needs, and a pass that changes
+/// nothing is left out.
 Image resample(const Image& image, const Axis& horizontal, const Axis& vertical, Interpolation interpolation,
                const Window& window) {
+  const Part whole{image};
+  const Coefficients<double> columns = filter_coefficients(horizontal, interpolation, window.left, window.width);
   const Coefficients<double> rows = filter_coefficients(vertical, interpolation, window.top, window.height);
-  int first_row = window.top, row_count = window.height;
-  if (!vertical.identity()) {
-    first_row = rows.taps.front().first;
-    row_count = rows.taps.back().first + rows.taps.back().count - first_row;
-  }
-  Image narrowed;
-  if (horizontal.identity()) {
-    narrowed = crop(image, {window.left, first_row, window.width, row_count});
-  } else {
-    narrowed = make_image_like(image, window.width, row_count);
-    resample_columns(image, first_row, filter_coefficients(horizontal, interpolation, window.left, window.width),
-                     narrowed);
-  }
-  if (vertical.identity()) return narrowed;
   Image result = make_image_like(image, window.width, window.height);
-  if (image.mode == PixelMode::grey16)
-    resample_words(narrowed, first_row, rows, true, result);
-  else
-    resample_vertically(narrowed, first_row, to_fixed_point(rows), result);
+  if (vertical.identity()) {
+    if (horizontal.identity()) return crop(image, window);
+    resample_columns(whole, window.top, columns, result);
+    return result;
+  }
+  if (horizontal.identity()) {
+    resample_rows(whole, window.left, rows, result);
+    return result;
+  }
+  const int shrinks_by = image.height - vertical.out_size;
+  const bool rows_first = shrinks_by > 0 && shrinks_by > (image.width - horizontal.out_size) * 2;
+  if (rows_first) {
+    const auto [left, width] = reach(columns);
+    Image lowered = make_image_like(image, width, window.height);
+    resample_rows(whole, left, rows, lowered);
+    resample_columns({lowered, left, 0}, 0, columns, result);
+  } else {
+    const auto [top, height] = reach(rows);
+    Image narrowed = make_image_like(image, window.width, height);
+    resample_columns(whole, top, columns, narrowed);
+    resample_rows({narrowed, 0, top}, 0, rows, result);
+  }
   return result;
 }
 

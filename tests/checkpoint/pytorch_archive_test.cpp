@@ -1,0 +1,100 @@
+// Against torch.save and torch.jit.save (tests/reference/pytorch_archive.py).
+#include "checkpoint/pytorch_archive.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "checkpoint/pickle.h"
+#include "tests/support/files.h"
+#include "tests/support/mutate.h"
+
+namespace gondola {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+class Archives : public testing::TestWithParam<const char*> {
+ protected:
+  std::filesystem::path path() const { return test::golden("checkpoint") / GetParam(); }
+};
+
+TEST_P(Archives, HaveTheTensorsThatPyTorchSaved) {
+  const Json expected = Json::parse(read_file(test::golden("checkpoint") / "tensors.json")).at("files").at(GetParam());
+  const PytorchArchive archive = read_pytorch_archive(path());
+  EXPECT_EQ(archive.torch_script, std::string(GetParam()) == "scripted.pt" || std::string(GetParam()) == "traced.pt");
+  EXPECT_EQ(archive.tensors.size(), expected.size());
+  for (const auto& [name, description] : expected.items()) {
+    ASSERT_TRUE(archive.tensors.contains(name)) << name;
+    const Tensor& tensor = archive.tensors.at(name);
+    EXPECT_EQ(gondola::name(tensor.type), description.at("dtype").get<std::string>()) << name;
+    EXPECT_EQ(tensor.shape, description.at("shape").get<std::vector<std::int64_t>>()) << name;
+    EXPECT_EQ(to_floats(tensor), description.at("values").get<std::vector<float>>()) << name;
+  }
+}
+
+TEST_P(Archives, CorruptFilesGiveAnErrorOrTensors) {
+  const std::string good = read_file(path());
+  const test::TemporaryFolder folder;
+  const auto damaged = folder.path() / "damaged.pt";
+  int read = 0;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    std::ofstream(damaged, std::ios::binary) << test::mutate(good, i);
+    try {
+      for (const auto& [name, tensor] : read_pytorch_archive(damaged).tensors)
+        ASSERT_EQ(to_floats(tensor).size(), static_cast<std::size_t>(tensor.elements()));
+      ++read;
+    } catch (const Error&) {  // is what is expected
+    }
+  }
+  EXPECT_LT(read, 2000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Archives, testing::Values("state_dict.pt", "training.pt", "scripted.pt", "traced.pt"),
+                         [](const auto& parameter) {
+                           const std::string name = parameter.param;
+                           return name.substr(0, name.find('.'));
+                         });
+
+TEST(PytorchArchive, RunsNothing) {
+  std::filesystem::remove("/tmp/gondola-was-here");
+  EXPECT_THROW(read_pytorch_archive(test::golden("checkpoint") / "malice.pt"), Error);  // a call is no tensor
+  EXPECT_FALSE(std::filesystem::exists("/tmp/gondola-was-here"));
+}
+
+TEST(PytorchArchive, SaysWhatAFileIsNot) {
+  const test::TemporaryFolder folder;
+  std::ofstream(folder.path() / "old.pt") << "\x80\x02\x8a\nl\xfc\x9c";
+  EXPECT_THAT([&] { read_pytorch_archive(folder.path() / "old.pt"); }, ThrowsMessage<Error>(HasSubstr("PyTorch 1.6")));
+  EXPECT_THROW(read_pytorch_archive(folder.path() / "missing.pt"), Error);
+}
+
+TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
+  // {"a": [1, 2.5, None, True], "b": ("x", b"y")} in protocol 4.
+  const std::string good(
+      "\x80\x04\x95\x2c\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01"
+      "a\x94]\x94(K\x01G@\x04\x00\x00\x00\x00\x00\x00N\x88"
+      "e\x8c"
+      "\x01"
+      "b\x94\x8c\x01x\x94"
+      "C\x01y\x94\x86\x94u.",
+      54);
+  const auto bytes_of = [](const std::string& text) { return std::as_bytes(std::span(text)); };
+  const Pickle pickle(bytes_of(good), "good");
+  ASSERT_EQ(pickle.root().entries.size(), 2u);
+  EXPECT_EQ(pickle.root().entries[0].second->items[1]->real, 2.5);
+  for (std::uint64_t i = 0; i < 20'000; ++i) {
+    const std::string damaged = test::mutate(good, i);
+    try {
+      const Pickle value(bytes_of(damaged), "damaged");
+    } catch (const Error&) {  // is what is expected
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gondola

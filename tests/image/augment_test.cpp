@@ -1,0 +1,82 @@
+#include "image/augment.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+namespace gondola {
+namespace {
+
+/// Columns that brighten to the right, so that flips and crops show.
+Image gradient(int width, int height) {
+  Image image = make_image(PixelMode::rgb, width, height);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width * 3; ++x) image.row(y)[x] = static_cast<std::uint8_t>(255 * (x / 3) / (width - 1));
+  return image;
+}
+
+PreprocessConfig plain(int size) {
+  PreprocessConfig config;
+  config.size = size;
+  config.mean = {0, 0, 0};
+  config.std = {1, 1, 1};
+  return config;
+}
+
+std::vector<float> augmented(const Image& image, const AugmentConfig& augmentation, std::uint64_t seed, int size = 32) {
+  std::vector<float> tensor(static_cast<std::size_t>(3 * size * size));
+  augment(image, plain(size), augmentation, seed, tensor);
+  return tensor;
+}
+
+TEST(RandomCrop, KeepsItsShareOfTheAreaAndItsAspectRatio) {
+  const AugmentConfig augmentation{.min_crop_area = 0.3, .max_aspect_ratio = 2};
+  double smallest = 1, largest = 0, sum = 0;
+  constexpr int draws = 4000, width = 300, height = 200;
+  for (std::uint64_t seed = 0; seed < draws; ++seed) {
+    const Window crop = random_crop(width, height, augmentation, seed);
+    ASSERT_TRUE(crop.left >= 0 && crop.top >= 0 && crop.left + crop.width <= width && crop.top + crop.height <= height);
+    const double area = static_cast<double>(crop.width) * crop.height / (width * height);
+    const double aspect = static_cast<double>(crop.width) / crop.height;
+    ASSERT_TRUE(aspect > 0.48 && aspect < 2.1) << aspect;
+    smallest = std::min(smallest, area), largest = std::max(largest, area), sum += area;
+  }
+  EXPECT_NEAR(smallest, 0.3, 0.02);
+  EXPECT_GT(largest, 0.95);
+  EXPECT_NEAR(sum / draws, 0.55, 0.1);  // below the middle of the range: large areas that do not fit are drawn again
+}
+
+TEST(RandomCrop, TakesTheCentreOfAnImageTooLongForAnyCrop) {
+  const Window crop = random_crop(1000, 10, {.min_crop_area = 0.9, .max_aspect_ratio = 4.0 / 3}, 5);
+  EXPECT_EQ(crop.height, 10);
+  EXPECT_EQ(crop.width, std::lround(10 * 4.0 / 3));
+  EXPECT_EQ(crop.left, (1000 - crop.width) / 2);
+}
+
+TEST(Augment, DependsOnTheSeedAlone) {
+  const Image image = gradient(60, 40);
+  const AugmentConfig augmentation{.min_crop_area = 0.5, .flip_probability = 0.5, .erase_probability = 0.5};
+  std::set<std::vector<float>> distinct;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    EXPECT_EQ(augmented(image, augmentation, seed), augmented(image, augmentation, seed));
+    distinct.insert(augmented(image, augmentation, seed));
+  }
+  EXPECT_GT(distinct.size(), 15u);
+}
+
+TEST(Augment, FlipsAsOftenAsAsked) {
+  const Image image = gradient(64, 64);
+  int flipped = 0;
+  for (std::uint64_t seed = 0; seed < 1000; ++seed) {
+    const auto tensor = augmented(image, {.min_crop_area = 0.9, .flip_probability = 0.3}, seed);
+    flipped += tensor.front() > tensor[31];
+  }
+  EXPECT_NEAR(flipped, 300, 50);
+  const auto upright = augmented(image, {.min_crop_area = 1, .max_aspect_ratio = 1}, 1);
+  EXPECT_NEAR(upright[0], 0, 0.02);
+  EXPECT_NEAR(upright[31], 1, 0.02);
+}
+
+}  // namespace
+}  // namespace gondola

@@ -1,0 +1,171 @@
+// Against Pillow 13, torchvision's and transformers' arithmetic: every file of tests/reference/golden/image, by the
+// checksums that tests/reference/image.py wrote; and, with GONDOLA_TEST_DATA, some thousand photos.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "image/preprocess.h"
+#include "tests/image/checksum.h"
+#include "tests/support/files.h"
+
+namespace gondola {
+namespace {
+
+using test::checksum;
+
+std::string pillow_name(PixelMode mode) {
+  switch (mode) {
+    case PixelMode::bilevel:
+      return "1";
+    case PixelMode::grey:
+      return "L";
+    case PixelMode::grey_alpha:
+      return "LA";
+    case PixelMode::palette:
+      return "P";
+    case PixelMode::rgb:
+      return "RGB";
+    case PixelMode::rgba:
+      return "RGBA";
+    case PixelMode::cmyk:
+      return "CMYK";
+    case PixelMode::grey16:
+      return "I;16";
+  }
+  return "?";
+}
+
+Json read_manifest(const std::string& name) {
+  const std::filesystem::path path = test::golden("image") / name;
+  return parse_json(read_file(path), path.string());
+}
+
+PreprocessConfig pipeline(const std::string& name) {
+  PreprocessConfig config;
+  if (name == "hugging_face") config.rgb_first = config.floor_crop_offset = config.rescale_by_reciprocal = true;
+  if (name == "longest" || name == "longest_fill_127") config.resize_mode = ResizeMode::longest;
+  if (name == "longest_fill_127") config.fill = 127;
+  if (name == "squash") config.resize_mode = ResizeMode::squash;
+  if (name == "bilinear_97") {
+    config.interpolation = Interpolation::bilinear;
+    config.size = 97;
+  }
+  return config;
+}
+
+std::vector<float> preprocessed(const Image& image, const PreprocessConfig& config) {
+  const auto size = static_cast<std::size_t>(config.size);
+  std::vector<float> tensor(3 * size * size);
+  preprocess(image, config, tensor);
+  return tensor;
+}
+
+class Pillow : public testing::TestWithParam<std::string> {
+ protected:
+  static const Json& files() {
+    static const Json manifest = read_manifest("manifest.json");
+    return manifest.at("files");
+  }
+  const Json& expected() const { return files().at(GetParam()); }
+  std::filesystem::path path() const { return test::golden("image") / GetParam(); }
+};
+
+TEST_P(Pillow, DecodesToTheSamePixels) {
+  const Image image = load_image(path());
+  EXPECT_EQ(pillow_name(image.mode), expected().at("mode"));
+  EXPECT_EQ(image.width, expected().at("width"));
+  EXPECT_EQ(image.height, expected().at("height"));
+  EXPECT_EQ(checksum(image.pixels), expected().at("pixels"));
+}
+
+TEST_P(Pillow, ConvertsToTheSameColours) {
+  const Image image = load_image(path());
+  EXPECT_EQ(checksum(to_rgb(image).pixels), expected().at("rgb"));
+  EXPECT_EQ(checksum(to_rgb_over_white(image).pixels), expected().at("rgb_over_white"));
+}
+
+TEST_P(Pillow, TurnsUprightTheSame) {
+  EXPECT_EQ(checksum(load_image(path(), {.apply_exif_orientation = true}).pixels), expected().at("upright"));
+}
+
+TEST_P(Pillow, ResizesToTheSamePixels) {
+  const Image image = load_image(path());
+  for (const Json& item : expected().at("resized")) {
+    const int width = item[0], height = item[1];
+    const Box box{item[2], item[3], item[4], item[5]};
+    std::vector<std::uint8_t> pixels;
+    for (Interpolation interpolation : {Interpolation::nearest, Interpolation::bilinear, Interpolation::bicubic}) {
+      const Image resized = resize(image, width, height, interpolation, box, {0, 0, width, height});
+      pixels.insert(pixels.end(), resized.pixels.begin(), resized.pixels.end());
+    }
+    EXPECT_EQ(checksum(pixels), item[6]) << item;
+  }
+}
+
+TEST_P(Pillow, PreprocessesToTheSameTensor) {
+  const Image image = load_image(path());
+  for (const auto& [name, expected_checksum] : expected().at("preprocessed").items()) {
+    if (expected_checksum.is_null())
+      EXPECT_THROW(preprocessed(image, pipeline(name)), Error) << name;
+    else
+      EXPECT_EQ(checksum(preprocessed(image, pipeline(name))), expected_checksum) << name;
+  }
+}
+
+std::vector<std::string> golden_names() {
+  std::vector<std::string> names;
+  const Json manifest = read_manifest("manifest.json");
+  for (const auto& item : manifest.at("files").items()) names.push_back(item.key());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Pillow, testing::ValuesIn(golden_names()), [](const auto& parameter) {
+  std::string name = parameter.param;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  return name;
+});
+
+class Photos : public testing::TestWithParam<std::string> {};
+
+TEST_P(Photos, DecodeAndPreprocessTheSame) {
+  GONDOLA_NEEDS_TEST_DATA(GetParam());
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(test::test_data() / GetParam())) {
+    const std::string extension = entry.path().extension();
+    if (extension == ".jpg" || extension == ".jpeg" || extension == ".png") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  const Json expected = read_manifest("photos.json").at(GetParam());
+  ASSERT_EQ(paths.size(), expected.size());
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const Image image = load_image(paths[i]);
+    EXPECT_EQ(checksum(image.pixels) + checksum(preprocessed(image, {})), expected[i]) << paths[i];
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, Photos, testing::Values("flickr8k-1000", "imagenet-1000", "photos"),
+                         [](const auto& parameter) {
+                           std::string name = parameter.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(PreprocessParity, IsBitIdenticalToClipRetrieval) {
+  GONDOLA_NEEDS_TEST_DATA("preprocess-parity");
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(test::test_data() / "preprocess-parity")) {
+    if (entry.path().extension() != ".jpg") continue;
+    ++files;
+    const std::vector<float> tensor = preprocessed(load_image(entry.path()), {});
+    const std::string expected = read_file(std::filesystem::path(entry.path()).replace_extension("3x224x224.f32"));
+    ASSERT_EQ(expected.size(), tensor.size() * sizeof(float));
+    EXPECT_EQ(std::memcmp(expected.data(), tensor.data(), expected.size()), 0) << entry.path();
+  }
+  EXPECT_EQ(files, 7);
+}
+
+}  // namespace
+}  // namespace gondola
