@@ -111,6 +111,13 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
   return model;
 }
 
+/// Some checkpoints keep these in a tensor of shape [1]; transformers and open_clip expect scalars.
+void make_scalars(TensorMap& weights) {
+  for (const char* name : {"logit_scale", "logit_bias"})
+    if (const auto found = weights.find(name); found != weights.end() && found->second.elements() == 1)
+      found->second.shape.clear();
+}
+
 }  // namespace
 
 ModelFiles load_model_files(const std::string& name_or_path, const std::optional<path>& config_path) {
@@ -118,6 +125,7 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
   const bool is_folder = std::filesystem::is_directory(found);
   if (is_folder && config_path) fail("{}: a folder has its own configuration", found.string());
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
+  make_scalars(model.weights);
   model.config.name = name_or_path;
   model.vocabulary = find_vocabulary(is_folder ? found : found.parent_path(), model.config.text.vocab_size);
   return model;

@@ -32,13 +32,6 @@ TensorMap convert_weights(const TensorMap& weights, DType type) {
   return result;
 }
 
-/// A scalar logit_scale, whatever shape it was read in: what both libraries expect.
-void make_scalars(TensorMap& weights) {
-  for (const char* name : {"logit_scale", "logit_bias"})
-    if (const auto found = weights.find(name); found != weights.end() && found->second.elements() == 1)
-      found->second.shape.clear();
-}
-
 void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int context_length) {
   tokenizer.save(folder);
   const auto special = [](const char* token) {
@@ -72,8 +65,7 @@ void write_hugging_face_folder(const path& folder, const ModelFiles& model, cons
                                DType weights_type) {
   ordered_json config = to_hugging_face_config(model.config);
   config["dtype"] = name(weights_type);
-  TensorMap weights = convert_weights(model.weights, weights_type);
-  make_scalars(weights);
+  const TensorMap weights = convert_weights(model.weights, weights_type);
   create_folder(folder);
   write_json(folder / "config.json", config);
   write_json(folder / "preprocessor_config.json", to_hugging_face_preprocess(model.preprocess));
@@ -85,8 +77,7 @@ void write_open_clip_folder(const path& folder, const ModelFiles& model, const C
                             DType weights_type) {
   ordered_json config = to_open_clip_config(model.config);
   if (tokenizer != nullptr) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
-  TensorMap weights = convert_weights(model.weights, weights_type);
-  make_scalars(weights);
+  const TensorMap weights = convert_weights(model.weights, weights_type);
   create_folder(folder);
   write_json(folder / "open_clip_config.json",
              {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}});

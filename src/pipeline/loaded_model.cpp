@@ -9,7 +9,7 @@
 namespace gondola {
 namespace {
 
-/// The only value of a weight; some checkpoints keep it in a tensor of shape [1].
+/// The only value of a weight.
 double scalar(const ModelFiles& files, const std::string& name) {
   const auto found = files.weights.find(name);
   if (found == files.weights.end()) fail("{}: has no tensor {}", files.source.string(), name);

@@ -93,7 +93,8 @@ void ClipModel::load_weights(const TensorMap& weights) {
     }
   }
   for (const auto& [name, unused] : weights)
-    if (!loaded.contains(name)) fail("{} has no place in this model", name);
+    if (!loaded.contains(name) && !name.ends_with(".num_batches_tracked"))  // counts steps and is used by nothing
+      fail("{} has no place in this model", name);
 }
 
 }  // namespace gondola

@@ -247,28 +247,33 @@ def write_data_checksums(data):
     (GOLDEN / "data.json").write_text(json.dumps(result) + "\n")
 
 
-# Merges of words that the strings below hold too, so that words are made of several tokens.
-corpus = [unicodedata.name(chr(c)).lower() for c in range(0x1000) if unicodedata.name(chr(c), "")] + SENTENCES
-merges = learn(corpus, 1000)
-tokenizer = Tokenizer(merges)
-(GOLDEN / "vocab.json").write_text(json.dumps(tokenizer.ids, ensure_ascii=False))
-(GOLDEN / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
-(GOLDEN / "corpus.txt").write_text("\n".join(corpus) + "\n")
+def main():
+    # Merges of words that the strings below hold too, so that words are made of several tokens.
+    corpus = [unicodedata.name(chr(c)).lower() for c in range(0x1000) if unicodedata.name(chr(c), "")] + SENTENCES
+    merges = learn(corpus, 1000)
+    tokenizer = Tokenizer(merges)
+    (GOLDEN / "vocab.json").write_text(json.dumps(tokenizer.ids, ensure_ascii=False))
+    (GOLDEN / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    (GOLDEN / "corpus.txt").write_text("\n".join(corpus) + "\n")
 
-texts = list(dict.fromkeys(t for t in strings() if t is not None and is_unicode_14(t)))
-with gzip.GzipFile(GOLDEN / "strings.jsonl.gz", "wb", mtime=0) as file:
-    for text in texts:
-        file.write((json.dumps([text, tokenizer.encode(text)], separators=(",", ":")) + "\n").encode())
+    texts = list(dict.fromkeys(t for t in strings() if t is not None and is_unicode_14(t)))
+    with gzip.GzipFile(GOLDEN / "strings.jsonl.gz", "wb", mtime=0) as file:
+        for text in texts:
+            file.write((json.dumps([text, tokenizer.encode(text)], separators=(",", ":")) + "\n").encode())
 
-generator = random.Random(3)
-broken = [b"\xff", b"abc\x80def", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xe2\x28\xa1",
-          b"\xf0\x28\x8c\xbc", b"caf\xe9", b"\xfe\xfe\xff\xff", b"\xe0\x80\x80", b"\xf8\x88\x80\x80\x80"]
-broken += [bytes(generator.choice([*range(0x80, 0x100), 0x61, 0x20]) for _ in range(generator.randrange(1, 12))) for _ in range(400)]
-broken = [b for b in broken if is_unicode_14(b.decode("utf-8", "replace"))]
-(GOLDEN / "bytes.json").write_text(json.dumps([[b.hex(), tokenizer.encode(b.decode("utf-8", "replace"))] for b in broken]) + "\n")
-(GOLDEN / "made_with.json").write_text(json.dumps(
-    {"ftfy": ftfy.__version__, "regex": regex.__version__,
-     "unicode": unicodedata.unidata_version, "strings": len(texts)}, indent=1) + "\n")
-print(len(texts), "strings")
-if "GONDOLA_TEST_DATA" in os.environ:
-    write_data_checksums(pathlib.Path(os.environ["GONDOLA_TEST_DATA"]))
+    generator = random.Random(3)
+    broken = [b"\xff", b"abc\x80def", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xe2\x28\xa1",
+              b"\xf0\x28\x8c\xbc", b"caf\xe9", b"\xfe\xfe\xff\xff", b"\xe0\x80\x80", b"\xf8\x88\x80\x80\x80"]
+    broken += [bytes(generator.choice([*range(0x80, 0x100), 0x61, 0x20]) for _ in range(generator.randrange(1, 12))) for _ in range(400)]
+    broken = [b for b in broken if is_unicode_14(b.decode("utf-8", "replace"))]
+    (GOLDEN / "bytes.json").write_text(json.dumps([[b.hex(), tokenizer.encode(b.decode("utf-8", "replace"))] for b in broken]) + "\n")
+    (GOLDEN / "made_with.json").write_text(json.dumps(
+        {"ftfy": ftfy.__version__, "regex": regex.__version__,
+         "unicode": unicodedata.unidata_version, "strings": len(texts)}, indent=1) + "\n")
+    print(len(texts), "strings")
+    if "GONDOLA_TEST_DATA" in os.environ:
+        write_data_checksums(pathlib.Path(os.environ["GONDOLA_TEST_DATA"]))
+
+
+if __name__ == "__main__":
+    main()

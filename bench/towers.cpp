@@ -1,0 +1,73 @@
+// bench_towers MODEL TOWER BATCH REPEATS: seconds that one batch takes, the best of REPEATS, on random weights.
+// bench/compare runs it beside PyTorch.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <string>
+
+#include "base/random.h"
+#include "engine/cpu_encoder.h"
+#include "engine/weights.h"
+
+namespace {
+
+using namespace gondola;
+
+/// Weights that keep activations in range: scaled by their fan-in, norms at 1.
+TensorMap random_weights(const ModelConfig& config) {
+  Random random(1);
+  TensorMap weights;
+  for (const auto& [name, shape] : weight_shapes(config)) {
+    std::int64_t count = 1, fan_in = 1;
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      count *= shape[i];
+      if (i > 0) fan_in *= shape[i];
+    }
+    const bool one = shape.size() == 1 && (name.ends_with("weight") || name.ends_with("running_var"));
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (float& value : values)
+      value = one ? 1.0f : static_cast<float>(random.uniform(-1, 1) / std::sqrt(static_cast<double>(fan_in)));
+    weights[name] = make_tensor(shape, std::move(values));
+  }
+  return weights;
+}
+
+double seconds_of(const auto& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 5) {
+    fmt::print(stderr, "usage: bench_towers MODEL image|text BATCH REPEATS\n");
+    return 2;
+  }
+  const ModelConfig config = preset(argv[1]);
+  const bool image = std::string(argv[2]) == "image";
+  const std::size_t batch = std::stoul(argv[3]);
+  const auto size = static_cast<std::size_t>(config.image.image_size);
+  const auto context = static_cast<std::size_t>(config.text.context_length);
+  ThreadPool pool;
+  const auto encoder = make_cpu_encoder(config, random_weights(config), pool);
+  std::vector<float> pixels(batch * 3 * size * size, 0.5f);
+  std::vector<float> embeddings(batch * static_cast<std::size_t>(config.embed_dim));
+  // The end token last: every position is computed.
+  std::vector<std::int32_t> ids(batch * context, 320);
+  for (std::size_t i = 0; i < batch; ++i) ids[(i + 1) * context - 1] = config.text.end_id;
+  const auto run = [&] {
+    if (image) {
+      encoder->encode_images(pixels, embeddings);
+    } else {
+      encoder->encode_texts(ids, embeddings);
+    }
+  };
+  run();  // packs the weights
+  double best = INFINITY;
+  for (int repeat = std::stoi(argv[4]); repeat > 0; --repeat) best = std::min(best, seconds_of(run));
+  fmt::print("{:.6f}\n", best);
+}

@@ -1,0 +1,27 @@
+// An installed library, found by find_package(Gondola), builds and runs the example program.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/support/files.h"
+
+namespace gondola {
+namespace {
+
+TEST(Installation, BuildsAndRunsTheExample) {
+  const test::TemporaryFolder folder;
+  const std::string prefix = (folder.path() / "prefix").string(), build = (folder.path() / "build").string();
+  const auto shell = [](const std::string& command) { return std::system((command + " > /dev/null").c_str()); };
+  ASSERT_EQ(shell("cmake --install '" GONDOLA_BINARY_DIR "' --prefix '" + prefix + "'"), 0);
+  ASSERT_EQ(shell("cmake -S '" GONDOLA_SOURCE_DIR "/examples/classify' -B '" + build + "' -DCMAKE_PREFIX_PATH='" +
+                  prefix + "' -DCMAKE_BUILD_TYPE=Release && cmake --build '" + build + "'"),
+            0);
+  const std::string photo = "'" GONDOLA_SOURCE_DIR "/examples/photos/chelsea.png'";
+  EXPECT_EQ(shell("'" + build + "/classify' '" + prefix + "/share/gondola/models/default' " + photo + " cat rocket"),
+            0);
+  EXPECT_EQ(shell("'" + prefix + "/bin/gondola' classify " + photo + " --labels cat,rocket"), 0);
+  EXPECT_NE(shell("'" + build + "/classify' /nowhere " + photo + " cat 2> /dev/null"), 0);
+}
+
+}  // namespace
+}  // namespace gondola

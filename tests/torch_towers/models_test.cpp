@@ -1,0 +1,66 @@
+// The libtorch towers against the engine and PyTorch, on the same checkpoints.
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "engine/cpu_encoder.h"
+#include "tests/support/models.h"
+#include "torch_towers/clip_model.h"
+
+namespace gondola {
+namespace {
+
+template <class T>
+torch::Tensor to_tensor(const test::NpyArray<T>& array) {
+  const std::vector<std::int64_t> shape(array.shape.begin(), array.shape.end());
+  return torch::tensor(array.values).view(shape);
+}
+
+std::vector<float> to_vector(const torch::Tensor& values) {
+  const auto rows = values.contiguous();
+  return {rows.const_data_ptr<float>(), rows.const_data_ptr<float>() + rows.numel()};
+}
+
+class TorchTowers : public testing::TestWithParam<test::GoldenModel> {};
+
+TEST_P(TorchTowers, AgreeWithTheEngineAndWithPyTorch) {
+  const test::GoldenModel& golden = GetParam();
+  ModelFiles files = golden.load();
+  files.weights.erase("logit_bias");  // of the sigmoid loss, which is not the trainer's
+  ClipModel model(files.config);
+  model.load_weights(files.weights);
+  model.eval();
+  const torch::NoGradGuard no_gradients;
+  auto images = golden.images();
+  auto texts = golden.texts();
+  const auto image_embeddings = to_vector(model.encode_images(to_tensor(images.pixels)));
+  const auto text_embeddings = to_vector(model.encode_texts(to_tensor(texts.ids).to(torch::kLong)));
+  EXPECT_LT(test::largest_error(image_embeddings, images.embeddings), 1e-5);
+  EXPECT_LT(test::largest_error(text_embeddings, texts.embeddings), 1e-5);
+
+  ThreadPool pool(1);
+  const auto encoder = make_cpu_encoder(files.config, files.weights, pool);
+  encoder->encode_images(images.pixels.values, images.embeddings.values);
+  encoder->encode_texts(texts.ids.values, texts.embeddings.values);
+  EXPECT_LT(test::largest_error(image_embeddings, images.embeddings), 1e-5);
+  EXPECT_LT(test::largest_error(text_embeddings, texts.embeddings), 1e-5);
+}
+
+TEST_P(TorchTowers, GiveBackTheWeightsTheyLoaded) {
+  ModelFiles files = GetParam().load();
+  files.weights.erase("logit_bias");
+  std::erase_if(files.weights, [](const auto& item) { return item.first.ends_with(".num_batches_tracked"); });
+  ClipModel model(files.config);
+  model.load_weights(files.weights);
+  const TensorMap weights = model.weights();
+  ASSERT_EQ(weights.size(), files.weights.size());
+  for (const auto& [name, tensor] : files.weights) {
+    EXPECT_EQ(weights.at(name).shape, tensor.shape) << name;
+    EXPECT_EQ(to_floats(weights.at(name)), to_floats(tensor)) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, TorchTowers, testing::ValuesIn(test::golden_models()),
+                         [](const auto& model) { return model.param.name; });
+
+}  // namespace
+}  // namespace gondola

@@ -1,0 +1,58 @@
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "tests/support/files.h"
+#include "train/events.h"
+#include "train/schedule.h"
+
+namespace gondola {
+namespace {
+
+TEST(LearningRate, WarmsUpLinearlyAndDecaysAsACosine) {
+  EXPECT_DOUBLE_EQ(learning_rate_at(0, 1e-3, 10, 110), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate_at(9, 1e-3, 10, 110), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate_at(10, 1e-3, 10, 110), 1e-3);
+  EXPECT_NEAR(learning_rate_at(60, 1e-3, 10, 110), 5e-4, 1e-12);
+  EXPECT_NEAR(learning_rate_at(110, 1e-3, 10, 110), 0, 1e-12);
+}
+
+TEST(Crc32c, IsCastagnolis) {  // RFC 3720, B.4
+  EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8a9136aau);
+  EXPECT_EQ(crc32c(std::string(32, '\xff')), 0x62a8ab43u);
+  EXPECT_EQ(crc32c("123456789"), 0xe3069283u);
+}
+
+std::uint32_t masked(const std::string& bytes) {
+  return std::rotr(crc32c(bytes), 15) + 0xa282ead8u;
+}
+
+TEST(EventWriter, WritesRecordsThatTensorBoardReads) {
+  const test::TemporaryFolder folder;
+  EventWriter(folder.path()).scalar("loss", 300, 1.5);
+  std::filesystem::path file;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) file = entry.path();
+  EXPECT_TRUE(file.filename().string().starts_with("events.out.tfevents."));
+  const std::string bytes = read_file(file);
+  std::vector<std::string> records;
+  for (std::size_t at = 0; at < bytes.size();) {
+    std::uint64_t length = 0;
+    std::uint32_t length_crc = 0, crc = 0;
+    std::memcpy(&length, bytes.data() + at, 8);
+    std::memcpy(&length_crc, bytes.data() + at + 8, 4);
+    EXPECT_EQ(length_crc, masked(bytes.substr(at, 8)));
+    records.push_back(bytes.substr(at + 12, length));
+    std::memcpy(&crc, bytes.data() + at + 12 + length, 4);
+    EXPECT_EQ(crc, masked(records.back()));
+    at += 16 + length;
+  }
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_NE(records[0].find("brain.Event:2"), std::string::npos);
+  // tensorflow.Event {2: step 300, 5: Summary {1: Value {1: "loss", 2: 1.5}}}, after the time.
+  EXPECT_EQ(records[1].substr(9), std::string("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\xc0\x3f", 18));
+}
+
+}  // namespace
+}  // namespace gondola

@@ -1,0 +1,233 @@
+// Whole runs: against PyTorch's steps (tests/reference/train.py), and interrupted ones against uninterrupted ones.
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "checkpoint/model_files.h"
+#include "checkpoint/safetensors.h"
+#include "tests/support/files.h"
+#include "train/recipe.h"
+#include "train/trainer.h"
+
+namespace gondola {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+namespace fs = std::filesystem;
+
+struct Architecture {
+  const char* name;
+  const char* model;  ///< of the recipe
+  bool soft_targets;
+};
+
+void PrintTo(const Architecture& architecture, std::ostream* out) {
+  *out << architecture.name;
+}
+
+std::string recipe_text(const Architecture& architecture, const std::string& train) {
+  return fmt::format(
+      "[model]\nvocabulary = \"{}\"\n{}\n[data]\ntrain = [\"{}\"]\n[augment]\nmin_crop_area = 1\nmax_aspect_ratio = 1\n"
+      "[train]\nbatch_size = 8\nlearning_rate = 1e-2\nweight_decay = 0.2\nbeta2 = 0.98\nepsilon = 1e-2\n"
+      "warmup_steps = 2\nsoft_targets = {}\nthreads = 1\n{}",
+      test::golden("cli/model").string(), architecture.model,
+      (test::golden("train") / architecture.name / "pairs.csv").string(), architecture.soft_targets, train);
+}
+
+fs::path write(const fs::path& path, const std::string& text) {
+  std::ofstream(path) << text;
+  return path;
+}
+
+std::vector<Json> metrics(const fs::path& run) {
+  std::vector<Json> lines;
+  for (const std::string& line : read_lines(run / "metrics.jsonl")) lines.push_back(Json::parse(line));
+  return lines;
+}
+
+/// The run's checkpoint of step 0, with a new optimiser.
+void start_from(const fs::path& run, const TensorMap& weights) {
+  TensorMap state;
+  for (const auto& [name, tensor] : weights) {
+    state["model." + name] = tensor;
+    const Tensor zeros = make_tensor(tensor.shape, std::vector<float>(static_cast<std::size_t>(tensor.elements())));
+    state["exp_avg." + name] = state["exp_avg_sq." + name] = zeros;
+  }
+  fs::create_directories(run / "checkpoints");
+  write_safetensors(run / "checkpoints" / "step-00000000.safetensors", state);
+}
+
+class Steps : public testing::TestWithParam<Architecture> {};
+
+TEST_P(Steps, AreThoseOfPyTorch) {
+  const test::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run", golden = test::golden("train") / GetParam().name;
+  start_from(run, read_safetensors(golden / "start.safetensors").tensors);
+  const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(GetParam(), "steps = 3\n"));
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, /*resume=*/true).run());
+
+  const auto losses = Json::parse(read_file(golden / "losses.json")).at("losses").get<std::vector<double>>();
+  const auto lines = metrics(run);
+  ASSERT_EQ(lines.size(), losses.size());
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    EXPECT_EQ(lines[i].at("step"), i + 1);
+    EXPECT_NEAR(lines[i].at("loss").get<double>(), losses[i], 1e-5) << i;
+    EXPECT_GT(lines[i].at("samples_per_second"), 0);
+  }
+  const ModelFiles model = load_model_files((run / "model").string());
+  for (const auto& [name, expected] : read_safetensors(golden / "end.safetensors").tensors) {
+    ASSERT_TRUE(model.weights.contains(name)) << name;
+    const auto found = to_floats(model.weights.at(name)), wanted = to_floats(expected);
+    ASSERT_EQ(found.size(), wanted.size());
+    double square = 0, difference = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      square += static_cast<double>(wanted[i]) * wanted[i];
+      difference += static_cast<double>(found[i] - wanted[i]) * (found[i] - wanted[i]);
+    }
+    EXPECT_LT(std::sqrt(difference), 1e-4 * (std::sqrt(square) + 0.01)) << name;
+  }
+}
+
+const Architecture vit = {"vit", "preset = \"tiny-test\"", false};
+const Architecture resnet = {"resnet",
+                             "embed_dim = 32\n[model.image]\narchitecture = \"modified_resnet\"\nimage_size = 64\n"
+                             "width = 4\nheads = 2\nstage_blocks = [1, 1, 1, 1]\n"
+                             "[model.text]\ncontext_length = 16\nwidth = 32\nheads = 2\nlayers = 2",
+                             true};
+
+INSTANTIATE_TEST_SUITE_P(Architectures, Steps, testing::Values(vit, resnet),
+                         [](const auto& architecture) { return std::string(architecture.param.name); });
+
+/// gondola-train as a process of its own.
+class Process {
+ public:
+  Process(const fs::path& recipe, const fs::path& run) : id_(::fork()) {
+    if (id_ != 0) return;
+    const std::string program = std::string(GONDOLA_BINARY_DIR) + "/gondola-train";
+    (void)!std::freopen("/dev/null", "w", stderr);
+    ::execl(program.c_str(), program.c_str(), recipe.c_str(), "--out", run.c_str(), "--resume", nullptr);
+    ::_exit(127);
+  }
+  ~Process() {
+    if (id_ > 0) ::kill(id_, SIGKILL), wait();
+  }
+
+  void send(int signal) { ::kill(id_, signal); }
+  /// Its exit status, or minus the signal that ended it.
+  int wait() {
+    int status = 0;
+    ::waitpid(std::exchange(id_, -1), &status, 0);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  }
+
+ private:
+  pid_t id_;
+};
+
+/// Returns once the run has done so many steps.
+void wait_for_steps(const fs::path& run, std::size_t steps) {
+  for (int tries = 0; tries < 6000; ++tries) {
+    if (fs::exists(run / "metrics.jsonl") && read_lines(run / "metrics.jsonl").size() >= steps) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  FAIL() << "no step " << steps << " within a minute";
+}
+
+/// Four classes of random pictures and captions, several a picture; 60 pictures.
+fs::path write_pairs(const fs::path& folder) {
+  std::ofstream table(folder / "pairs.csv");
+  table << "image,caption\n";
+  for (int i = 0; i < 60; ++i)
+    for (const char* caption : {"a photo of {}", "the {}", "{}"}) {
+      std::string text = caption;
+      text.replace(text.find("{}"), 2, std::string("cat dog tea sea ").substr(static_cast<std::size_t>(i % 4) * 4, 3));
+      table << (test::golden("train") / "vit" / "images" / fmt::format("{}.png", i % 8)).string() << ',' << text
+            << '\n';
+    }
+  return folder / "pairs.csv";
+}
+
+std::vector<double> losses(const fs::path& run) {
+  std::vector<double> values;
+  for (const Json& line : metrics(run))
+    if (line.contains("loss")) values.push_back(line.at("loss").get<double>());
+  return values;
+}
+
+TEST(Interruption, LosesAndRepeatsNothing) {
+  const test::TemporaryFolder folder;
+  // A batch of 4 of 15 distinct pictures would not divide: three batches an epoch, the rest left for another order.
+  const fs::path pairs = write_pairs(folder.path());
+  const fs::path recipe = write(
+      folder.path() / "recipe.toml",
+      fmt::format(
+          "[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\ntrain = [\"{0}\"]\n"
+          "validation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\nbatch_size = 4\n"
+          "steps = 60\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\nvalidate_every_steps = 1000\n"
+          "threads = 1\nsoft_targets = true\nseed = 9\n",
+          pairs.string()));
+  const fs::path whole = folder.path() / "whole", interrupted = folder.path() / "interrupted";
+  ASSERT_EQ(Process(recipe, whole).wait(), 0);
+  {
+    Process killed(recipe, interrupted);
+    wait_for_steps(interrupted, 17);
+    killed.send(SIGKILL);
+    EXPECT_EQ(killed.wait(), -SIGKILL);
+  }
+  {
+    Process stopped(recipe, interrupted);
+    wait_for_steps(interrupted, 30);
+    stopped.send(SIGINT);
+    EXPECT_EQ(stopped.wait(), 1);  // clean: it saved what it had
+  }
+  ASSERT_EQ(Process(recipe, interrupted).wait(), 0);
+  EXPECT_EQ(losses(interrupted), losses(whole));
+  EXPECT_EQ(losses(whole).size(), 60u);
+  EXPECT_EQ(read_file(interrupted / "model" / "model.safetensors"), read_file(whole / "model" / "model.safetensors"));
+  EXPECT_TRUE(metrics(whole).back().contains("image_to_text_recall@1"));
+}
+
+class RecipeErrors : public testing::Test {
+ protected:
+  void refuses(const std::string& text, const std::vector<std::string>& overrides, const std::string& message) {
+    const fs::path recipe = write(folder_.path() / "recipe.toml", text);
+    EXPECT_THAT([&] { read_recipe(recipe, overrides); }, ThrowsMessage<Error>(HasSubstr(message))) << text;
+  }
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(RecipeErrors, NameTheKey) {
+  const std::string good = recipe_text(vit, "steps = 3\n");
+  refuses("[model", {}, "line 1");
+  refuses(good + "speed = 3\n", {}, "unknown key train.speed");
+  refuses(good, {"train.batch_size=\"many\""}, "train.batch_size has the wrong type");
+  refuses(good, {"train.batch_size=1"}, "train.batch_size");
+  refuses(good, {"train.steps=0"}, "steps or epochs");
+  refuses(good, {"model.preset=ViT-Z"}, "ViT-B-32");
+  refuses(good, {"train.precision=fp8"}, "expected one of bf16, fp32");
+  refuses(good, {"data.train=[]"}, "data.train");
+  refuses(good, {"nonsense"}, "section.key=value");
+  const Recipe recipe =
+      read_recipe(write(folder_.path() / "recipe.toml", good), {"train.learning_rate=0.5", "train.seed=7"});
+  EXPECT_EQ(recipe.learning_rate, 0.5);
+  EXPECT_EQ(recipe.seed, 7u);
+}
+
+TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
+  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
+  const fs::path run = folder_.path() / "run";
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false).run());
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false); }, ThrowsMessage<Error>(HasSubstr("--resume")));
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true); },
+              ThrowsMessage<Error>(HasSubstr("train.seed")));
+}
+
+}  // namespace
+}  // namespace gondola
