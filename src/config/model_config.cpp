@@ -156,6 +156,7 @@ ModelConfig vit(int embed_dim, int image_size, int patch_size, int width, int la
 ModelConfig resnet(int embed_dim, int image_size, std::array<int, 4> stage_blocks, int width, int text_width) {
   ModelConfig config = vit(embed_dim, image_size, 32, width, 12, width * 32 / 64, text_width);
   config.image.architecture = ImageArchitecture::modified_resnet;
+  config.image.mlp_width = ImageTowerConfig().mlp_width;  // a ViT's, here without meaning
   config.image.stage_blocks = stage_blocks;
   return config;
 }

@@ -12,7 +12,10 @@ struct AugmentConfig {
   double min_crop_area = 0.9;         ///< a random crop of this share of the area up to all of it (open_clip: 0.9)
   double max_aspect_ratio = 4.0 / 3;  ///< of the crop, and its inverse
   double flip_probability = 0;        ///< left to right; mirrors written words and sides, so off by default
-  double erase_probability = 0;       ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
+  /// Sharpened by a random factor from 1 to this one, as torchvision's adjust_sharpness does: training pictures that
+  /// are smaller than the tower's are blurred by their enlargement, which photos are not.
+  double max_sharpness = 1;
+  double erase_probability = 0;  ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
 };
 
 /// Crop, resize, convert to RGB, normalise. out: 3 × size × size. Depends on image, configurations and seed alone.

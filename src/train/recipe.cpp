@@ -103,13 +103,13 @@ void read_image_tower(Section section, ImageTowerConfig& image) {
   section.read("image_size", image.image_size);
   section.read("width", image.width);
   image.heads = resnet ? image.width * 32 / 64 : image.width / 64;
-  image.mlp_width = 4 * image.width;
   section.read("heads", image.heads);
   if (resnet) {
     section.read("stage_blocks", image.stage_blocks);
   } else {
     section.read("patch_size", image.patch_size);
     section.read("layers", image.layers);
+    image.mlp_width = 4 * image.width;
     section.read("mlp_width", image.mlp_width);
     section.read_choice("activation", image.activation, activations);
   }
@@ -143,6 +143,7 @@ void read_model(Section section, Recipe& recipe) {
   section.read("vocabulary", vocabulary);
   if (!vocabulary.empty()) recipe.vocabulary = vocabulary;
   section.read("vocab_size", recipe.vocab_size);
+  section.read("initial", recipe.initial);
   section.read("batch_norm_embeddings", recipe.batch_norm_embeddings);
   section.read_choice("export_dtype", recipe.export_dtype,
                       {{"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}});
@@ -264,6 +265,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   augment.read("min_crop_area", recipe.augment.min_crop_area);
   augment.read("max_aspect_ratio", recipe.augment.max_aspect_ratio);
   augment.read("flip_probability", recipe.augment.flip_probability);
+  augment.read("max_sharpness", recipe.augment.max_sharpness);
   augment.read("erase_probability", recipe.augment.erase_probability);
   augment.finish();
 

@@ -20,6 +20,7 @@ struct Recipe {
   ModelConfig model;
   std::optional<std::filesystem::path> vocabulary;  ///< or vocab_size, to train one from the captions
   int vocab_size = 0;
+  std::string initial;  ///< a model whose weights the run starts from; the architectures must be the same
   bool batch_norm_embeddings = false;  ///< see EmbeddingNorm
   DType export_dtype = DType::float32;
 

@@ -15,6 +15,7 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
+#include "checkpoint/open_clip_config.h"
 #include "text/train_bpe.h"
 #include "train/events.h"
 #include "train/loss.h"
@@ -72,6 +73,14 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
   return tokenizer;
 }
 
+/// The weights that the recipe starts from. Throws Error when they are of another architecture.
+TensorMap initial_weights(const Recipe& recipe) {
+  ModelFiles files = load_model_files(recipe.initial);
+  if (to_open_clip_config(files.config) != to_open_clip_config(recipe.model))  // by the fields that count
+    fail("{}: has another architecture than the recipe, or another vocabulary", recipe.initial);
+  return std::move(files.weights);
+}
+
 at::Tensor normalised(const at::Tensor& x) {
   return x / x.norm(2, 1, true).clamp_min(1e-12);
 }
@@ -98,6 +107,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
 
   torch::manual_seed(recipe_.seed);
   model_ = std::make_shared<ClipModel>(recipe_.model);
+  if (!recipe_.initial.empty()) model_->load_weights(initial_weights(recipe_));
   model_->to(torch::Device(recipe_.device));
   if (recipe_.batch_norm_embeddings) {
     image_norm_ = std::make_shared<EmbeddingNorm>(recipe_.model.embed_dim);

@@ -120,8 +120,10 @@ TEST(Architecture, PublicHeadersNeedOnlyTheStandardLibrary) {
 TEST(Architecture, FilesStayReadable) {
   constexpr std::size_t about_500_lines = 550;
   for (const char* folder : {"src", "include", "tests"})
-    for (const fs::path& file : sources(root / folder))
-      EXPECT_LE(read_lines(file).size(), about_500_lines) << file << ": one concept a file";
+    for (const fs::path& file : sources(root / folder)) {
+      const bool is_generated = file.string().ends_with("_table.cpp");
+      EXPECT_TRUE(is_generated || read_lines(file).size() <= about_500_lines) << file << ": one concept a file";
+    }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "tests/support/files.h"
+#include "tests/support/mutate.h"
 
 namespace gondola {
 namespace {
@@ -53,6 +54,20 @@ TEST(OpenClipConfig, RefusesWhatWouldChangeTheResult) {
   refuses("/audio_cfg", Json{{"a", 1}}, "audio_cfg");
   EXPECT_THROW(read_open_clip_config(parse("[]"), "list"), Error);
   EXPECT_THROW(read_open_clip_config(parse("{}"), "empty"), Error);
+}
+
+TEST(OpenClipConfig, CorruptConfigurationsGiveAnErrorOrAModel) {
+  int built = 0;
+  for (std::uint64_t i = 0; i < 5000; ++i) {
+    try {
+      const ModelConfig config = read_open_clip_config(parse(test::mutate(small, i)), "damaged");
+      EXPECT_GT(count_parameters(config).total, 0);
+      EXPECT_GT(count_forward_flops(config).image, 0);
+      ++built;
+    } catch (const Error&) {  // is what is expected
+    }
+  }
+  EXPECT_LT(built, 5000);
 }
 
 TEST(OpenClipConfig, WritesWhatItReads) {

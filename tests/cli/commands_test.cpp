@@ -170,9 +170,10 @@ TEST_F(Commands, ConvertedModelsGiveTheSameAnswers) {
 }
 
 TEST_F(Commands, VocabTrainsAVocabularyThatLoads) {
-  ASSERT_EQ(run("vocab ../text/corpus.txt --size 1000 --out " + out("v")).status, 0);
+  ASSERT_EQ(run("vocab ../text/corpus.txt --size 525 --out " + out("v")).status, 0);
   const Json line = run("tokenize --json --model model --vocab " + out("v") + " 'latin letter'").lines().at(0);
-  EXPECT_EQ(line.at("ids").size(), 4u);
+  EXPECT_EQ(line.at("ids").front(), 523);
+  EXPECT_EQ(line.at("ids").back(), 524);
   EXPECT_EQ(run("vocab ../text/corpus.txt --size 12 --out " + out("w")).status, 1);
 }
 

@@ -57,7 +57,7 @@ patterns = {
 for name, pixels in patterns.items():
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     image.save(images_folder / name, **({"quality": 92} if name.endswith("jpg") else {}))
-(folder / "damaged.png").write_bytes((images_folder / "a.png").read_bytes()[:200])
+(folder / "damaged.png").write_bytes((images_folder / "a.png").read_bytes()[:100])
 (folder / "empty.jpg").write_bytes(b"")
 
 processor = transformers.CLIPImageProcessor.from_pretrained(model_folder)
