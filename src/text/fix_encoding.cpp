@@ -15,10 +15,6 @@ const SingleByteEncoding& windows_1252() {
   return single_byte_encodings[1];
 }
 
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 bool is_bad(std::string_view text) {
   static const Regex pattern(badness_pattern, Regex::Mode::utf8);
   return pattern.find(text).has_value();

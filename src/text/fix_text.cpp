@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "text/fix_encoding.h"
@@ -14,10 +14,6 @@
 
 namespace gondola {
 namespace {
-
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
 
 std::string normalise(std::string_view text, utf8proc_option_t form) {
   utf8proc_uint8_t* result = nullptr;
@@ -35,7 +31,7 @@ std::string nfc(std::string_view text) {
 
 /// Ligatures and digraphs of Latin letters (ftfy/chardata.py, LIGATURES).
 constexpr std::pair<char32_t, const char*> ligatures[] = {
-    {0x132, "IJ"},      {0x133, "ij"},      {0x149, "'n"},  {0x1f1, "DZ"},  {0x1f2, "Dz"},  {0x1f3, "dz"},
+    {0x132, "IJ"},      {0x133, "ij"},      {0x149, "'n"},       {0x1f1, "DZ"},  {0x1f2, "Dz"},  {0x1f3, "dz"},
     {0x1c4, "D\u017d"}, {0x1c5, "D\u017e"}, {0x1c6, "d\u017e"},  {0x1c7, "LJ"},  {0x1c8, "Lj"},  {0x1c9, "lj"},
     {0x1ca, "NJ"},      {0x1cb, "Nj"},      {0x1cc, "nj"},       {0xfb00, "ff"}, {0xfb01, "fi"}, {0xfb02, "fl"},
     {0xfb03, "ffi"},    {0xfb04, "ffl"},    {0xfb05, "\u017ft"}, {0xfb06, "st"}};

@@ -1,5 +1,7 @@
 #include "text/utf8.h"
 
+#include <algorithm>
+
 namespace gondola {
 namespace {
 
@@ -49,6 +51,10 @@ bool is_valid_utf8(std::string_view bytes) {
     bytes.remove_prefix(prefix);
   }
   return true;
+}
+
+bool is_ascii(std::string_view bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 char32_t next_code_point(std::string_view utf8, std::size_t& at) {

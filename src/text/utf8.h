@@ -11,6 +11,7 @@ namespace gondola {
 std::string replace_invalid_utf8(std::string_view bytes);
 
 bool is_valid_utf8(std::string_view bytes);
+bool is_ascii(std::string_view bytes);
 
 /// The code point at `at` of well-formed UTF-8; `at` moves behind it.
 char32_t next_code_point(std::string_view utf8, std::size_t& at);
