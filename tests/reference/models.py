@@ -236,8 +236,10 @@ def hf_model(seed, options, hidden_act, eos_token_id):
     for name, parameter in model.named_parameters():
         if name.endswith("_proj.bias"):
             torch.nn.init.normal_(parameter, 0, 0.2)
-        elif "embedding" in name or name.endswith("_proj.weight"):  # initialised with a tiny deviation
+        elif "embedding" in name:  # initialised with a tiny deviation, as are the projections
             torch.nn.init.normal_(parameter, 0, 0.15)
+        elif name.endswith("_proj.weight"):  # not so large in a wide model that attention turns on rounding
+            torch.nn.init.normal_(parameter, 0, 0.85 * parameter.shape[-1] ** -0.5)
     return model
 
 
