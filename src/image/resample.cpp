@@ -163,8 +163,8 @@ Image resample(const Image& image, const Axis& horizontal, const Axis& vertical,
     resample_rows(whole, window.left, rows, result);
     return result;
   }
-  const int shrinks_by = image.height - vertical.out_size;
-  const bool rows_first = shrinks_by > 0 && shrinks_by > (image.width - horizontal.out_size) * 2;
+  const std::int64_t lost_rows = image.height - vertical.out_size, lost_columns = image.width - horizontal.out_size;
+  const bool rows_first = lost_rows > 0 && lost_rows > lost_columns * 2;
   if (rows_first) {
     const auto [left, width] = reach(columns);
     Image lowered = make_image_like(image, width, window.height);

@@ -54,6 +54,72 @@ TEST(RandomCrop, TakesTheCentreOfAnImageTooLongForAnyCrop) {
   EXPECT_EQ(crop.left, (1000 - crop.width) / 2);
 }
 
+TEST(RandomCrop, OfAllTheAreaIsTheWholeImage) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Window crop = random_crop(200, 200, {.min_crop_area = 1, .max_aspect_ratio = 1}, seed);
+    EXPECT_TRUE(crop.left == 0 && crop.top == 0 && crop.width == 200 && crop.height == 200) << seed;
+  }
+}
+
+TEST(RandomCrop, HasTheDistributionOfTheClosedForm) {
+  // Squares in a square always fit. A share of the area uniform over [s, 1] gives sides of mean 2/3 (1 − s^1.5) / (1 −
+  // s) of the image's, and P(side <= w) = (w² − s) / (1 − s); offsets are uniform over what is left.
+  constexpr double s = 0.25, size = 1000, draws = 20000;
+  double side = 0, left = 0, top = 0, products = 0, below = 0;
+  for (std::uint64_t seed = 0; seed < draws; ++seed) {
+    const Window crop = random_crop(1000, 1000, {.min_crop_area = s, .max_aspect_ratio = 1}, seed);
+    ASSERT_EQ(crop.width, crop.height);
+    const double spare = size - crop.width;
+    side += crop.width / size, below += crop.width <= 800;
+    left += spare > 0 ? crop.left / spare : 0.5, top += spare > 0 ? crop.top / spare : 0.5;
+    products += spare > 0 ? (crop.left / spare - 0.5) * (crop.top / spare - 0.5) : 0;
+  }
+  EXPECT_NEAR(side / draws, 2.0 / 3 * (1 - std::pow(s, 1.5)) / (1 - s), 0.005);
+  EXPECT_NEAR(below / draws, (0.8 * 0.8 - s) / (1 - s), 0.02);
+  EXPECT_NEAR(left / draws, 0.5, 0.01);
+  EXPECT_NEAR(top / draws, 0.5, 0.01);
+  EXPECT_NEAR(products / draws, 0, 0.005);  // one does not tell the other
+}
+
+TEST(Augment, IsTheResizedCrop) {
+  const Image image = gradient(80, 50);
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const AugmentConfig augmentation{.min_crop_area = 0.2};
+    std::vector<float> expected(3 * 32 * 32);
+    PreprocessConfig config = plain(32);
+    config.resize_mode = ResizeMode::squash;
+    preprocess(crop(image, random_crop(80, 50, augmentation, seed)), config, expected);
+    EXPECT_EQ(augmented(image, augmentation, seed), expected);
+  }
+}
+
+TEST(Augment, AFlipMirrorsAndAnErasureBlanksOneRectangle) {
+  const Image image = gradient(60, 40);
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const AugmentConfig none{.min_crop_area = 0.5};
+    AugmentConfig flipped = none, erased = none;
+    flipped.flip_probability = 1;
+    erased.erase_probability = 1;
+    const auto upright = augmented(image, none, seed), mirrored = augmented(image, flipped, seed);
+    for (std::size_t i = 0; i < upright.size(); ++i) ASSERT_EQ(mirrored[i], upright[i - i % 32 + 31 - i % 32]);
+
+    std::vector<float> white(3 * 32 * 32);
+    Image blank = make_image(PixelMode::rgb, 60, 40);
+    std::fill(blank.pixels.begin(), blank.pixels.end(), std::uint8_t{255});
+    augment(blank, plain(32), erased, seed, white);
+    int left = 32, top = 32, right = 0, bottom = 0, count = 0;
+    for (int i = 0; i < 32 * 32; ++i) {
+      if (white[static_cast<std::size_t>(i)] != 0) continue;
+      left = std::min(left, i % 32), right = std::max(right, i % 32 + 1);
+      top = std::min(top, i / 32), bottom = std::max(bottom, i / 32 + 1), ++count;
+    }
+    EXPECT_EQ(count, (right - left) * (bottom - top)) << seed;
+    EXPECT_TRUE(count >= 0.015 * 32 * 32 && count <= 0.22 * 32 * 32) << count;
+    const auto with_erasure = augmented(image, erased, seed);
+    for (std::size_t i = 0; i < upright.size(); ++i) ASSERT_EQ(with_erasure[i], white[i] == 0 ? 0 : upright[i]) << i;
+  }
+}
+
 TEST(Augment, DependsOnTheSeedAlone) {
   const Image image = gradient(60, 40);
   const AugmentConfig augmentation{.min_crop_area = 0.5, .flip_probability = 0.5, .erase_probability = 0.5};

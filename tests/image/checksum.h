@@ -9,8 +9,8 @@
 
 namespace gondola::test {
 
-/// CRC-32 as eight hexadecimal digits, as zlib.crc32 in the golden files' generator.
-inline std::string checksum(std::span<const std::byte> bytes) {
+/// As zlib.crc32 in the golden files' generator.
+inline std::uint32_t crc32(std::span<const std::byte> bytes) {
   static const auto table = [] {
     std::array<std::uint32_t, 256> entries{};
     for (std::uint32_t i = 0; i < 256; ++i) {
@@ -21,7 +21,12 @@ inline std::string checksum(std::span<const std::byte> bytes) {
   }();
   std::uint32_t crc = 0xffffffffu;
   for (std::byte byte : bytes) crc = table[(crc ^ static_cast<std::uint32_t>(byte)) & 0xff] ^ (crc >> 8);
-  return fmt::format("{:08x}", ~crc);
+  return ~crc;
+}
+
+/// Eight hexadecimal digits.
+inline std::string checksum(std::span<const std::byte> bytes) {
+  return fmt::format("{:08x}", crc32(bytes));
 }
 
 template <class T>

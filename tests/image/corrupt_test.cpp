@@ -2,8 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "base/error.h"
 #include "image/preprocess.h"
+#include "tests/image/checksum.h"
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
 
@@ -14,32 +17,65 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-class DamagedImage : public testing::TestWithParam<const char*> {};
-
-TEST_P(DamagedImage, CorruptFilesGiveAnErrorOrAnImage) {
-  const std::string good = read_file(test::golden("image") / GetParam());
+/// Decodes and preprocesses 1,500 damaged copies of a file; returns how many gave an image.
+int decode_damaged(const std::string& name, const std::function<std::string(std::string)>& repair) {
+  const std::string good = read_file(test::golden("image") / name);
   PreprocessConfig config;
   config.size = 16;
   std::vector<float> tensor(3 * 16 * 16);
+  // Few enough pixels that a damaged header cannot ask for much work.
+  const DecodeOptions options{.pixel_limit = 1 << 20, .apply_exif_orientation = true};
   int decoded = 0;
   for (std::uint64_t i = 0; i < 1500; ++i) {
-    const std::string bytes = test::mutate(good, i);
+    const std::string bytes = repair(test::mutate(good, i));
     try {
-      // Small enough that a damaged header cannot ask for much work.
-      const Image image = decode_image(std::as_bytes(std::span(bytes)), "damaged", {.pixel_limit = 1 << 20});
-      ASSERT_EQ(image.pixels.size(), image.row_bytes() * static_cast<std::size_t>(image.height));
+      const Image image = decode_image(std::as_bytes(std::span(bytes)), "damaged", options);
+      EXPECT_EQ(image.pixels.size(), image.row_bytes() * static_cast<std::size_t>(image.height));
       preprocess(image, config, tensor);
       ++decoded;
     } catch (const Error&) {  // is what is expected
     }
   }
-  EXPECT_LT(decoded, 1500);
+  return decoded;
+}
+
+std::string unrepaired(std::string bytes) {
+  return bytes;
+}
+
+/// Gives the chunks of a damaged PNG valid checksums, or else no damage would come past them.
+std::string repair_png(std::string png) {
+  const auto byte = [&](std::size_t at) { return static_cast<std::uint32_t>(static_cast<unsigned char>(png[at])); };
+  for (std::size_t at = 8; at + 12 <= png.size();) {
+    const std::size_t length = byte(at) << 24 | byte(at + 1) << 16 | byte(at + 2) << 8 | byte(at + 3);
+    if (length > png.size() - at - 12) break;
+    const std::uint32_t crc = test::crc32(std::as_bytes(std::span(png).subspan(at + 4, 4 + length)));
+    for (std::size_t i = 0; i < 4; ++i) png[at + 8 + length + i] = static_cast<char>(crc >> (24 - 8 * i) & 0xff);
+    at += 12 + length;
+  }
+  return png;
+}
+
+class DamagedImage : public testing::TestWithParam<const char*> {};
+
+TEST_P(DamagedImage, CorruptFilesGiveAnErrorOrAnImage) {
+  EXPECT_LT(decode_damaged(GetParam(), unrepaired), 1500);
+}
+
+TEST(DamagedPng, CorruptChunksOfValidChecksumsGiveAnErrorOrAnImage) {
+  for (const char* name : {"rgb-8-interlaced.png", "grey-16.png", "palette-4-table.png", "grey-alpha-16.png",
+                           "grey-1-trns.png", "exif-6.png"}) {
+    const int repaired = decode_damaged(name, repair_png);
+    EXPECT_TRUE(repaired > decode_damaged(name, unrepaired) && repaired < 1500) << name << ": " << repaired;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, DamagedImage,
                          testing::Values("420.jpg", "444.jpg", "progressive.jpg", "animated.gif", "animated.webp",
                                          "3x7.jpg", "bmp-rle8.bmp", "bmp-8.bmp", "bmp-24.bmp", "1x1.webp",
-                                         "rgb-8-interlaced.png", "grey-16.png", "palette-4.png", "beyond-screen.gif"),
+                                         "rgb-8-interlaced.png", "grey-16.png", "palette-4.png", "beyond-screen.gif",
+                                         "cmyk.jpg", "orientation-6.jpg", "exif-8.webp", "lossless-alpha.webp",
+                                         "lossy-alpha.webp", "bmp-rle4.bmp", "bmp-32-rgba.bmp"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            std::replace_if(
@@ -64,13 +100,58 @@ TEST(LoadImage, SaysWhatIsWrongWithAFile) {
   EXPECT_NO_THROW(load_image(write("a jpeg.png", jpeg)));  // told by content
 }
 
+std::string with_bytes(std::string file, std::size_t offset, std::string_view bytes) {
+  return file.replace(offset, bytes.size(), bytes);
+}
+
+TEST(LoadImage, SaysThatATruncatedFileIsDamaged) {
+  for (const char* name : {"420.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "rgb-8.png", "rgba-16-interlaced.png",
+                           "lossy.webp", "lossless-alpha.webp", "animated.webp", "palette.gif", "interlaced.gif",
+                           "bmp-24.bmp", "bmp-8.bmp", "bmp-32-rgba.bmp", "bmp-rle8.bmp", "bmp-rle4.bmp"}) {
+    const std::string good = read_file(test::golden("image") / name);
+    for (std::size_t length : {std::size_t{1}, std::size_t{2}, std::size_t{12}, good.size() / 3, good.size() * 3 / 4}) {
+      const std::string cut = good.substr(0, length);
+      EXPECT_THAT([&] { decode_image(std::as_bytes(std::span(cut)), "cut"); }, ThrowsMessage<Error>(HasSubstr("cut: ")))
+          << name << " of " << length << " bytes";
+    }
+  }
+}
+
 TEST(LoadImage, RefusesMorePixelsThanTheLimitBeforeItDecodes) {
-  // A PNG header of 60,000 × 60,000 pixels; nothing follows it.
-  std::string png = read_file(test::golden("image") / "rgba-223x225.png").substr(0, 33);
-  png.replace(16, 8, std::string("\0\0\xea\x60\0\0\xea\x60", 8));
-  const test::TemporaryFolder folder;
-  write_file_atomically(folder.path() / "huge.png", png);
-  EXPECT_THROW(load_image(folder.path() / "huge.png"), Error);
+  // Files whose header says 60,000 × 60,000 pixels, 16,000 × 16,000 where the format ends there. None holds them.
+  const auto golden = [](const char* name) { return read_file(test::golden("image") / name); };
+  const std::string jpeg = golden("420.jpg");
+  const std::size_t frame = jpeg.find("\xff\xc0") + 5;
+  const std::pair<const char*, std::string> files[] = {
+      {"JPEG", with_bytes(jpeg, frame, "\xea\x60\xea\x60")},
+      {"PNG", with_bytes(golden("rgba-223x225.png").substr(0, 33), 16, {"\0\0\xea\x60\0\0\xea\x60", 8})},
+      {"WebP", with_bytes(golden("lossy.webp"), 26, {"\x80\x3e\x80\x3e", 4})},
+      {"animated WebP", with_bytes(golden("animated.webp"), 24, {"\x5f\xea\0\x5f\xea\0", 6})},
+      {"GIF", with_bytes(golden("palette.gif"), 6, "\x60\xea\x60\xea")},
+      {"BMP", with_bytes(golden("bmp-24.bmp"), 18, {"\x60\xea\0\0\x60\xea\0\0", 8})},
+      {"run-length BMP", with_bytes(golden("bmp-rle8.bmp"), 18, {"\x60\xea\0\0\x60\xea\0\0", 8})}};
+  for (const auto& [format, bytes] : files) {
+    const auto decode = [&, content = std::as_bytes(std::span(bytes))] { decode_image(content, "huge"); };
+    // PNG checks the header's checksum first.
+    const auto expected = std::string(format) == "PNG" ? HasSubstr("huge: ") : HasSubstr("above the limit");
+    EXPECT_THAT(decode, ThrowsMessage<Error>(expected)) << format;
+  }
+  const std::string good = golden("rgb-8.png");  // 19 × 23
+  EXPECT_NO_THROW(decode_image(std::as_bytes(std::span(good)), "png", {.pixel_limit = 19 * 23}));
+  EXPECT_THAT([&] { decode_image(std::as_bytes(std::span(good)), "png", {.pixel_limit = 19 * 23 - 1}); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("png: 19 × 23 pixels"), HasSubstr("limit of 436"))));
+}
+
+TEST(LoadImage, TellsAFileByItsContentAndShowsWhatAForeignOneStartsWith) {
+  const auto decode = [](std::string bytes) {
+    return [bytes] { decode_image(std::as_bytes(std::span(bytes)), "cat.jpg"); };
+  };
+  EXPECT_THAT(decode(""), ThrowsMessage<Error>(HasSubstr("cat.jpg: the file is empty")));
+  EXPECT_THAT(decode("<!DOCTYPE html><html>"), ThrowsMessage<Error>(HasSubstr("<!DOCTYPE html>")));
+  EXPECT_THAT(decode("II*\x01"), ThrowsMessage<Error>(HasSubstr("not a JPEG, PNG, WebP, GIF or BMP image")));
+  EXPECT_THAT(decode("RIFF\x24\1\1\1WAVEfmt "), ThrowsMessage<Error>(HasSubstr("not a JPEG")));
+  for (const char* name : {"420.jpg", "rgb-8.png", "lossy.webp", "palette.gif", "bmp-24.bmp"})
+    EXPECT_NO_THROW(decode(read_file(test::golden("image") / name))()) << name;
 }
 
 }  // namespace

@@ -142,11 +142,15 @@ TEST_P(Photos, DecodeAndPreprocessTheSame) {
   ASSERT_EQ(paths.size(), expected.size());
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const Image image = load_image(paths[i]);
-    EXPECT_EQ(checksum(image.pixels) + checksum(preprocessed(image, {})), expected[i]) << paths[i];
+    EXPECT_EQ(checksum(image.pixels) + checksum(preprocessed(image, {})) +
+                  checksum(preprocessed(image, pipeline("hugging_face"))),
+              expected[i])
+        << paths[i];
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, Photos, testing::Values("flickr8k-1000", "imagenet-1000", "photos"),
+INSTANTIATE_TEST_SUITE_P(Folders, Photos,
+                         testing::Values("flickr8k-1000", "imagenet-1000", "photos", "preprocess-parity"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -365,14 +365,15 @@ def versions():
 
 
 def write_photo_checksums(data):
-    """Of every photo of some folders, in name order: the decoded pixels, and OpenAI's tensor."""
+    """Of every photo of some folders, in name order: the decoded pixels, OpenAI's tensor and transformers'."""
     manifest = {"versions": versions()}
-    for folder in ("flickr8k-1000", "imagenet-1000", "photos"):
+    for folder in ("flickr8k-1000", "imagenet-1000", "photos", "preprocess-parity"):
         manifest[folder] = []
         for path in sorted((data / folder).rglob("*")):
             if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
                 image = Image.open(path)
-                manifest[folder].append(checksum(pixel_bytes(image)) + checksum(preprocess_openai(image).tobytes()))
+                tensors = (preprocess_openai(image), preprocess_hugging_face(image))
+                manifest[folder].append(checksum(pixel_bytes(image)) + "".join(checksum(t.tobytes()) for t in tensors))
         print(folder, len(manifest[folder]))
     (FOLDER / "photos.json").write_text(json.dumps(manifest, separators=(",", ":")).replace("],", "],\n") + "\n")
 
