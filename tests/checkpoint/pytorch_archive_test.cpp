@@ -75,14 +75,14 @@ TEST(PytorchArchive, SaysWhatAFileIsNot) {
 
 TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
   // {"a": [1, 2.5, None, True], "b": ("x", b"y")} in protocol 4.
-  const std::string good(
+  constexpr char pickled[] =
       "\x80\x04\x95\x2c\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01"
       "a\x94]\x94(K\x01G@\x04\x00\x00\x00\x00\x00\x00N\x88"
       "e\x8c"
       "\x01"
       "b\x94\x8c\x01x\x94"
-      "C\x01y\x94\x86\x94u.",
-      54);
+      "C\x01y\x94\x86\x94u.";
+  const std::string good(pickled, sizeof pickled - 1);
   const auto bytes_of = [](const std::string& text) { return std::as_bytes(std::span(text)); };
   const Pickle pickle(bytes_of(good), "good");
   ASSERT_EQ(pickle.root().entries.size(), 2u);
