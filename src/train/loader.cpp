@@ -84,11 +84,13 @@ void Loader::work() {
   }
 }
 
-const std::vector<std::uint32_t>& Loader::order_of(std::uint64_t epoch) {
+/// Shared: a thread may still read an epoch of one batch while another, some batches ahead, drops it.
+std::shared_ptr<const std::vector<std::uint32_t>> Loader::order_of(std::uint64_t epoch) {
   const std::lock_guard lock(mutex_);
   if (const auto found = orders_.find(epoch); found != orders_.end()) return found->second;
   orders_.erase(orders_.begin(), orders_.lower_bound(epoch == 0 ? 0 : epoch - 1));
-  return orders_.emplace(epoch, epoch_order(dataset_.size(), recipe_.seed, epoch)).first->second;
+  auto order = std::make_shared<const std::vector<std::uint32_t>>(epoch_order(dataset_.size(), recipe_.seed, epoch));
+  return orders_.emplace(epoch, std::move(order)).first->second;
 }
 
 std::string Loader::draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
@@ -111,7 +113,7 @@ Batch Loader::load(std::int64_t step) {
   const std::int64_t batches = batches_per_epoch(dataset_, recipe_);
   const auto epoch = static_cast<std::uint64_t>(step / batches);
   const std::int64_t batch_of_epoch = step % batches;
-  const auto& order = order_of(epoch);
+  const auto order = order_of(epoch);
   const int size = recipe_.preprocess.size, count = recipe_.batch_size;
   const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
 
@@ -123,7 +125,7 @@ Batch Loader::load(std::int64_t step) {
   for (int i = 0; i < count; ++i) {
     std::size_t position = static_cast<std::size_t>(batch_of_epoch * count + i);
     for (std::size_t tries = 0;; ++tries) {
-      const std::uint32_t index = order[position];
+      const std::uint32_t index = (*order)[position];
       const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, epoch), index);
       try {
         const Sample sample = dataset_.get(index);
@@ -137,8 +139,8 @@ Batch Loader::load(std::int64_t step) {
         break;
       } catch (const Error& error) {
         count_broken(error.what());
-        position = (position + 1) % order.size();
-        if (tries == order.size()) throw;
+        position = (position + 1) % order->size();
+        if (tries == order->size()) throw;
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -49,14 +50,14 @@ class Loader {
   std::string draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                            std::uint64_t sample_seed) const;
   void count_broken(const std::string& message);
-  const std::vector<std::uint32_t>& order_of(std::uint64_t epoch);
+  std::shared_ptr<const std::vector<std::uint32_t>> order_of(std::uint64_t epoch);
 
   const Dataset& dataset_;
   const ClipTokenizer& tokenizer_;
   const Recipe& recipe_;
   std::int64_t next_to_load_, next_to_give_, end_;
   std::map<std::int64_t, Batch> ready_;
-  std::map<std::uint64_t, std::vector<std::uint32_t>> orders_;
+  std::map<std::uint64_t, std::shared_ptr<const std::vector<std::uint32_t>>> orders_;
   std::int64_t broken_ = 0;
   bool stop_ = false;
   std::exception_ptr error_;

@@ -140,7 +140,7 @@ void wait_for_steps(const fs::path& run, std::size_t steps) {
   FAIL() << "no step " << steps << " within a minute";
 }
 
-/// Four classes of random pictures and captions, several a picture; 60 pictures.
+/// Eight pictures with captions of four classes, many a picture.
 fs::path write_pairs(const fs::path& folder) {
   std::ofstream table(folder / "pairs.csv");
   table << "image,caption\n";
@@ -163,7 +163,7 @@ std::vector<double> losses(const fs::path& run) {
 
 TEST(Interruption, LosesAndRepeatsNothing) {
   const test::TemporaryFolder folder;
-  // A batch of 4 of 15 distinct pictures would not divide: three batches an epoch, the rest left for another order.
+  // Two batches an epoch, so that the loader works on several epochs at once.
   const fs::path pairs = write_pairs(folder.path());
   const fs::path recipe = write(
       folder.path() / "recipe.toml",
