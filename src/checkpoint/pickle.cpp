@@ -1,5 +1,6 @@
 #include "checkpoint/pickle.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <unordered_map>
@@ -188,8 +189,10 @@ class Unpickler {
     PickleValue* call = make(Kind::call);
     call->items.push_back(callee);
     // REDUCE and NEWOBJ have the arguments in a tuple, NEWOBJ_EX also those by name, which are of no interest here.
-    if (popped[0]->kind == Kind::tuple)
-      call->items.insert(call->items.end(), popped[0]->items.begin(), popped[0]->items.end());
+    if (popped[0]->kind != Kind::tuple) return;
+    constexpr std::size_t most_arguments = 64;  // one long tuple shared by many calls would be copied for each
+    if (popped[0]->items.size() > most_arguments) damaged("a call with too many arguments");
+    call->items.insert(call->items.end(), popped[0]->items.begin(), popped[0]->items.end());
   }
 
   void make_global(const std::string& module, const std::string& name) {
@@ -349,6 +352,10 @@ void Unpickler::step(Opcode opcode) {
     case STACK_GLOBAL: {
       const PickleValue* name = pop();
       const PickleValue* module = pop();
+      constexpr std::size_t longest_name = 256;  // a long one shared by many globals would be copied for each
+      if (module->kind != Kind::text || name->kind != Kind::text ||
+          std::max(module->text.size(), name->text.size()) > longest_name)
+        damaged("a global without a name");
       make_global(module->text, name->text);
       break;
     }

@@ -91,8 +91,10 @@ class Reader {
   void read_module(const PickleValue& module, const std::string& prefix, int depth, TensorMap& tensors) {
     constexpr int deepest = 64;
     if (depth > deepest) fail("{}: its modules are nested deeper than {} levels", path_.string(), deepest);
+    constexpr std::size_t most_attributes = 1 << 20;  // modules that share others can make a tree without end
     if (module.state == nullptr) return;
     for (const auto& [key, value] : module.state->entries) {
+      if (++attributes_ > most_attributes) fail("{}: its modules have too many attributes", path_.string());
       if (key->kind != Kind::text) continue;
       const std::string name = prefix + key->text;
       if (is_tensor(*value)) {
@@ -158,30 +160,34 @@ class Reader {
 
   /// The elements that shape and strides (in elements) pick from the storage, in C order.
   Tensor view(const std::string& name, const Storage& storage, std::int64_t offset, std::vector<std::int64_t> shape,
-              const std::vector<std::int64_t>& strides) const {
+              const std::vector<std::int64_t>& strides) {
     const std::size_t size = size_of(storage.type);
     const auto stored = static_cast<std::int64_t>(storage.data.bytes.size() / size);
     if (strides.size() != shape.size()) refuse(name, "shape and strides differ in length");
+    const bool empty = std::ranges::find(shape, 0) != shape.end();
     std::int64_t elements = 1, last = offset, contiguous = 1;
     bool is_contiguous = true;
     for (std::size_t i = shape.size(); i-- > 0;) {
+      if (shape[i] == 0) continue;
       if (__builtin_mul_overflow(elements, shape[i], &elements)) refuse(name, "it is too large");
+      if (empty) continue;
       std::int64_t reach = 0;
-      if (shape[i] > 0 &&
-          (__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(last, reach, &last)))
+      if (__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) || __builtin_add_overflow(last, reach, &last))
         refuse(name, "it reaches beyond its storage");
       is_contiguous = is_contiguous && (shape[i] == 1 || strides[i] == contiguous);
-      contiguous *= std::max<std::int64_t>(shape[i], 1);
-      if (contiguous > stored && elements != 0) refuse(name, "it has more elements than its storage");
+      contiguous = elements;
     }
     Tensor tensor{storage.type, std::move(shape), {}, storage.data.owner};
-    if (elements == 0) return tensor;
+    if (empty) return tensor;
     if (offset < 0 || elements > stored || last >= stored) refuse(name, "it reaches beyond its storage");
     if (is_contiguous) {
       tensor.bytes = storage.data.bytes.subspan(static_cast<std::size_t>(offset) * size,
                                                 static_cast<std::size_t>(elements) * size);
       return tensor;
     }
+    // Many tensors may share one storage, but a file's tensors are together hardly larger than it.
+    gathered_ += static_cast<std::size_t>(elements) * size;
+    if (gathered_ > 2 * zip_.size()) refuse(name, "it and others copy the same storage too often");
     std::vector<std::byte> gathered(static_cast<std::size_t>(elements) * size);
     std::vector<std::int64_t> index(tensor.shape.size());
     std::int64_t source = offset;
@@ -214,6 +220,8 @@ class Reader {
   std::filesystem::path path_;
   ZipArchive zip_;
   std::string prefix_;
+  std::size_t attributes_ = 0;  ///< of modules, read so far
+  std::size_t gathered_ = 0;    ///< bytes that were copied, not mapped
 };
 
 }  // namespace

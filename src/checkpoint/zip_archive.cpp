@@ -101,7 +101,7 @@ std::vector<std::string> ZipArchive::names() const {
   return names;
 }
 
-SharedBytes ZipArchive::read(const std::string& name) const {
+SharedBytes ZipArchive::read(const std::string& name) {
   const auto found = entries_.find(name);
   if (found == entries_.end()) fail("{}", message("has no entry " + name));
   const Entry& entry = found->second;
@@ -121,8 +121,9 @@ SharedBytes ZipArchive::read(const std::string& name) const {
     return {data, file_};
   }
   constexpr std::uint64_t most_inflated = 256 << 20;  // PyTorch stores tensors; only descriptions are deflated
-  if (entry.method != deflated || entry.size > most_inflated || entry.compressed > UINT32_MAX)
+  if (entry.method != deflated || entry.size > most_inflated - inflated_ || entry.compressed > UINT32_MAX)
     fail("{}", message("the entry " + name + " is compressed in an unsupported way"));
+  inflated_ += entry.size;
   auto inflated = std::make_shared<std::vector<std::byte>>(entry.size);
   z_stream stream{};
   stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(data.data()));

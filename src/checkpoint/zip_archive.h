@@ -29,8 +29,10 @@ class ZipArchive {
 
   bool contains(const std::string& name) const { return entries_.contains(name); }
   std::vector<std::string> names() const;
-  /// Throws Error when there is no such entry.
-  SharedBytes read(const std::string& name) const;
+  /// Bytes of the file, and of what was inflated so far.
+  std::uint64_t size() const { return file_->bytes().size() + inflated_; }
+  /// Throws Error when there is no such entry, and when all that was inflated so far gets too large.
+  SharedBytes read(const std::string& name);
 
  private:
   struct Entry {
@@ -43,6 +45,7 @@ class ZipArchive {
 
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, Entry> entries_;
+  std::uint64_t inflated_ = 0;
 };
 
 }  // namespace gondola

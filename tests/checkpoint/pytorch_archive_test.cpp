@@ -73,6 +73,29 @@ TEST(PytorchArchive, SaysWhatAFileIsNot) {
   EXPECT_THROW(read_pytorch_archive(folder.path() / "missing.pt"), Error);
 }
 
+TEST(PytorchArchive, RefusesToDoEndlessWorkForASmallFile) {
+  const auto refused = [](const char* file, const char* why) {
+    EXPECT_THAT([&] { read_pytorch_archive(test::golden("checkpoint") / file); }, ThrowsMessage<Error>(HasSubstr(why)));
+  };
+  refused("shared_modules.pt", "too many attributes");
+  refused("many_copies.pt", "copy the same storage too often");
+  refused("empty_but_huge.pt", "too large");
+}
+
+/// Each would take memory that grows faster than the pickle does.
+TEST(Pickle, RefusesToMultiplyWhatItHolds) {
+  const auto refused = [](const std::string& pickle, const char* why) {
+    EXPECT_THAT([&] { Pickle(std::as_bytes(std::span(pickle)), "bomb"); }, ThrowsMessage<Error>(HasSubstr(why)));
+  };
+  std::string doubling = "\x80\x04\x8c\x02xx";  // the name of a global becomes module and name of the next
+  for (int i = 0; i < 60; ++i) doubling += "2\x93";
+  refused(doubling + ".", "a global without a name");
+
+  std::string calls = "\x80\x04(" + std::string(100'000, 'N') + "tq\x01";  // one tuple, the arguments of many calls
+  for (int i = 0; i < 100'000; ++i) calls += "Nh\x01R";
+  refused(calls + ".", "too many arguments");
+}
+
 TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
   // {"a": [1, 2.5, None, True], "b": ("x", b"y")} in protocol 4.
   constexpr char pickled[] =

@@ -77,15 +77,36 @@ class Malice:
         return os.system, ("touch /tmp/gondola-was-here",)
 
 
-def hostile(name, value):
-    """The archive of one tensor, its description replaced."""
+def hostile(name, description, others=()):
+    """The archive of one tensor, the pickle that describes it replaced, and with other, empty files."""
     torch.save({"w": torch.ones(2)}, folder / name)
     with zipfile.ZipFile(folder / name) as archive:
         entries = {n: archive.read(n) for n in archive.namelist()}
     with zipfile.ZipFile(folder / name, "w") as archive:
         for n, data in entries.items():
-            archive.writestr(n, pickle.dumps(value, protocol=2) if n.endswith("data.pkl") else data)
+            archive.writestr(n, description if n.endswith("data.pkl") else data)
+        for n in others:
+            archive.writestr(n, b"")
 
 
-hostile("malice.pt", {"w": Malice()})
+hostile("malice.pt", pickle.dumps({"w": Malice()}, protocol=2))
+
+# 60 modules, each holding the next twice: 2^60 paths.
+module = b"cm\nC\n)R"
+chain = b"\x80\x02" + module + b"q\x00"
+for i in range(60):
+    held = b"h" + bytes([i])
+    chain += module + b"}(X\x01\0\0\0x" + held + b"X\x01\0\0\0y" + held + b"ub" + b"q" + bytes([i + 1])
+hostile("shared_modules.pt", chain + b".", ["shared_modules/constants.pkl"])
+
+square = torch.zeros(16, 16)
+torch.save({f"w{i}": square.t() for i in range(100)}, folder / "many_copies.pt")
+
+torch.save({"huge": torch.empty(77, 99, 0)}, folder / "empty_but_huge.pt")
+with zipfile.ZipFile(folder / "empty_but_huge.pt") as archive:
+    description = archive.read("empty_but_huge/data.pkl")
+for small in (77, 99):  # 2^40 instead, which torch itself would refuse to write
+    assert description.count(b"K" + bytes([small])) >= 1
+    description = description.replace(b"K" + bytes([small]), b"\x8a\x06" + (2**40).to_bytes(6, "little"))
+hostile("empty_but_huge.pt", description)
 (folder / "tensors.json").write_text(json.dumps({"torch": torch.__version__, "files": expected}) + "\n")
