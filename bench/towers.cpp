@@ -1,5 +1,5 @@
-// bench_towers MODEL TOWER BATCH REPEATS: seconds that one batch takes, the best of REPEATS, on random weights.
-// bench/compare runs it beside PyTorch.
+// bench_towers MODEL TOWER BATCH REPEATS PRECISION: seconds that one batch takes, the best of REPEATS, on random
+// weights. bench/compare runs it beside PyTorch.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -43,8 +43,8 @@ double seconds_of(const auto& body) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    fmt::print(stderr, "usage: bench_towers MODEL image|text BATCH REPEATS\n");
+  if (argc != 6) {
+    fmt::print(stderr, "usage: bench_towers MODEL image|text BATCH REPEATS fp32|bf16|int8\n");
     return 2;
   }
   const ModelConfig config = preset(argv[1]);
@@ -52,8 +52,9 @@ int main(int argc, char** argv) {
   const std::size_t batch = std::stoul(argv[3]);
   const auto size = static_cast<std::size_t>(config.image.image_size);
   const auto context = static_cast<std::size_t>(config.text.context_length);
+  const auto precision = static_cast<Precision>(std::ranges::find(precision_names, argv[5]) - precision_names.begin());
   ThreadPool pool;
-  const auto encoder = make_cpu_encoder(config, random_weights(config), pool);
+  const auto encoder = make_cpu_encoder(config, random_weights(config), precision, pool);
   std::vector<float> pixels(batch * 3 * size * size, 0.5f);
   std::vector<float> embeddings(batch * static_cast<std::size_t>(config.embed_dim));
   // The end token last: every position is computed.

@@ -2,7 +2,8 @@
 #
 # One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
 # includes, which tests/architecture checks against the rows of docs/architecture.md.
-# A file called *_avx2.cpp or *_avx512.cpp is compiled for that instruction set, and reached only behind a run-time check.
+# A file called *_avx2.cpp, *_avx512vnni.cpp and so on is compiled for that instruction set (base/cpu.h), and reached only
+# behind a run-time check.
 # -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651).
 set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict)
 
@@ -19,13 +20,15 @@ function(gondola_room NAME)
   target_link_libraries(gondola_${NAME} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
   # A product and a sum become one rounding only where the code says so, so that a function gives the same bits
   # wherever it is inlined. GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for a mistake of ours.
-  set(per_isa -ffp-contract=off -Wno-maybe-uninitialized)
+  set(per_isa -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
+  set(avx2 -mavx2 -mfma -mf16c ${per_isa})
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  set(avx2vnni ${avx2} -mavxvnni)
+  set(avx512vnni ${avx512} -mavx512vnni)
+  set(avx512bf16 ${avx512vnni} -mavx512bf16)
   foreach(source IN LISTS sources)
-    if(source MATCHES "_avx512\\.cpp$")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-        "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c;-mprefer-vector-width=512;${per_isa}")
-    elseif(source MATCHES "_avx2\\.cpp$")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;${per_isa}")
+    if(source MATCHES "_(avx[0-9a-z]+)\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${${CMAKE_MATCH_1}}")
     endif()
   endforeach()
 endfunction()

@@ -25,13 +25,6 @@ void append_floats(std::span<const std::byte> bytes, std::vector<float>& out) {
     out.push_back(static_cast<float>(load<Stored>(bytes.data() + at)));
 }
 
-std::uint16_t bfloat16_from_float(float value) {
-  std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-  if (value != value) return static_cast<std::uint16_t>(bits >> 16 | 0x40);  // a NaN stays one
-  bits += 0x7fff + (bits >> 16 & 1);
-  return static_cast<std::uint16_t>(bits >> 16);
-}
-
 /// A tensor over memory of its own.
 template <class Value>
 Tensor own(DType type, std::vector<std::int64_t> shape, std::vector<Value> values) {

@@ -51,8 +51,13 @@ class Scheduler {
 
 class CpuEncoder : public Encoder {
  public:
-  CpuEncoder(const ModelConfig& config, const TensorMap& weights, ThreadPool& pool)
-      : config_(config), weights_(weights), pool_(pool), kernels_(kernels_for(active_isa())), scheduler_(pool) {
+  CpuEncoder(const ModelConfig& config, const TensorMap& weights, Precision precision, ThreadPool& pool)
+      : config_(config),
+        weights_(weights),
+        precision_(precision),
+        pool_(pool),
+        kernels_(kernels_for(active_isa())),
+        scheduler_(pool) {
     config_.validate();
     check_weights(config_, weights_);
   }
@@ -112,20 +117,22 @@ class CpuEncoder : public Encoder {
 
   const ImageTower& image_tower() {
     if (!image_) {
-      const auto make =
-          config_.image.architecture == ImageArchitecture::vit ? make_vision_transformer : make_modified_resnet;
-      image_ = make(kernels_, config_, Weights(weights_, "visual."), pool_);
+      const Weights visual(weights_, "visual.");
+      image_ = config_.image.architecture == ImageArchitecture::vit
+                   ? make_vision_transformer(kernels_, precision_, config_, visual, pool_)
+                   : make_modified_resnet(kernels_, config_, visual, pool_);
     }
     return *image_;
   }
 
   const TextTransformer& text_tower() {
-    if (!text_) text_ = std::make_unique<TextTransformer>(kernels_, config_, Weights(weights_), pool_);
+    if (!text_) text_ = std::make_unique<TextTransformer>(kernels_, precision_, config_, Weights(weights_), pool_);
     return *text_;
   }
 
   ModelConfig config_;
   TensorMap weights_;  ///< shares the tensors' memory
+  Precision precision_;
   ThreadPool& pool_;
   const Kernels& kernels_;
   Scheduler scheduler_;
@@ -135,8 +142,13 @@ class CpuEncoder : public Encoder {
 
 }  // namespace
 
-std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights, ThreadPool& pool) {
-  return std::make_unique<CpuEncoder>(config, weights, pool);
+Precision default_precision() {
+  return kernels_for(active_isa()).native_bf16 ? Precision::bf16 : Precision::fp32;
+}
+
+std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights, Precision precision,
+                                          ThreadPool& pool) {
+  return std::make_unique<CpuEncoder>(config, weights, precision, pool);
 }
 
 }  // namespace gondola

@@ -29,8 +29,10 @@ class ImageTower {
                        float* embeddings) const = 0;
 };
 
-std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, const ModelConfig& config,
-                                                    const Weights& weights, ThreadPool& pool);
+std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, Precision precision,
+                                                    const ModelConfig& config, const Weights& weights,
+                                                    ThreadPool& pool);
+/// In fp32.
 std::unique_ptr<ImageTower> make_modified_resnet(const Kernels& kernels, const ModelConfig& config,
                                                  const Weights& weights, ThreadPool& pool);
 

@@ -1,30 +1,77 @@
 #include "engine/linear.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "kernels/packed_matrix.h"
 
 namespace gondola {
 
-Linear::Linear(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias, std::size_t in,
-               std::size_t out, float scale)
-    : kernels_(&kernels), in_(in), out_(out), packed_(packed_size(in, out, kernels.panel_width)) {
-  pack_transposed(weight.data(), in, in, out, kernels.panel_width, packed_.data());
-  if (scale != 1) std::for_each_n(packed_.data(), packed_.size(), [scale](float& value) { value *= scale; });
+Linear::Linear(const Kernels& kernels, Precision precision, std::span<const float> weight, std::span<const float> bias,
+               std::size_t in, std::size_t out, float scale)
+    : kernels_(&kernels), precision_(in % group_bytes == 0 ? precision : Precision::fp32), in_(in), out_(out) {
+  pack(weight, scale);
   set_bias(bias, scale);
 }
 
-Linear Linear::from_projection(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias,
-                               std::size_t in, std::size_t out) {
-  Linear linear;
-  linear.kernels_ = &kernels;
-  linear.in_ = in;
-  linear.out_ = out;
-  linear.packed_ = AlignedFloats(packed_size(in, out, kernels.panel_width));
-  pack(weight.data(), out, in, out, kernels.panel_width, linear.packed_.data());
-  linear.set_bias(bias, 1);
-  return linear;
+Linear Linear::from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
+                               std::span<const float> bias, std::size_t in, std::size_t out) {
+  std::vector<float> transposed(in * out);
+  for (std::size_t i = 0; i < in; ++i)
+    for (std::size_t o = 0; o < out; ++o) transposed[o * in + i] = weight[i * out + o];
+  return Linear(kernels, precision, transposed, bias, in, out);
+}
+
+namespace {
+
+/// The integers of one column and their sums over the blocks of the depth, `sums_stride` apart; returns what a 1 is
+/// worth.
+float quantize_column(std::span<const float> values, std::byte* integers, std::int32_t* sums, std::size_t sums_stride) {
+  float largest = 0;
+  for (float value : values) largest = std::max(largest, std::abs(value));
+  if (largest == 0) largest = 1;
+  constexpr float steps = 127;
+  const DepthBlocks blocks(values.size());
+  for (std::size_t block = 0; block < blocks.count(); ++block) {
+    std::int32_t sum = 0;
+    for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) {
+      const auto integer = static_cast<std::int32_t>(std::lrint(values[i] * (steps / largest)));
+      integers[i] = static_cast<std::byte>(integer);
+      sum += integer;
+    }
+    sums[block * sums_stride] = sum;
+  }
+  return largest / steps;
+}
+
+}  // namespace
+
+void Linear::pack(std::span<const float> weight, float scale) {
+  const std::size_t width = kernels_->panel_width, padded = panels() * width, column_bytes = in_ * size_of(precision_);
+  packed_ = AlignedFloats(packed_bytes(precision_, in_, out_, width) / sizeof(float));
+  if (precision_ == Precision::int8) {
+    scales_ = AlignedFloats(padded);
+    std::fill_n(scales_.data(), padded, 0.0f);
+    sums_.assign(DepthBlocks(in_).count() * padded, 0);
+  }
+  std::vector<std::byte> columns(width * column_bytes);
+  std::vector<float> scaled(in_);
+  for (std::size_t first = 0; first < out_; first += width) {
+    const std::size_t count = std::min(width, out_ - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::ranges::transform(weight.subspan((first + i) * in_, in_), scaled.begin(),
+                             [scale](float value) { return value * scale; });
+      std::byte* column = columns.data() + i * column_bytes;
+      if (precision_ == Precision::int8) {
+        scales_.data()[first + i] = quantize_column(scaled, column, sums_.data() + first + i, padded);
+      } else {
+        kernels_->convert({1, in_, scaled.data(), in_, {column, in_, precision_}});
+      }
+    }
+    pack_columns(columns.data(), column_bytes, column_bytes / group_bytes, count, width,
+                 panel_bytes() + first * column_bytes);
+  }
 }
 
 void Linear::set_bias(std::span<const float> bias, float scale) {
@@ -33,6 +80,10 @@ void Linear::set_bias(std::span<const float> bias, float scale) {
   bias_ = AlignedFloats(padded);
   std::fill_n(bias_.data(), padded, 0.0f);
   std::transform(bias.begin(), bias.end(), bias_.data(), [scale](float value) { return value * scale; });
+}
+
+PackedMatrix Linear::packed() const {
+  return {precision_, in_, out_, reinterpret_cast<const std::byte*>(packed_.data()), scales_.data(), sums_.data()};
 }
 
 std::size_t Linear::panels() const {
@@ -48,24 +99,34 @@ Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
   return {team.share(rows), {0, panels}};
 }
 
-void Linear::apply(const Team& team, std::size_t rows, ConstRows in, Rows out, Epilogue epilogue,
+Operand Linear::prepare(const Team& team, std::size_t count, ConstRows rows, const OperandBuffer& buffer) const {
+  if (precision_ == Precision::fp32) return rows;
+  const RowsOut out = buffer.rows(precision_, in_);
+  const Range mine = team.share(count);
+  kernels_->convert({mine.size(), in_, rows.data + mine.first * rows.stride, rows.stride, out.from(mine.first, in_)});
+  team.wait();
+  return out;
+}
+
+void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out, Epilogue epilogue,
                    ConstRows residual) const {
   const Shares mine = share_product(team, rows, panels());
   GemmArguments g;
   g.rows = mine.rows.size();
-  g.left = in.data + mine.rows.first * in.stride;
+  g.left = static_cast<const std::byte*>(in.data) + mine.rows.first * in.stride * size_of(precision_);
   g.left_stride = in.stride;
-  g.panels = packed_.data();
-  g.depth = in_;
-  g.columns = out_;
+  if (precision_ == Precision::int8) g.left_scales = in.scales + mine.rows.first * DepthBlocks(in_).count();
+  g.right = packed();
   g.first_panel = mine.panels.first;
   g.last_panel = mine.panels.last;
   g.bias = bias_.data();
   if (residual.data != nullptr) g.residual = residual.data + mine.rows.first * residual.stride;
   g.residual_stride = residual.stride;
   g.epilogue = epilogue;
-  g.out = out.data + mine.rows.first * out.stride;
-  g.out_stride = out.stride;
+  const RowsOut mine_out = out.from(mine.rows.first, out_);
+  g.out = mine_out.data;
+  g.out_stride = mine_out.stride;
+  g.out_precision = mine_out.precision;
   kernels_->gemm(g);
 }
 
@@ -75,10 +136,10 @@ LayerNorm::LayerNorm(const Kernels& kernels, std::span<const float> weight, std:
   std::ranges::copy(bias, bias_.data());
 }
 
-void LayerNorm::apply(const Team& team, std::size_t rows, ConstRows in, Rows out) const {
+void LayerNorm::apply(const Team& team, std::size_t rows, ConstRows in, const RowsOut& out) const {
   const Range mine = team.share(rows);
   kernels_->layer_norm({mine.size(), width_, in.data + mine.first * in.stride, in.stride, weight_.data(), bias_.data(),
-                        eps_, out.data + mine.first * out.stride, out.stride});
+                        eps_, out.from(mine.first, width_)});
 }
 
 }  // namespace gondola

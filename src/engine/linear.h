@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "engine/team.h"
 #include "kernels/aligned.h"
@@ -13,6 +15,7 @@ namespace gondola {
 struct Rows {
   float* data = nullptr;
   std::size_t stride = 0;
+  operator RowsOut() const { return {data, stride}; }  // NOLINT: a view may be widened
 };
 struct ConstRows {
   const float* data = nullptr;
@@ -21,33 +24,62 @@ struct ConstRows {
   ConstRows(Rows rows) : data(rows.data), stride(rows.stride) {}  // NOLINT: a view may be narrowed
 };
 
+/// Rows that a linear layer reads, in its precision.
+struct Operand {
+  const void* data = nullptr;
+  std::size_t stride = 0;
+  const RowScale* scales = nullptr;  ///< int8: [rows][blocks of the depth]
+  Operand(const float* values, std::size_t row_stride) : data(values), stride(row_stride) {}
+  Operand(Rows rows) : data(rows.data), stride(rows.stride) {}                                 // NOLINT
+  Operand(ConstRows rows) : data(rows.data), stride(rows.stride) {}                            // NOLINT
+  Operand(const RowsOut& rows) : data(rows.data), stride(rows.stride), scales(rows.scales) {}  // NOLINT
+};
+
+/// Memory for the rows of an operand in any precision.
+struct OperandBuffer {
+  float* data = nullptr;  ///< room for the widest precision in use
+  RowScale* scales = nullptr;
+  RowsOut rows(Precision precision, std::size_t width) const { return {data, width, precision, scales}; }
+};
+
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {
  public:
   Linear() = default;
-  /// `weight` is out × in, as PyTorch stores it; an empty `bias` is none. Both are multiplied by `scale`.
-  Linear(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias, std::size_t in,
-         std::size_t out, float scale = 1);
+  /// `weight` is out × in, as PyTorch stores it; an empty `bias` is none. Both are multiplied by `scale`. In bf16 and
+  /// int8 `in` has to be a multiple of 4, else the layer stays in fp32. In int8 each row of the weight has a scale.
+  Linear(const Kernels& kernels, Precision precision, std::span<const float> weight, std::span<const float> bias,
+         std::size_t in, std::size_t out, float scale = 1);
   /// `weight` is in × out: a projection that is applied from the right.
-  static Linear from_projection(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias,
-                                std::size_t in, std::size_t out);
+  static Linear from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
+                                std::span<const float> bias, std::size_t in, std::size_t out);
 
-  /// out = epilogue(W·in + b + residual) on `rows` rows; `residual` may be null, and may be `out`. Every thread of the
-  /// team computes a part.
-  void apply(const Team& team, std::size_t rows, ConstRows in, Rows out, Epilogue epilogue = Epilogue::none,
-             ConstRows residual = {nullptr, 0}) const;
+  /// fp32 rows in the precision that this layer reads: `rows` themselves, or converted into `buffer` by all threads of
+  /// the team, after which they have waited.
+  Operand prepare(const Team& team, std::size_t count, ConstRows rows, const OperandBuffer& buffer) const;
 
+  /// out = epilogue(W·in + b + residual) on `rows` rows, in fp32 or bf16; `residual` may be null, and may be `out`.
+  /// Every thread of the team computes a part.
+  void apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out,
+             Epilogue epilogue = Epilogue::none, ConstRows residual = {nullptr, 0}) const;
+
+  Precision precision() const { return precision_; }
   std::size_t out() const { return out_; }
   std::size_t panels() const;
-  const float* packed() const { return packed_.data(); }
+  PackedMatrix packed() const;
   const float* bias() const { return bias_.data(); }
 
  private:
+  void pack(std::span<const float> weight, float scale);
   void set_bias(std::span<const float> bias, float scale);
+  std::byte* panel_bytes() { return reinterpret_cast<std::byte*>(packed_.data()); }
 
   const Kernels* kernels_ = nullptr;
+  Precision precision_ = Precision::fp32;
   std::size_t in_ = 0, out_ = 0;
   AlignedFloats packed_, bias_;
+  AlignedFloats scales_;            ///< int8: one a column
+  std::vector<std::int32_t> sums_;  ///< int8: [blocks of the depth][padded columns]
 };
 
 /// How a team shares a product: by its panels or by its rows, whichever leaves fewer threads idle.
@@ -61,7 +93,7 @@ class LayerNorm {
  public:
   LayerNorm() = default;
   LayerNorm(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias, double eps);
-  void apply(const Team& team, std::size_t rows, ConstRows in, Rows out) const;
+  void apply(const Team& team, std::size_t rows, ConstRows in, const RowsOut& out) const;
 
  private:
   const Kernels* kernels_ = nullptr;

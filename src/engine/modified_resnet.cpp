@@ -48,7 +48,7 @@ struct FoldedConvolution {
         }
       }
     }
-    linear = Linear(kernels, folded, bias, in * area, out);
+    linear = Linear(kernels, Precision::fp32, folded, bias, in * area, out);
   }
 
   Linear linear;
@@ -71,8 +71,7 @@ void convolve_3x3(const Team& team, const Kernels& kernels, const FoldedConvolut
   c.in_channels = shape.channels;
   c.in = input;
   c.zeros = zeros;
-  c.panels = convolution.linear.packed();
-  c.out_channels = convolution.linear.out();
+  c.weight = convolution.linear.packed();
   c.bias = convolution.linear.bias();
   c.epilogue = Epilogue::relu;
   c.out = output;
@@ -192,8 +191,8 @@ class ModifiedResNet : public ImageTower {
     positions_.assign(positions.values().begin(), positions.values().end());
     const float scale = 1 / std::sqrt(static_cast<float>(features() / heads()));
     const auto pack = [&](Linear& linear, const std::string& name, std::size_t out, float factor) {
-      linear = Linear(kernels_, weights[name + ".weight"].values(), weights[name + ".bias"].values(), features(), out,
-                      factor);
+      linear = Linear(kernels_, Precision::fp32, weights[name + ".weight"].values(), weights[name + ".bias"].values(),
+                      features(), out, factor);
     };
     pool.for_each(4, [&](std::size_t i, int) {
       if (i == 0) pack(query_, "q_proj", features(), scale);

@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-TransformerConfig transformer_config(const TextTowerConfig& text) {
+TransformerConfig transformer_config(const TextTowerConfig& text, Precision precision) {
   TransformerConfig config;
   config.width = static_cast<std::size_t>(text.width);
   config.heads = static_cast<std::size_t>(text.heads);
@@ -16,6 +16,7 @@ TransformerConfig transformer_config(const TextTowerConfig& text) {
   config.activation = text.activation;
   config.norm_eps = text.norm_eps;
   config.causal = text.causal;
+  config.precision = precision;
   return config;
 }
 
@@ -34,19 +35,20 @@ Extent extent_of(std::span<const Sequence> texts) {
 
 }  // namespace
 
-TextTransformer::TextTransformer(const Kernels& kernels, const ModelConfig& config, const Weights& weights,
-                                 ThreadPool& pool)
+TextTransformer::TextTransformer(const Kernels& kernels, Precision precision, const ModelConfig& config,
+                                 const Weights& weights, ThreadPool& pool)
     : kernels_(kernels),
       config_(config.text),
       embed_dim_(static_cast<std::size_t>(config.embed_dim)),
       token_embedding_(weights["token_embedding.weight"]),
       positional_embedding_(weights["positional_embedding"]),
-      transformer_(kernels, weights.below("transformer"), transformer_config(config.text), pool),
+      transformer_(kernels, weights.below("transformer"), transformer_config(config.text, precision), pool),
       final_norm_(kernels, weights["ln_final.weight"].values(), weights["ln_final.bias"].values(),
                   config.text.norm_eps) {
   const FloatArray projection = weights["text_projection"];
   const FloatArray bias = config_.projection_bias ? weights["text_projection_bias"] : FloatArray();
-  projection_ = Linear::from_projection(kernels, projection.values(), bias.values(), width(), embed_dim_);
+  projection_ =
+      Linear::from_projection(kernels, Precision::fp32, projection.values(), bias.values(), width(), embed_dim_);
 }
 
 std::vector<Sequence> TextTransformer::plan(std::span<const std::int32_t> ids) const {
@@ -110,9 +112,9 @@ void TextTransformer::forward(const Team& team, float* memory, std::span<const S
   }
   team.wait();
   transformer_.forward(team, buffers, sequences, rows, true);
-  final_norm_.apply(team, texts.size(), {buffers.pooled_tokens, width()}, {buffers.pooled_normed, width()});
+  final_norm_.apply(team, texts.size(), {buffers.pooled_tokens, width()}, Rows{buffers.pooled_normed.data, width()});
   team.wait();
-  projection_.apply(team, texts.size(), {buffers.pooled_normed, width()}, {embeddings, embed_dim_});
+  projection_.apply(team, texts.size(), {buffers.pooled_normed.data, width()}, {embeddings, embed_dim_});
 }
 
 }  // namespace gondola

@@ -15,7 +15,8 @@ namespace gondola {
 /// stands for it: exact, since no token sees a later one.
 class TextTransformer {
  public:
-  TextTransformer(const Kernels& kernels, const ModelConfig& config, const Weights& weights, ThreadPool& pool);
+  TextTransformer(const Kernels& kernels, Precision precision, const ModelConfig& config, const Weights& weights,
+                  ThreadPool& pool);
 
   /// Which token of each text is pooled and how many are computed. ids: texts × context_length; throws Error when one
   /// is not in the vocabulary.

@@ -7,14 +7,26 @@
 
 namespace gondola {
 
+namespace {
+
+/// Room for rows in any precision up to `bytes` a value.
+OperandBuffer take_operand(Workspace& workspace, std::size_t rows, std::size_t width, std::size_t bytes) {
+  const std::size_t scales = rows * DepthBlocks(width).count();
+  float* data = workspace.take((rows * width * bytes + sizeof(float) - 1) / sizeof(float));
+  return {data, reinterpret_cast<RowScale*>(workspace.take(scales * sizeof(RowScale) / sizeof(float)))};
+}
+
+}  // namespace
+
 TransformerBuffers::TransformerBuffers(Workspace& workspace, const Kernels& kernels, const TransformerConfig& config,
                                        std::size_t threads, std::size_t rows, std::size_t sequences,
                                        std::size_t longest)
     : tokens(workspace.take(rows * config.width)),
-      normed(workspace.take(rows * config.width)),
+      normed(take_operand(workspace, rows, config.width, sizeof(float))),
+      prepared(take_operand(workspace, rows, std::max(config.width, config.mlp_width), sizeof(std::uint16_t))),
       wide(workspace.take(rows * std::max(3 * config.width, config.mlp_width))),
       pooled_tokens(workspace.take(sequences * config.width)),
-      pooled_normed(workspace.take(sequences * config.width)),
+      pooled_normed(take_operand(workspace, sequences, config.width, sizeof(float))),
       pooled_queries(workspace.take(sequences * config.width)),
       scratch(nullptr),
       scratch_size((attention_scratch_size(kernels, longest, config.width / config.heads) + 15) / 16 * 16) {
@@ -39,7 +51,8 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
     return LayerNorm(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config.norm_eps);
   };
   const auto linear = [&](const std::string& name, std::size_t in, std::size_t out) {
-    return Linear(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), in, out);
+    return Linear(kernels, config.precision, weights[name + ".weight"].values(), weights[name + ".bias"].values(), in,
+                  out);
   };
   const std::size_t width = config.width;
   attention_norm_ = norm("ln_1");
@@ -47,8 +60,10 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
   // The rows of in_proj are those of the queries, the keys and the values.
   const FloatArray weight = weights["attn.in_proj_weight"], bias = weights["attn.in_proj_bias"];
   const float scale = 1 / std::sqrt(static_cast<float>(width / config.heads));
-  query_ = Linear(kernels, weight.values().first(width * width), bias.values().first(width), width, width, scale);
-  key_value_ = Linear(kernels, weight.values().subspan(width * width), bias.values().subspan(width), width, 2 * width);
+  query_ = Linear(kernels, config.precision, weight.values().first(width * width), bias.values().first(width), width,
+                  width, scale);
+  key_value_ = Linear(kernels, config.precision, weight.values().subspan(width * width), bias.values().subspan(width),
+                      width, 2 * width);
   attention_out_ = linear("attn.out_proj", width, width);
   hidden_ = linear("mlp.c_fc", width, config.mlp_width);
   mlp_out_ = linear("mlp.c_proj", config.mlp_width, width);
@@ -57,7 +72,8 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
 void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
                                std::size_t rows) const {
   const std::size_t width = config_.width;
-  const Rows tokens = {b.tokens, width}, normed = {b.normed, width};
+  const Rows tokens = {b.tokens, width}, attended = {b.normed.data, width};
+  const RowsOut normed = b.normed.rows(query_.precision(), width);
   attention_norm_.apply(team, rows, tokens, normed);
   team.wait();
   query_.apply(team, rows, normed, {b.wide, 3 * width});
@@ -65,32 +81,34 @@ void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, st
   team.wait();
   attend(team, b, sequences, false);
   team.wait();
-  attention_out_.apply(team, rows, normed, tokens, Epilogue::none, tokens);
+  attention_out_.apply(team, rows, attention_out_.prepare(team, rows, attended, b.prepared), tokens, Epilogue::none,
+                       tokens);
   team.wait();
-  mlp(team, rows, b.tokens, b.normed, b.wide);
+  mlp(team, rows, b, b.tokens, b.normed);
 }
 
 void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers& b,
                                       std::span<const Sequence> sequences, std::size_t rows) const {
-  const std::size_t width = config_.width;
-  const Rows tokens = {b.pooled_tokens, width}, normed = {b.pooled_normed, width};
-  attention_norm_.apply(team, rows, {b.tokens, width}, {b.normed, width});
+  const std::size_t width = config_.width, count = sequences.size();
+  const Rows tokens = {b.pooled_tokens, width}, attended = {b.pooled_normed.data, width};
+  const Range mine = team.share(count);
+  for (std::size_t i = mine.first; i < mine.last; ++i)
+    std::copy_n(b.tokens + (sequences[i].first + sequences[i].pooled) * width, width, b.pooled_tokens + i * width);
+  const RowsOut normed = b.normed.rows(query_.precision(), width);
+  const RowsOut pooled_normed = b.pooled_normed.rows(query_.precision(), width);
+  attention_norm_.apply(team, rows, {b.tokens, width}, normed);
   team.wait();
-  const Range mine = team.share(sequences.size());
-  for (std::size_t i = mine.first; i < mine.last; ++i) {
-    const std::size_t row = sequences[i].first + sequences[i].pooled;
-    std::copy_n(b.tokens + row * width, width, b.pooled_tokens + i * width);
-    std::copy_n(b.normed + row * width, width, b.pooled_normed + i * width);
-  }
-  key_value_.apply(team, rows, {b.normed, width}, {b.wide + width, 3 * width});
+  attention_norm_.apply(team, count, tokens, pooled_normed);
+  key_value_.apply(team, rows, normed, {b.wide + width, 3 * width});
   team.wait();
-  query_.apply(team, sequences.size(), normed, {b.pooled_queries, width});
+  query_.apply(team, count, pooled_normed, {b.pooled_queries, width});
   team.wait();
   attend(team, b, sequences, true);
   team.wait();
-  attention_out_.apply(team, sequences.size(), normed, tokens, Epilogue::none, tokens);
+  attention_out_.apply(team, count, attention_out_.prepare(team, count, attended, b.prepared), tokens, Epilogue::none,
+                       tokens);
   team.wait();
-  mlp(team, sequences.size(), b.pooled_tokens, b.pooled_normed, b.wide);
+  mlp(team, count, b, b.pooled_tokens, b.pooled_normed);
 }
 
 void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
@@ -112,20 +130,27 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
     a.kv_stride = 3 * width;
     a.causal = config_.causal;
     a.first_visible = pooled ? sequence.pooled + 1 : 1;
-    a.out = pooled ? b.pooled_normed + index * width + column : b.normed + sequence.first * width + column;
+    a.out = pooled ? b.pooled_normed.data + index * width + column : b.normed.data + sequence.first * width + column;
     a.out_stride = width;
     a.scratch = b.scratch + team.rank() * b.scratch_size;
     attention(*kernels_, a);
   }
 }
 
-void TransformerBlock::mlp(const Team& team, std::size_t rows, float* tokens, float* normed, float* hidden) const {
+void TransformerBlock::mlp(const Team& team, std::size_t rows, const TransformerBuffers& b, float* tokens,
+                           const OperandBuffer& normed_buffer) const {
   const std::size_t width = config_.width, mlp_width = config_.mlp_width;
-  mlp_norm_.apply(team, rows, {tokens, width}, {normed, width});
+  const RowsOut normed = normed_buffer.rows(hidden_.precision(), width);
+  mlp_norm_.apply(team, rows, {tokens, width}, normed);
   team.wait();
-  hidden_.apply(team, rows, {normed, width}, {hidden, mlp_width}, epilogue_of(config_.activation));
+  // int8 needs whole rows to find their scales; bf16 is written as it comes.
+  const bool direct = mlp_out_.precision() == Precision::bf16;
+  RowsOut hidden = {b.wide, mlp_width};
+  if (direct) hidden = b.prepared.rows(Precision::bf16, mlp_width);
+  hidden_.apply(team, rows, normed, hidden, epilogue_of(config_.activation));
   team.wait();
-  mlp_out_.apply(team, rows, {hidden, mlp_width}, {tokens, width}, Epilogue::none, {tokens, width});
+  const Operand ready = direct ? Operand(hidden) : mlp_out_.prepare(team, rows, {b.wide, mlp_width}, b.prepared);
+  mlp_out_.apply(team, rows, ready, Rows{tokens, width}, Epilogue::none, {tokens, width});
   team.wait();
 }
 

@@ -26,6 +26,7 @@ struct TransformerConfig {
   Activation activation = Activation::gelu;
   double norm_eps = 1e-5;
   bool causal = false;
+  Precision precision = Precision::fp32;  ///< of the linear layers; the residual stream and attention are fp32
 };
 
 /// The memory of one pass. `tokens` is the residual stream, rows × width, which a caller fills. The buffers whose name
@@ -35,10 +36,11 @@ struct TransformerBuffers {
                      std::size_t rows, std::size_t sequences, std::size_t longest);
 
   float* tokens;
-  float* normed;  ///< rows × width: normalised tokens, then the attention's result
-  float* wide;    ///< rows × max(3·width, mlp_width): queries, keys and values, then the hidden layer
+  OperandBuffer normed;    ///< rows × width: normalised tokens, then the attention's result
+  OperandBuffer prepared;  ///< rows × max(width, mlp_width) in bf16 or int8: what the layer after those reads
+  float* wide;             ///< rows × max(3·width, mlp_width): queries, keys and values, then the hidden layer
   float* pooled_tokens;
-  float* pooled_normed;
+  OperandBuffer pooled_normed;
   float* pooled_queries;
   float* scratch;  ///< scratch_size for each thread
   std::size_t scratch_size;
@@ -65,7 +67,8 @@ class TransformerBlock {
  private:
   void attend(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
               bool pooled) const;
-  void mlp(const Team& team, std::size_t rows, float* tokens, float* normed, float* hidden) const;
+  void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, float* tokens,
+           const OperandBuffer& normed) const;
 
   const Kernels* kernels_ = nullptr;
   TransformerConfig config_;

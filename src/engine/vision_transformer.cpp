@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-TransformerConfig transformer_config(const ImageTowerConfig& image) {
+TransformerConfig transformer_config(const ImageTowerConfig& image, Precision precision) {
   TransformerConfig config;
   config.width = static_cast<std::size_t>(image.width);
   config.heads = static_cast<std::size_t>(image.heads);
@@ -18,25 +18,30 @@ TransformerConfig transformer_config(const ImageTowerConfig& image) {
   config.mlp_width = static_cast<std::size_t>(image.mlp_width);
   config.activation = image.activation;
   config.norm_eps = image.norm_eps;
+  config.precision = precision;
   return config;
 }
 
 /// Dosovitskiy et al. 2021 as CLIP has it (OpenAI clip/model.py, VisionTransformer; open_clip's for average pooling).
 class VisionTransformer : public ImageTower {
  public:
-  VisionTransformer(const Kernels& kernels, const ModelConfig& config, const Weights& weights, ThreadPool& pool)
+  VisionTransformer(const Kernels& kernels, Precision precision, const ModelConfig& config, const Weights& weights,
+                    ThreadPool& pool)
       : kernels_(kernels),
         config_(config.image),
         embed_dim_(static_cast<std::size_t>(config.embed_dim)),
-        transformer_(kernels, weights.below("transformer"), transformer_config(config.image), pool) {
+        transformer_(kernels, weights.below("transformer"), transformer_config(config.image, precision), pool) {
     const FloatArray patch_weight = weights["conv1.weight"];
-    patch_embedding_ = Linear(kernels, patch_weight.values(), {}, patch_values(), width());
+    // Pixels are worth more than int8, and this is one product in forty-nine.
+    const bool bf16 = precision == Precision::bf16 || (precision == Precision::int8 && kernels.native_bf16);
+    patch_embedding_ =
+        Linear(kernels, bf16 ? Precision::bf16 : Precision::fp32, patch_weight.values(), {}, patch_values(), width());
     const FloatArray positions = weights["positional_embedding"], class_embedding = weights["class_embedding"];
     first_tokens_.assign(positions.values().begin(), positions.values().end());
     for (std::size_t i = 0; i < width(); ++i) first_tokens_[i] += class_embedding.data()[i];
     if (config_.pre_norm) pre_norm_ = norm(weights, "ln_pre");
     post_norm_ = norm(weights, "ln_post");
-    projection_ = Linear::from_projection(kernels, weights["proj"].values(), {}, width(), embed_dim_);
+    projection_ = Linear::from_projection(kernels, Precision::fp32, weights["proj"].values(), {}, width(), embed_dim_);
   }
 
   std::size_t images_at_a_time() const override {
@@ -47,7 +52,8 @@ class VisionTransformer : public ImageTower {
   std::size_t workspace_size(std::size_t threads, std::size_t images) const override {
     Workspace counter;
     TransformerBuffers(counter, kernels_, transformer_.config(), threads, images * tokens(), images, tokens());
-    counter.take(images * tokens() * patch_values());
+    take_patches(counter, images);
+    take_patches(counter, images);
     return counter.used();
   }
 
@@ -56,7 +62,8 @@ class VisionTransformer : public ImageTower {
     const std::size_t rows = images * tokens();
     Workspace workspace(memory);
     const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), rows, images, tokens());
-    embed_patches(team, pixels, images, workspace.take(rows * patch_values()), buffers.tokens);
+    float* patches = take_patches(workspace, images);
+    embed_patches(team, pixels, images, patches, {take_patches(workspace, images)}, buffers.tokens);
     if (config_.pre_norm) {
       pre_norm_.apply(team, rows, token_rows(buffers), token_rows(buffers));
       team.wait();
@@ -66,7 +73,7 @@ class VisionTransformer : public ImageTower {
     const bool class_token = config_.pooling == ImagePooling::class_token;
     transformer_.forward(team, buffers, sequences, rows, class_token);
 
-    const Rows pooled = {buffers.pooled_tokens, width()}, pooled_normed = {buffers.pooled_normed, width()};
+    const Rows pooled = {buffers.pooled_tokens, width()}, pooled_normed = {buffers.pooled_normed.data, width()};
     if (!class_token) average_tokens(team, buffers, images);
     const bool norm_last = class_token || config_.final_norm_after_pooling;
     if (norm_last) {
@@ -80,6 +87,9 @@ class VisionTransformer : public ImageTower {
   std::size_t width() const { return static_cast<std::size_t>(config_.width); }
   std::size_t tokens() const { return static_cast<std::size_t>(config_.tokens()); }
   std::size_t patch_values() const { return static_cast<std::size_t>(3 * config_.patch_size * config_.patch_size); }
+  float* take_patches(Workspace& workspace, std::size_t images) const {
+    return workspace.take(images * tokens() * patch_values());
+  }
   Rows token_rows(const TransformerBuffers& buffers) const { return {buffers.tokens, width()}; }
 
   LayerNorm norm(const Weights& weights, const std::string& name) const {
@@ -89,7 +99,7 @@ class VisionTransformer : public ImageTower {
   /// The convolution with stride patch_size as a product. The class token is a patch of zeros, so that every row is
   /// the product plus its row of first_tokens_.
   void embed_patches(const Team& team, const float* pixels, std::size_t images, float* patches,
-                     float* tokens_out) const {
+                     const OperandBuffer& prepared, float* tokens_out) const {
     const std::size_t size = static_cast<std::size_t>(config_.image_size);
     const std::size_t patch_size = static_cast<std::size_t>(config_.patch_size);
     const Range mine = team.share(tokens() - 1);
@@ -103,8 +113,9 @@ class VisionTransformer : public ImageTower {
     for (std::size_t row = rows.first; row < rows.last; ++row)
       std::copy_n(first_tokens_.data() + row % tokens() * width(), width(), tokens_out + row * width());
     team.wait();
-    patch_embedding_.apply(team, images * tokens(), {patches, patch_values()}, {tokens_out, width()}, Epilogue::none,
-                           {tokens_out, width()});
+    const std::size_t count = images * tokens();
+    patch_embedding_.apply(team, count, patch_embedding_.prepare(team, count, {patches, patch_values()}, prepared),
+                           Rows{tokens_out, width()}, Epilogue::none, {tokens_out, width()});
     team.wait();
   }
 
@@ -137,9 +148,10 @@ class VisionTransformer : public ImageTower {
 
 }  // namespace
 
-std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, const ModelConfig& config,
-                                                    const Weights& weights, ThreadPool& pool) {
-  return std::make_unique<VisionTransformer>(kernels, config, weights, pool);
+std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, Precision precision,
+                                                    const ModelConfig& config, const Weights& weights,
+                                                    ThreadPool& pool) {
+  return std::make_unique<VisionTransformer>(kernels, precision, config, weights, pool);
 }
 
 }  // namespace gondola

@@ -18,18 +18,21 @@ std::size_t padded(std::size_t count) {
 }  // namespace
 
 std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width) {
-  return packed_size(head_width, keys, kernels.panel_width) + packed_size(keys, head_width, kernels.panel_width) +
+  return (packed_bytes(Precision::fp32, head_width, keys, kernels.panel_width) +
+          packed_bytes(Precision::fp32, keys, head_width, kernels.panel_width)) /
+             sizeof(float) +
          block_queries * padded(keys);
 }
 
 void attention(const Kernels& kernels, const AttentionArguments& a) {
   const std::size_t width = kernels.panel_width;
-  float* keys = a.scratch;
-  float* values = keys + packed_size(a.head_width, a.keys, width);
-  float* scores = values + packed_size(a.keys, a.head_width, width);
+  constexpr Precision fp32 = Precision::fp32;
+  auto* keys = reinterpret_cast<std::byte*>(a.scratch);
+  std::byte* values = keys + packed_bytes(fp32, a.head_width, a.keys, width);
+  auto* scores = reinterpret_cast<float*>(values + packed_bytes(fp32, a.keys, a.head_width, width));
   const std::size_t scores_stride = padded(a.keys);
-  pack_transposed(a.k, a.kv_stride, a.head_width, a.keys, width, keys);
-  pack(a.v, a.kv_stride, a.keys, a.head_width, width, values);
+  pack_columns(reinterpret_cast<const std::byte*>(a.k), a.kv_stride * sizeof(float), a.head_width, a.keys, width, keys);
+  pack_rows(fp32, a.v, a.kv_stride, a.keys, a.head_width, width, values);
 
   for (std::size_t first = 0; first < a.queries; first += block_queries) {
     const std::size_t rows = std::min(block_queries, a.queries - first);
@@ -37,9 +40,7 @@ void attention(const Kernels& kernels, const AttentionArguments& a) {
     similarity.rows = rows;
     similarity.left = a.q + first * a.q_stride;
     similarity.left_stride = a.q_stride;
-    similarity.panels = keys;
-    similarity.depth = a.head_width;
-    similarity.columns = a.keys;
+    similarity.right = {fp32, a.head_width, a.keys, keys};
     similarity.last_panel = panel_count(a.keys, width);
     similarity.out = scores;
     similarity.out_stride = scores_stride;
@@ -51,9 +52,7 @@ void attention(const Kernels& kernels, const AttentionArguments& a) {
     mixture.rows = rows;
     mixture.left = scores;
     mixture.left_stride = scores_stride;
-    mixture.panels = values;
-    mixture.depth = a.keys;
-    mixture.columns = a.head_width;
+    mixture.right = {fp32, a.keys, a.head_width, values};
     mixture.last_panel = panel_count(a.head_width, width);
     mixture.out = a.out + first * a.out_stride;
     mixture.out_stride = a.out_stride;

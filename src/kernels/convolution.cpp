@@ -9,7 +9,7 @@ constexpr std::size_t taps = 9;
 constexpr std::size_t block_pixels = 256;
 
 /// Where the nine neighbours of output pixels [first, first + count) lie: neighbours[tap·count + pixel].
-void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size_t count, const float** neighbours) {
+void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size_t count, const void** neighbours) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t pixel = first + i, x = pixel % c.width, y = pixel / c.width % c.height;
     for (std::size_t tap = 0; tap < taps; ++tap) {
@@ -23,7 +23,7 @@ void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size
 }  // namespace
 
 void convolve_3x3(const Kernels& kernels, const ConvolutionArguments& c) {
-  const float* neighbours[taps * block_pixels];
+  const void* neighbours[taps * block_pixels];
   for (std::size_t first = c.first_pixel; first < c.last_pixel; first += block_pixels) {
     const std::size_t count = std::min(block_pixels, c.last_pixel - first);
     find_neighbours(c, first, count, neighbours);
@@ -31,15 +31,13 @@ void convolve_3x3(const Kernels& kernels, const ConvolutionArguments& c) {
     g.rows = count;
     g.left_rows = neighbours;
     g.taps = taps;
-    g.panels = c.panels;
-    g.depth = taps * c.in_channels;
-    g.columns = c.out_channels;
+    g.right = c.weight;
     g.first_panel = c.first_panel;
     g.last_panel = c.last_panel;
     g.bias = c.bias;
     g.epilogue = c.epilogue;
-    g.out = c.out + first * c.out_channels;
-    g.out_stride = c.out_channels;
+    g.out = c.out + first * c.weight.columns;
+    g.out_stride = c.weight.columns;
     kernels.gemm(g);
   }
 }

@@ -11,12 +11,11 @@ namespace gondola {
 struct ConvolutionArguments {
   std::size_t images = 0, height = 0, width = 0, in_channels = 0;
   const float* in = nullptr;
-  const float* zeros = nullptr;   ///< in_channels zeros: the pixels outside
-  const float* panels = nullptr;  ///< [ky][kx][in_channels] × out_channels, packed
-  std::size_t out_channels = 0;
-  const float* bias = nullptr;  ///< padded to whole panels
+  const float* zeros = nullptr;  ///< in_channels zeros: the pixels outside
+  PackedMatrix weight;           ///< [ky][kx][in_channels] × out channels, fp32
+  const float* bias = nullptr;   ///< padded to whole panels
   Epilogue epilogue = Epilogue::none;
-  float* out = nullptr;                         ///< images × height × width × out_channels
+  float* out = nullptr;                         ///< images × height × width × out channels
   std::size_t first_pixel = 0, last_pixel = 0;  ///< of images·height·width: what this call computes …
   std::size_t first_panel = 0, last_panel = 0;  ///< … and of which output channels
 };

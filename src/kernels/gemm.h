@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+
+#include "kernels/packed_matrix.h"
 
 namespace gondola {
 
@@ -13,38 +16,48 @@ enum class Epilogue {
   quick_gelu,  ///< x·σ(1.702x)
 };
 
-/// out = epilogue(left · right + bias + residual), in fp32.
+/// What the bytes of one row of the left operand mean within one block of its depth: scale·(byte − zero).
+struct RowScale {
+  float scale = 0;
+  std::int32_t zero = 0;
+};
+
+/// out = epilogue(left · right + bias + residual). The left operand has the precision of the right one; in int8 it is
+/// unsigned, with a scale and a zero point for each row and block of the depth. Sums are kept in fp32 (in int8, in
+/// integers within a block), and so is what the epilogue computes; in bf16 and int8 its activations are approximate
+/// (relative error 1e-4).
 ///
-/// Every element of the product is summed in one order, which depends on `depth` and `taps` alone: neither the number
+/// Every element of the product is summed in one order, which depends on the depth and `taps` alone: neither the number
 /// of rows, nor how a caller splits the panels, changes a bit of the result.
 struct GemmArguments {
   std::size_t rows = 0;
 
   /// The left operand: row r is left[r·left_stride + 0 … depth).
-  const float* left = nullptr;
+  const void* left = nullptr;
   std::size_t left_stride = 0;
+  const RowScale* left_scales = nullptr;  ///< [rows][blocks of the depth]; int8 only
   /// Or, where not null, a gathered one, of which a convolution is made: row r is the concatenation over tap t of the
-  /// depth / taps floats at left_rows[t·rows + r].
-  const float* const* left_rows = nullptr;
+  /// depth / taps values at left_rows[t·rows + r]. Not in int8.
+  const void* const* left_rows = nullptr;
   std::size_t taps = 1;
 
-  /// The right operand, depth × columns, packed (kernels/packed_matrix.h); only panels [first_panel, last_panel) are
-  /// multiplied.
-  const float* panels = nullptr;
-  std::size_t depth = 0, columns = 0;
-  std::size_t first_panel = 0, last_panel = 0;
+  PackedMatrix right;
+  std::size_t first_panel = 0, last_panel = 0;  ///< the panels that are multiplied
 
   const float* bias = nullptr;      ///< one a column, padded to whole panels; may be null
   const float* residual = nullptr;  ///< rows × columns; may be null, and may be `out` itself
   std::size_t residual_stride = 0;
   Epilogue epilogue = Epilogue::none;
 
-  float* out = nullptr;  ///< rows × columns
+  void* out = nullptr;  ///< rows × columns
   std::size_t out_stride = 0;
+  Precision out_precision = Precision::fp32;  ///< or bf16
 };
 
 using GemmFunction = void(const GemmArguments&);
-GemmFunction gemm_scalar, gemm_avx2, gemm_avx512;
+GemmFunction gemm_scalar;
+GemmFunction gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2, gemm_int8_avx2vnni;
+GemmFunction gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512, gemm_int8_avx512vnni, gemm_bf16_avx512bf16;
 
 /// Columns of a panel in each version.
 inline constexpr std::size_t scalar_panel_width = 8, avx2_panel_width = 16, avx512_panel_width = 32;

@@ -4,8 +4,15 @@ namespace gondola {
 
 static_assert(panel_width == avx512_panel_width);
 
-void gemm_avx512(const GemmArguments& arguments) {
-  multiply<14>(arguments);
+// Thirty-two registers: two sums a row, the panel's vectors (four when split) and the row's (one or two).
+void gemm_fp32_avx512(const GemmArguments& arguments) {
+  multiply<Fp32Dot, 14>(arguments);
+}
+void gemm_bf16_avx512(const GemmArguments& arguments) {
+  multiply<SplitBf16Dot, 12>(arguments);
+}
+void gemm_int8_avx512(const GemmArguments& arguments) {
+  multiply<SplitInt8Dot, 11>(arguments);
 }
 
 }  // namespace gondola

@@ -5,16 +5,23 @@
 #include "base/cpu.h"
 #include "kernels/gemm.h"
 #include "kernels/layer_norm.h"
+#include "kernels/rows.h"
 #include "kernels/softmax.h"
 
 namespace gondola {
 
 /// The operations that have a version for each instruction set. The scalar one defines the result.
 struct Kernels {
-  std::size_t panel_width;  ///< columns of a panel of packed weights
-  GemmFunction* gemm;
+  std::size_t panel_width;   ///< columns of a panel of packed weights
+  GemmFunction* gemm_of[3];  ///< by precision
+  bool native_bf16;          ///< whether bf16 is faster than fp32
+  ConvertFunction* convert;
   LayerNormFunction* layer_norm;
   SoftmaxFunction* softmax;
+
+  void gemm(const GemmArguments& arguments) const {
+    gemm_of[static_cast<std::size_t>(arguments.right.precision)](arguments);
+  }
 };
 
 /// The best versions that `isa` can run; the caller makes sure that this machine can (base/cpu.h).

@@ -2,10 +2,12 @@
 
 #include <cstddef>
 
+#include "kernels/rows.h"
+
 namespace gondola {
 
 /// Layer normalisation of each row over its `width` values (Ba et al. 2016), with the biased variance:
-/// out = (x − mean) / √(variance + eps) · weight + bias. `out` may be `in`.
+/// out = (x − mean) / √(variance + eps) · weight + bias. In fp32 `out` may be `in`.
 struct LayerNormArguments {
   std::size_t rows = 0, width = 0;
   const float* in = nullptr;
@@ -13,8 +15,7 @@ struct LayerNormArguments {
   const float* weight = nullptr;
   const float* bias = nullptr;
   float eps = 1e-5f;
-  float* out = nullptr;
-  std::size_t out_stride = 0;
+  RowsOut out;
 };
 
 using LayerNormFunction = void(const LayerNormArguments&);

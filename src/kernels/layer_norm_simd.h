@@ -2,7 +2,7 @@
 
 // The layer normalisation of layer_norm_avx2.cpp and layer_norm_avx512.cpp.
 #include "kernels/layer_norm.h"
-#include "kernels/simd.h"
+#include "kernels/rows_simd.h"
 
 namespace gondola {
 namespace {
@@ -26,15 +26,14 @@ inline float variance_of(const float* x, std::size_t width, Vector mean) {
 inline void layer_norm_rows(const LayerNormArguments& n) {
   for (std::size_t row = 0; row < n.rows; ++row) {
     const float* in = n.in + row * n.in_stride;
-    float* out = n.out + row * n.out_stride;
     const Vector mean = broadcast(mean_of(in, n.width));
     const float deviation = __builtin_sqrtf(variance_of(in, n.width, mean) + n.eps);
     const Vector scale = broadcast(1 / deviation);
-    for (std::size_t i = 0; i < n.width; i += lanes) {
+    write_row(n.out, row, n.width, [&](std::size_t i) {
       const std::size_t rest = n.width - i;
       const Vector normal = (load_first(in + i, rest) - mean) * scale;
-      store_first(out + i, multiply_add(normal, load_first(n.weight + i, rest), load_first(n.bias + i, rest)), rest);
-    }
+      return multiply_add(normal, load_first(n.weight + i, rest), load_first(n.bias + i, rest));
+    });
   }
 }
 

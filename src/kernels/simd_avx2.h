@@ -1,14 +1,17 @@
 #pragma once
 
-// Vectors of 8 floats; see simd.h.
+// Vectors of 8 floats, or of 8 groups of four bytes; see simd.h.
 #include <immintrin.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 namespace gondola {
 namespace {
 
 using Vector = __m256;
+using Integers = __m256i;
 constexpr std::size_t lanes = 8;
 
 inline __m256i first_lanes(std::size_t count) {
@@ -55,6 +58,10 @@ inline Vector scale_by_power(Vector x, Vector n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
 }
+/// 1/x, relative error 2^-11.
+inline Vector approximate_reciprocal(Vector x) {
+  return _mm256_rcp_ps(x);
+}
 inline float sum_of(Vector x) {
   __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   half = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -64,6 +71,72 @@ inline float maximum_of(Vector x) {
   __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   half = _mm_max_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+
+inline Integers load_groups(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline Integers broadcast_group(const std::byte* p) {
+  return _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float*>(p)));
+}
+inline Integers broadcast_integer(std::int32_t x) {
+  return _mm256_set1_epi32(x);
+}
+inline Vector as_floats(Integers x) {
+  return _mm256_castsi256_ps(x);
+}
+inline Vector to_floats(Integers x) {
+  return _mm256_cvtepi32_ps(x);
+}
+inline Integers bits_and(Integers x, Integers y) {
+  return _mm256_and_si256(x, y);
+}
+inline Integers shift_left_32(Integers x, int count) {
+  return _mm256_slli_epi32(x, count);
+}
+inline Integers shift_left_16(Integers x, int count) {
+  return _mm256_slli_epi16(x, count);
+}
+inline Integers shift_right_16(Integers x, int count) {
+  return _mm256_srli_epi16(x, count);
+}
+inline Integers shift_right_signed_16(Integers x, int count) {
+  return _mm256_srai_epi16(x, count);
+}
+inline Integers add_32(Integers x, Integers y) {
+  return _mm256_add_epi32(x, y);
+}
+inline Integers subtract_32(Integers x, Integers y) {
+  return _mm256_sub_epi32(x, y);
+}
+inline Integers multiply_32(Integers x, Integers y) {
+  return _mm256_mullo_epi32(x, y);
+}
+/// The sums of the two products of 16-bit integers in each lane.
+inline Integers multiply_pairs(Integers x, Integers y) {
+  return _mm256_madd_epi16(x, y);
+}
+
+/// The first `count` floats, rounded to the nearest bf16 (ties to even); a NaN stays one.
+inline void store_first_bf16(std::uint16_t* p, Vector x, std::size_t count) {
+  const Integers bits = _mm256_castps_si256(x);
+  const Integers odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  Integers rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  rounded = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc00000),
+                               _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+  rounded = _mm256_srli_epi32(rounded, 16);
+  const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+  alignas(16) std::uint16_t values[lanes];
+  _mm_store_si128(reinterpret_cast<__m128i*>(values), halves);
+  std::memcpy(p, values, (count < lanes ? count : lanes) * sizeof(std::uint16_t));
+}
+/// The first `count` floats, which are integers from 0 to 255, as bytes.
+inline void store_first_bytes(std::uint8_t* p, Vector x, std::size_t count) {
+  const Integers integers = _mm256_cvtps_epi32(x);
+  const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+  alignas(16) std::uint8_t values[2 * lanes];
+  _mm_store_si128(reinterpret_cast<__m128i*>(values), _mm_packus_epi16(halves, halves));
+  std::memcpy(p, values, count < lanes ? count : lanes);
 }
 
 }  // namespace

@@ -1,14 +1,16 @@
 #pragma once
 
-// Vectors of 16 floats; see simd.h.
+// Vectors of 16 floats, or of 16 groups of four bytes; see simd.h.
 #include <immintrin.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace gondola {
 namespace {
 
 using Vector = __m512;
+using Integers = __m512i;
 constexpr std::size_t lanes = 16;
 
 inline __mmask16 first_lanes(std::size_t count) {
@@ -53,11 +55,72 @@ inline Vector nearest_integer(Vector x) {
 inline Vector scale_by_power(Vector x, Vector n) {
   return _mm512_scalef_ps(x, n);
 }
+/// 1/x, relative error 2^-14.
+inline Vector approximate_reciprocal(Vector x) {
+  return _mm512_rcp14_ps(x);
+}
 inline float sum_of(Vector x) {
   return _mm512_reduce_add_ps(x);
 }
 inline float maximum_of(Vector x) {
   return _mm512_reduce_max_ps(x);
+}
+
+inline Integers load_groups(const std::byte* p) {
+  return _mm512_loadu_si512(p);
+}
+inline Integers broadcast_group(const std::byte* p) {
+  return _mm512_castps_si512(_mm512_set1_ps(*reinterpret_cast<const float*>(p)));
+}
+inline Integers broadcast_integer(std::int32_t x) {
+  return _mm512_set1_epi32(x);
+}
+inline Vector as_floats(Integers x) {
+  return _mm512_castsi512_ps(x);
+}
+inline Vector to_floats(Integers x) {
+  return _mm512_cvtepi32_ps(x);
+}
+inline Integers bits_and(Integers x, Integers y) {
+  return _mm512_and_si512(x, y);
+}
+inline Integers shift_left_32(Integers x, int count) {
+  return _mm512_slli_epi32(x, unsigned(count));
+}
+inline Integers shift_left_16(Integers x, int count) {
+  return _mm512_slli_epi16(x, unsigned(count));
+}
+inline Integers shift_right_16(Integers x, int count) {
+  return _mm512_srli_epi16(x, unsigned(count));
+}
+inline Integers shift_right_signed_16(Integers x, int count) {
+  return _mm512_srai_epi16(x, unsigned(count));
+}
+inline Integers add_32(Integers x, Integers y) {
+  return _mm512_add_epi32(x, y);
+}
+inline Integers subtract_32(Integers x, Integers y) {
+  return _mm512_sub_epi32(x, y);
+}
+inline Integers multiply_32(Integers x, Integers y) {
+  return _mm512_mullo_epi32(x, y);
+}
+/// The sums of the two products of 16-bit integers in each lane.
+inline Integers multiply_pairs(Integers x, Integers y) {
+  return _mm512_madd_epi16(x, y);
+}
+
+/// The first `count` floats, rounded to the nearest bf16 (ties to even); a NaN stays one.
+inline void store_first_bf16(std::uint16_t* p, Vector x, std::size_t count) {
+  const Integers bits = _mm512_castps_si512(x);
+  const Integers odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  Integers rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
+  _mm512_mask_cvtepi32_storeu_epi16(p, first_lanes(count), _mm512_srli_epi32(rounded, 16));
+}
+/// The first `count` floats, which are integers from 0 to 255, as bytes.
+inline void store_first_bytes(std::uint8_t* p, Vector x, std::size_t count) {
+  _mm512_mask_cvtepi32_storeu_epi8(p, first_lanes(count), _mm512_cvtps_epi32(x));
 }
 
 }  // namespace

@@ -55,5 +55,37 @@ inline Vector gelu_tanh(Vector x) {
   return gated(x, broadcast(1.595769122f) * cubic);
 }
 
+// The same for results that are rounded to bf16 or int8: a fifth of the work, within 1e-3 of themselves (AVX2) and 2e-4
+// (AVX-512), plus 3e-5.
+
+/// x·σ(z), from y = −z·log₂e.
+inline Vector fast_gated(Vector x, Vector y) {
+  y = minimum(maximum(y, broadcast(-126.0f)), broadcast(126.0f));
+  const Vector n = nearest_integer(y), f = y - n;
+  Vector power = broadcast(0.05517163f);  // 2^f for |f| ≤ ½, relative error 7e-5
+  power = multiply_add(power, f, broadcast(0.24261117f));
+  power = multiply_add(power, f, broadcast(0.69326097f));
+  power = multiply_add(power, f, broadcast(0.99992806f));
+  return x * approximate_reciprocal(broadcast(1) + scale_by_power(power, n));
+}
+
+/// Φ(x) = σ(x·p(x²)), with p fitted to the error of x·Φ(x).
+inline Vector fast_gelu(Vector x) {
+  const Vector square = minimum(x * x, broadcast(25.0f));
+  Vector p = broadcast(0.001014281f);
+  p = multiply_add(p, square, broadcast(-0.1067758f));
+  p = multiply_add(p, square, broadcast(-2.301121f));
+  return fast_gated(x, x * p);
+}
+
+inline Vector fast_quick_gelu(Vector x) {
+  return fast_gated(x, x * broadcast(-2.4554669f));
+}
+
+inline Vector fast_gelu_tanh(Vector x) {
+  const Vector cubic = multiply_add(x * x * broadcast(0.044715f), x, x);
+  return fast_gated(x, cubic * broadcast(-2.302208198f));
+}
+
 }  // namespace
 }  // namespace gondola

@@ -19,7 +19,7 @@ TEST_P(Models, GivePyTorchsEmbeddings) {
   const test::GoldenModel& golden = GetParam();
   const ModelFiles files = golden.load();
   ThreadPool pool(2);
-  const auto encoder = make_cpu_encoder(files.config, files.weights, pool);
+  const auto encoder = make_cpu_encoder(files.config, files.weights, Precision::fp32, pool);
   const auto images = golden.images();
   const auto texts = golden.texts();
   std::vector<float> found(images.embeddings.values.size());
@@ -29,15 +29,47 @@ TEST_P(Models, GivePyTorchsEmbeddings) {
   EXPECT_LT(test::largest_error(found, texts.embeddings), 1e-5);
 }
 
+/// The smallest cosine between a row and its reference.
+double worst_cosine(const std::vector<float>& found, const test::NpyArray<float>& expected) {
+  const std::size_t dim = expected.shape[1];
+  double worst = 1;
+  for (std::size_t row = 0; row < expected.shape[0]; ++row) {
+    double product = 0, left = 0, right = 0;
+    for (std::size_t i = row * dim; i < (row + 1) * dim; ++i) {
+      product += double{found[i]} * expected.values[i];
+      left += double{found[i]} * found[i];
+      right += double{expected.values[i]} * expected.values[i];
+    }
+    worst = std::min(worst, product / std::sqrt(left * right));
+  }
+  return worst;
+}
+
+TEST_P(Models, StayCloseToPyTorchsInLowPrecision) {
+  const test::GoldenModel& golden = GetParam();
+  const ModelFiles files = golden.load();
+  const auto images = golden.images();
+  const auto texts = golden.texts();
+  ThreadPool pool(2);
+  for (const auto& [precision, least] : {std::pair(Precision::bf16, 0.9999), {Precision::int8, 0.998}}) {
+    const auto encoder = make_cpu_encoder(files.config, files.weights, precision, pool);
+    std::vector<float> found(images.embeddings.values.size());
+    encoder->encode_images(images.pixels.values, found);
+    EXPECT_GT(worst_cosine(found, images.embeddings), least) << name(precision);
+    encoder->encode_texts(texts.ids.values, found);
+    EXPECT_GT(worst_cosine(found, texts.embeddings), least) << name(precision);
+  }
+}
+
 TEST_P(Models, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
   const test::GoldenModel& golden = GetParam();
   const ModelFiles files = golden.load();
   const auto images = golden.images();
   const auto texts = golden.texts();
   const std::size_t dim = images.embeddings.shape[1], count = images.embeddings.shape[0];
-  const auto encode = [&](int threads, std::size_t batch) {
+  const auto encode = [&](Precision precision, int threads, std::size_t batch) {
     ThreadPool pool(threads);
-    const auto encoder = make_cpu_encoder(files.config, files.weights, pool);
+    const auto encoder = make_cpu_encoder(files.config, files.weights, precision, pool);
     std::vector<float> found(2 * count * dim);
     const std::span<float> all = found;
     const std::size_t pixels = images.pixels.values.size() / count, ids = texts.ids.values.size() / count;
@@ -49,10 +81,12 @@ TEST_P(Models, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
     }
     return found;
   };
-  const auto reference = encode(1, 1);
-  EXPECT_EQ(encode(1, 2), reference);
-  EXPECT_EQ(encode(2, 1), reference);
-  EXPECT_EQ(encode(3, 2), reference);
+  for (Precision precision : {Precision::fp32, Precision::bf16, Precision::int8}) {
+    const auto reference = encode(precision, 1, 1);
+    EXPECT_EQ(encode(precision, 1, 2), reference);
+    EXPECT_EQ(encode(precision, 2, 1), reference);
+    EXPECT_EQ(encode(precision, 3, 2), reference);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, Models, testing::ValuesIn(test::golden_models()),
@@ -66,7 +100,7 @@ TEST(FullModels, GivePyTorchsEmbeddings) {
   for (const test::GoldenModel& golden : test::full_models(folder)) {
     const ModelFiles files = golden.load();
     ThreadPool pool;
-    const auto encoder = make_cpu_encoder(files.config, files.weights, pool);
+    const auto encoder = make_cpu_encoder(files.config, files.weights, Precision::fp32, pool);
     const auto images = golden.images();
     const auto texts = golden.texts();
     std::vector<float> found(images.embeddings.values.size());
@@ -84,7 +118,7 @@ TEST(CpuEncoder, NamesTheWeightThatDoesNotFit) {
   ModelFiles files = test::golden_models().front().load();
   ThreadPool pool(1);
   const auto throws = [&](const TensorMap& weights, const std::string& message) {
-    EXPECT_THAT([&] { make_cpu_encoder(files.config, weights, pool); },
+    EXPECT_THAT([&] { make_cpu_encoder(files.config, weights, Precision::fp32, pool); },
                 testing::ThrowsMessage<Error>(testing::HasSubstr(message)));
   };
   TensorMap weights = files.weights;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <numbers>
+#include <optional>
 #include <ostream>
 
 #include "tests/kernels/kernels_fixture.h"
@@ -52,7 +53,7 @@ struct Problem {
     residual = random_floats(s.rows * out_stride, random);
     panels = panel_count(s.columns, kernels.panel_width);
     bias = random_floats(panels * kernels.panel_width, random);
-    packed = test::packed_transposed(kernels, weight, s.depth, s.columns);
+    packed.emplace(kernels, weight, s.depth, s.columns);
     out.assign(s.rows * out_stride, untouched);
   }
 
@@ -61,9 +62,7 @@ struct Problem {
     g.rows = shape.rows;
     g.left = left.data();
     g.left_stride = left_stride;
-    g.panels = packed.data();
-    g.depth = shape.depth;
-    g.columns = shape.columns;
+    g.right = packed->view;
     g.last_panel = panels;
     g.out = out.data();
     g.out_stride = out_stride;
@@ -84,7 +83,7 @@ struct Problem {
   Shape shape;
   std::size_t left_stride, out_stride, panels;
   std::vector<float> left, weight, residual, bias, out;
-  AlignedFloats packed;
+  std::optional<test::Packed> packed;
 };
 
 class GemmTest : public test::KernelsTest {};
@@ -131,7 +130,8 @@ TEST_P(GemmTest, AddsTheResidualInPlace) {
     kernels().gemm(apart);
     std::vector<float> in_place = p.residual;
     GemmArguments same = apart;
-    same.residual = same.out = in_place.data();
+    same.out = in_place.data();
+    same.residual = in_place.data();
     kernels().gemm(same);
     for (std::size_t row = 0; row < shape.rows; ++row)
       for (std::size_t column = 0; column < shape.columns; ++column)
@@ -152,7 +152,7 @@ TEST_P(GemmTest, NeitherRowsNorPanelsComputedTogetherChangeABit) {
         for (std::size_t panel = 0; panel < p.panels; ++panel) {
           GemmArguments part = g;
           part.rows = std::min(group, shape.rows - row);
-          part.left += row * p.left_stride;
+          part.left = p.left.data() + row * p.left_stride;
           part.first_panel = panel;
           part.last_panel = panel + 1;
           part.out = parts.data() + row * p.out_stride;
@@ -170,7 +170,7 @@ TEST_P(GemmTest, GathersRowsFromTaps) {
        {Shape{1, 9, 1}, Shape{15, 27, 33}, Shape{30, 9 * 64, 40}, Shape{16, 9 * 130, 20}, Shape{3, 9 * 800, 5}}) {
     Problem p(kernels(), shape, 4);
     const std::size_t length = shape.depth / taps;
-    std::vector<const float*> rows(taps * shape.rows);
+    std::vector<const void*> rows(taps * shape.rows);
     for (std::size_t tap = 0; tap < taps; ++tap)
       for (std::size_t row = 0; row < shape.rows; ++row)
         rows[tap * shape.rows + row] = p.left.data() + row * p.left_stride + tap * length;
@@ -198,15 +198,15 @@ TEST_P(GemmTest, ActivationsKeepTheirAccuracyEverywhere) {
     x.push_back(large);
     x.push_back(-large);
   }
-  const AlignedFloats one = test::packed_transposed(kernels(), {1.0f}, 1, 1);
+  const test::Packed one(kernels(), {1.0f}, 1, 1);
   for (Epilogue epilogue : epilogues) {
     std::vector<float> y(x.size());
     GemmArguments g;
     g.rows = x.size();
     g.left = x.data();
     g.left_stride = 1;
-    g.panels = one.data();
-    g.depth = g.columns = g.last_panel = 1;
+    g.right = one.view;
+    g.last_panel = 1;
     g.epilogue = epilogue;
     g.out = y.data();
     g.out_stride = 1;

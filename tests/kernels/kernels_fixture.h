@@ -18,8 +18,8 @@ namespace gondola::test {
 /// The instruction sets with kernels of their own that this machine can run.
 inline std::vector<Isa> kernel_isas() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
-    if (isa <= active_isa()) isas.push_back(isa);
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx2vnni, Isa::avx512, Isa::avx512vnni, Isa::avx512bf16})
+    if (isa <= active_isa() && (isa != Isa::avx2vnni || __builtin_cpu_supports("avxvnni"))) isas.push_back(isa);
   return isas;
 }
 
@@ -40,11 +40,16 @@ inline std::vector<float> random_floats(std::size_t count, Random& random, doubl
 }
 
 /// columns × depth, as a linear layer's weights lie, packed.
-inline AlignedFloats packed_transposed(const Kernels& kernels, const std::vector<float>& matrix, std::size_t depth,
-                                       std::size_t columns) {
-  AlignedFloats packed(packed_size(depth, columns, kernels.panel_width));
-  pack_transposed(matrix.data(), depth, depth, columns, kernels.panel_width, packed.data());
-  return packed;
-}
+struct Packed {
+  Packed(const Kernels& kernels, const std::vector<float>& matrix, std::size_t depth, std::size_t columns)
+      : memory(packed_bytes(Precision::fp32, depth, columns, kernels.panel_width) / sizeof(float)) {
+    auto* panels = reinterpret_cast<std::byte*>(memory.data());
+    pack_columns(reinterpret_cast<const std::byte*>(matrix.data()), depth * sizeof(float), depth, columns,
+                 kernels.panel_width, panels);
+    view = {Precision::fp32, depth, columns, panels};
+  }
+  AlignedFloats memory;
+  PackedMatrix view;
+};
 
 }  // namespace gondola::test

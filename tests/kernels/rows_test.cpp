@@ -91,8 +91,14 @@ TEST_P(LayerNormTest, AgreesWithDoublePrecision) {
       const std::vector<float> weight = random_floats(width, random), bias = random_floats(width, random);
       std::vector<float> out(rows * out_stride, 7.0f);
       const double eps = 1e-5;
-      kernels().layer_norm({rows, width, in.data(), in_stride, weight.data(), bias.data(), static_cast<float>(eps),
-                            out.data(), out_stride});
+      kernels().layer_norm({rows,
+                            width,
+                            in.data(),
+                            in_stride,
+                            weight.data(),
+                            bias.data(),
+                            static_cast<float>(eps),
+                            {out.data(), out_stride}});
       for (std::size_t row = 0; row < rows; ++row) {
         const float* x = in.data() + row * in_stride;
         double mean = 0, variance = 0;
@@ -111,7 +117,7 @@ TEST_P(LayerNormTest, AgreesWithDoublePrecision) {
 TEST_P(LayerNormTest, WorksInPlaceAndOnConstantRows) {
   const std::size_t width = 37;
   std::vector<float> x(width, 3.5f), weight(width, 2.0f), bias(width, 0.25f);
-  kernels().layer_norm({1, width, x.data(), width, weight.data(), bias.data(), 1e-5f, x.data(), width});
+  kernels().layer_norm({1, width, x.data(), width, weight.data(), bias.data(), 1e-5f, {x.data(), width}});
   for (float value : x) EXPECT_NEAR(value, 0.25, 1e-3);
 }
 

@@ -1,0 +1,90 @@
+#pragma once
+
+// What gemm_simd.h multiplies: in each lane of the right operand stands a group of four bytes of one column, in every
+// lane of the left one the same group of a row. add() adds the products of the two groups to the lane's sum.
+#include "base/precision.h"
+#include "kernels/simd.h"
+
+namespace gondola {
+namespace {
+
+struct Fp32Dot {
+  static constexpr Precision precision = Precision::fp32;
+  using Sum = Vector;
+  static Sum zero() { return broadcast(0); }
+  static Vector right(const std::byte* p) { return as_floats(load_groups(p)); }
+  static Vector left(const std::byte* p) { return as_floats(broadcast_group(p)); }
+  static void add(Sum& sum, Vector x, Vector y) { sum = multiply_add(x, y, sum); }
+};
+
+/// bf16 where the processor has no instruction for it: a bf16 is the upper half of an fp32.
+struct SplitBf16Dot {
+  static constexpr Precision precision = Precision::bf16;
+  using Sum = Vector;
+  struct Pair {
+    Vector even, odd;
+  };
+  static Sum zero() { return broadcast(0); }
+  static Pair split(Integers x) {
+    return {as_floats(shift_left_32(x, 16)), as_floats(bits_and(x, broadcast_integer(-0x10000)))};
+  }
+  static Pair right(const std::byte* p) { return split(load_groups(p)); }
+  static Pair left(const std::byte* p) { return split(broadcast_group(p)); }
+  static void add(Sum& sum, const Pair& x, const Pair& y) {
+    sum = multiply_add(x.even, y.even, sum);
+    sum = multiply_add(x.odd, y.odd, sum);
+  }
+};
+
+/// int8 where the processor has no instruction for it, in 16-bit halves: exact, since 2·255·127 fits into 32 bits.
+struct SplitInt8Dot {
+  static constexpr Precision precision = Precision::int8;
+  using Sum = Integers;
+  struct Pair {
+    Integers even, odd;
+  };
+  static Sum zero() { return broadcast_integer(0); }
+  static Pair right(const std::byte* p) {
+    const Integers x = load_groups(p);
+    return {shift_right_signed_16(shift_left_16(x, 8), 8), shift_right_signed_16(x, 8)};
+  }
+  static Pair left(const std::byte* p) {
+    const Integers x = broadcast_group(p);
+    return {bits_and(x, broadcast_integer(0x00ff00ff)), shift_right_16(x, 8)};
+  }
+  static void add(Sum& sum, const Pair& x, const Pair& y) {
+    sum = add_32(sum, add_32(multiply_pairs(x.even, y.even), multiply_pairs(x.odd, y.odd)));
+  }
+};
+
+// GCC 12 spills the accumulators of the intrinsics for these two.
+#if defined(__AVX512BF16__)
+struct Bf16Dot {
+  static constexpr Precision precision = Precision::bf16;
+  using Sum = Vector;
+  static Sum zero() { return broadcast(0); }
+  static Integers right(const std::byte* p) { return load_groups(p); }
+  static Integers left(const std::byte* p) { return broadcast_group(p); }
+  static void add(Sum& sum, Integers x, Integers y) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y)); }
+};
+#endif
+
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+struct Int8Dot {
+  static constexpr Precision precision = Precision::int8;
+  using Sum = Integers;
+  static Sum zero() { return broadcast_integer(0); }
+  static Integers right(const std::byte* p) { return load_groups(p); }
+  static Integers left(const std::byte* p) { return broadcast_group(p); }
+  static void add(Sum& sum, Integers x, Integers y) {
+#if defined(__AVX512VNNI__)
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+#else
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
+#endif
+  }
+};
+#endif
+
+}  // namespace
+}  // namespace gondola

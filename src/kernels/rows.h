@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/gemm.h"
+
+namespace gondola {
+
+/// Rows in the precision of the product that reads them.
+struct RowsOut {
+  void* data = nullptr;  ///< unsigned bytes in int8
+  std::size_t stride = 0;
+  Precision precision = Precision::fp32;
+  RowScale* scales = nullptr;  ///< int8: [rows][blocks of the width]
+
+  RowsOut from(std::size_t row, std::size_t width) const {
+    RowsOut rest = *this;
+    rest.data = static_cast<std::byte*>(data) + row * stride * size_of(precision);
+    if (scales != nullptr) rest.scales += row * DepthBlocks(width).count();
+    return rest;
+  }
+};
+
+/// Converts rows of fp32. In int8 the bytes of each block of the width (DepthBlocks) reach from its least to its
+/// largest value, with 0 always between them.
+struct ConvertArguments {
+  std::size_t rows = 0, width = 0;
+  const float* in = nullptr;
+  std::size_t in_stride = 0;
+  RowsOut out;
+};
+
+using ConvertFunction = void(const ConvertArguments&);
+ConvertFunction convert_scalar, convert_avx2, convert_avx512;
+
+/// The scale and zero point of values from `least` to `largest`.
+GONDOLA_EVERYWHERE RowScale row_scale(float least, float largest) {
+  constexpr float steps = 255;
+  least = least < 0 ? least : 0;
+  largest = largest > 0 ? largest : 0;
+  const float scale = (largest - least) / steps;
+  if (!(scale > 0)) return {0, 0};
+  return {scale, static_cast<std::int32_t>(0.5f - least / scale)};
+}
+
+}  // namespace gondola

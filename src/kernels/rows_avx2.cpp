@@ -1,0 +1,9 @@
+#include "kernels/rows_simd.h"
+
+namespace gondola {
+
+void convert_avx2(const ConvertArguments& arguments) {
+  convert_rows(arguments);
+}
+
+}  // namespace gondola

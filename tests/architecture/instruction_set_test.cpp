@@ -1,0 +1,38 @@
+// Code that is compiled for one instruction set must not be where the linker can give it to code for all.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string output_of(const std::string& command) {
+  std::string text;
+  FILE* pipe = popen(command.c_str(), "r");
+  std::array<char, 4096> buffer;
+  while (fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) text += buffer.data();
+  EXPECT_EQ(pclose(pipe), 0) << command;
+  return text;
+}
+
+/// Weak symbols (W, V, u in nm's words) are inline functions that several units may define, of which one is kept.
+TEST(InstructionSets, NoKernelSharesAnInlineFunction) {
+  std::size_t objects = 0;
+  for (const auto& entry : fs::directory_iterator(GONDOLA_BINARY_DIR "/src/CMakeFiles/gondola_kernels.dir/kernels")) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(".o") || name.find("_avx") == std::string::npos) continue;
+    ++objects;
+    EXPECT_NE(output_of("nm --defined-only '" + entry.path().string() + "'"), "") << name;
+    EXPECT_EQ(output_of("nm -C --defined-only '" + entry.path().string() + "' | grep -E ' [WVu] ' || true"), "")
+        << name;
+  }
+  EXPECT_GE(objects, 10u);
+}
+
+}  // namespace
+}  // namespace gondola

@@ -1,0 +1,273 @@
+// Products in bf16 and int8, and the rows that feed them, against double precision.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <numbers>
+
+#include "base/half.h"
+#include "kernels/gemm.h"
+#include "kernels/rows.h"
+#include "tests/kernels/kernels_fixture.h"
+
+namespace gondola {
+namespace {
+
+using test::random_floats;
+
+struct Shape {
+  std::size_t rows, depth, columns;
+};
+
+constexpr Shape shapes[] = {{1, 4, 1},     {1, 768, 31},   {2, 8, 8},     {6, 64, 16},
+                            {7, 60, 17},   {14, 128, 32},  {15, 772, 64}, {50, 1540, 40},
+                            {257, 12, 15}, {3, 3072, 100}, {29, 768, 65}, {25, 2052, 129}};
+
+constexpr Epilogue epilogues[] = {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh,
+                                  Epilogue::quick_gelu};
+
+double exact(Epilogue epilogue, double x) {
+  switch (epilogue) {
+    case Epilogue::none:
+      return x;
+    case Epilogue::relu:
+      return std::max(x, 0.0);
+    case Epilogue::gelu:
+      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+    case Epilogue::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+    case Epilogue::quick_gelu:
+      return x / (1 + std::exp(-1.702 * x));
+  }
+  return x;
+}
+
+/// The operands of one product as their bytes, and what those mean.
+struct Problem {
+  Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed) : shape(s) {
+    Random random(seed);
+    const std::size_t size = size_of(precision), panel_width = kernels.panel_width;
+    left_stride = s.depth + 4;
+    panels = panel_count(s.columns, panel_width);
+    bias = random_floats(shape.columns + avx512_panel_width, random);  // the same draws whatever the panels
+    left.resize(s.rows * left_stride * size);
+    left_values.resize(s.rows * s.depth);
+    weights.resize(s.columns * s.depth * size);
+    weight_values.resize(s.columns * s.depth);
+    packed = AlignedFloats(packed_bytes(precision, s.depth, s.columns, panel_width) / sizeof(float));
+    view = {precision, s.depth, s.columns, reinterpret_cast<const std::byte*>(packed.data())};
+    const DepthBlocks blocks(s.depth);
+    const std::size_t padded = panels * panel_width;
+    sums.assign(blocks.count() * padded, 0);
+    scales.assign(s.columns, 0);
+    row_scales.resize(s.rows * blocks.count());
+    for (float& scale : scales) scale = static_cast<float>(random.uniform(0.001, 0.002));
+    scales.resize(padded);
+    for (RowScale& scale : row_scales)
+      scale = {static_cast<float>(random.uniform(0.01, 0.02)), static_cast<std::int32_t>(random.uniform(0, 255))};
+    const auto fill = [&](std::size_t at, std::vector<std::byte>& bytes, double least, double largest) -> double {
+      if (precision == Precision::bf16) {
+        const std::uint16_t value = bfloat16_from_float(static_cast<float>(random.uniform(-1, 1)));
+        std::memcpy(bytes.data() + at * size, &value, size);
+        return float_from_bfloat16(value);
+      }
+      const double value = std::floor(random.uniform(least, largest + 1));
+      bytes[at] = static_cast<std::byte>(static_cast<int>(value));
+      return value;
+    };
+    for (std::size_t block = 0; block < blocks.count(); ++block) {
+      for (std::size_t k = blocks.first(block); k < blocks.first(block + 1); ++k) {
+        for (std::size_t row = 0; row < s.rows; ++row) {
+          double value = fill(row * left_stride + k, left, 0, 255);
+          const RowScale& scale = row_scales[row * blocks.count() + block];
+          if (precision == Precision::int8) value = double{scale.scale} * (value - scale.zero);
+          left_values[row * s.depth + k] = value;
+        }
+        for (std::size_t column = 0; column < s.columns; ++column) {
+          double value = fill(column * s.depth + k, weights, -127, 127);
+          if (precision == Precision::int8) {
+            sums[block * padded + column] += static_cast<std::int32_t>(value);
+            value *= double{scales[column]};
+          }
+          weight_values[column * s.depth + k] = value;
+        }
+      }
+    }
+    if (precision == Precision::int8) {
+      view.scales = scales.data();
+      view.sums = sums.data();
+    }
+    pack_columns(weights.data(), s.depth * size, s.depth * size / group_bytes, s.columns, panel_width,
+                 reinterpret_cast<std::byte*>(packed.data()));
+  }
+
+  GemmArguments arguments(void* out, Precision out_precision) const {
+    GemmArguments g;
+    g.rows = shape.rows;
+    g.left = left.data();
+    g.left_stride = left_stride;
+    g.left_scales = row_scales.data();
+    g.right = view;
+    g.last_panel = panels;
+    g.bias = bias.data();
+    g.out = out;
+    g.out_stride = shape.columns;
+    g.out_precision = out_precision;
+    return g;
+  }
+
+  void reference(std::size_t row, std::size_t column, double& sum, double& magnitude) const {
+    sum = magnitude = 0;
+    for (std::size_t k = 0; k < shape.depth; ++k) {
+      const double term = left_values[row * shape.depth + k] * weight_values[column * shape.depth + k];
+      sum += term;
+      magnitude += std::abs(term);
+    }
+    sum += bias[column];
+  }
+
+  Shape shape;
+  std::size_t left_stride, panels;
+  std::vector<std::byte> left, weights;
+  std::vector<double> left_values, weight_values;
+  std::vector<float> bias, scales;
+  std::vector<std::int32_t> sums;
+  std::vector<RowScale> row_scales;
+  AlignedFloats packed;
+  PackedMatrix view;
+};
+
+class LowPrecisionTest : public test::KernelsTest {};
+
+TEST_P(LowPrecisionTest, ProductsAgreeWithDoublePrecision) {
+  for (Precision precision : {Precision::bf16, Precision::int8}) {
+    for (const Shape& shape : shapes) {
+      const Problem p(kernels(), precision, shape, 1);
+      for (Epilogue epilogue : epilogues) {
+        std::vector<float> out(shape.rows * shape.columns);
+        std::vector<std::uint16_t> out_bf16(out.size());
+        GemmArguments g = p.arguments(out.data(), Precision::fp32);
+        g.epilogue = epilogue;
+        kernels().gemm(g);
+        g.out = out_bf16.data();
+        g.out_precision = Precision::bf16;
+        kernels().gemm(g);
+        for (std::size_t row = 0; row < shape.rows; ++row) {
+          for (std::size_t column = 0; column < shape.columns; ++column) {
+            double sum, magnitude;
+            p.reference(row, column, sum, magnitude);
+            const double expected = exact(epilogue, sum);
+            const bool approximate = epilogue != Epilogue::none && epilogue != Epilogue::relu;
+            const double tolerance = 1e-6 * (magnitude + 1) + (approximate ? 1e-3 * std::abs(expected) + 5e-5 : 0);
+            const std::size_t at = row * shape.columns + column;
+            ASSERT_NEAR(out[at], expected, tolerance)
+                << name(precision) << " " << shape.rows << "×" << shape.depth << "×" << shape.columns;
+            ASSERT_EQ(out_bf16[at], bfloat16_from_float(out[at]));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LowPrecisionTest, NeitherRowsNorPanelsComputedTogetherChangeABit) {
+  for (Precision precision : {Precision::bf16, Precision::int8}) {
+    for (const Shape& shape : shapes) {
+      const Problem p(kernels(), precision, shape, 2);
+      std::vector<float> out(shape.rows * shape.columns), parts(out.size());
+      kernels().gemm(p.arguments(out.data(), Precision::fp32));
+      for (std::size_t row = 0; row < shape.rows; ++row) {
+        for (std::size_t panel = 0; panel < p.panels; ++panel) {
+          GemmArguments g = p.arguments(parts.data() + row * shape.columns, Precision::fp32);
+          g.rows = 1;
+          g.left = p.left.data() + row * p.left_stride * size_of(precision);
+          g.left_scales += row * DepthBlocks(shape.depth).count();
+          g.first_panel = panel;
+          g.last_panel = panel + 1;
+          kernels().gemm(g);
+        }
+      }
+      ASSERT_EQ(parts, out);
+    }
+  }
+}
+
+/// Integers leave no room for rounding: every version gives the scalar one's bits.
+TEST_P(LowPrecisionTest, Int8ProductsOfOneBlockEqualTheScalarOnes) {
+  const Kernels& scalar = kernels_for(Isa::scalar);
+  for (const Shape& shape : shapes) {
+    if (DepthBlocks(shape.depth).count() > 1) continue;
+    const Problem here(kernels(), Precision::int8, shape, 3), there(scalar, Precision::int8, shape, 3);
+    std::vector<float> out(shape.rows * shape.columns), expected(out.size());
+    kernels().gemm(here.arguments(out.data(), Precision::fp32));
+    scalar.gemm(there.arguments(expected.data(), Precision::fp32));
+    ASSERT_EQ(out, expected) << shape.rows << "×" << shape.depth << "×" << shape.columns;
+  }
+}
+
+TEST_P(LowPrecisionTest, RowsAreRoundedToTheNearestBf16) {
+  Random random(4);
+  for (std::size_t width : {1, 5, 8, 17, 100}) {
+    std::vector<float> in = random_floats(2 * width, random, 3);
+    in[0] = std::numeric_limits<float>::infinity();
+    if (width > 1) in[1] = std::nanf("");
+    std::vector<std::uint16_t> out(2 * (width + 1), 7);
+    kernels().convert({2, width, in.data(), width, {out.data(), width + 1, Precision::bf16}});
+    for (std::size_t row = 0; row < 2; ++row) {
+      for (std::size_t i = 0; i < width; ++i) {
+        const float value = in[row * width + i], found = float_from_bfloat16(out[row * (width + 1) + i]);
+        if (std::isnan(value)) {
+          ASSERT_TRUE(std::isnan(found));
+        } else {
+          ASSERT_EQ(found, float_from_bfloat16(bfloat16_from_float(value)));
+        }
+      }
+      ASSERT_EQ(out[row * (width + 1) + width], 7);
+    }
+  }
+}
+
+TEST_P(LowPrecisionTest, RowsInInt8AreWithinHalfAStepOfTheirValues) {
+  Random random(5);
+  for (std::size_t width : {4, 12, 100, 768, 772, 3072}) {
+    for (double offset : {0.0, 5.0, -5.0}) {
+      const std::size_t rows = 3, stride = width + 4;
+      std::vector<float> in = random_floats(rows * width, random, 2);
+      for (float& value : in) value += static_cast<float>(offset);
+      std::fill_n(in.begin(), 4, 0.0f);
+      std::vector<std::uint8_t> out(rows * stride, 9);
+      const DepthBlocks blocks(width);
+      std::vector<RowScale> scales(rows * blocks.count());
+      kernels().convert({rows, width, in.data(), width, {out.data(), stride, Precision::int8, scales.data()}});
+      for (std::size_t row = 0; row < rows; ++row) {
+        for (std::size_t block = 0; block < blocks.count(); ++block) {
+          const RowScale& scale = scales[row * blocks.count() + block];
+          ASSERT_LE(scale.scale, 7.01f / 255);
+          for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) {
+            const float found = scale.scale * static_cast<float>(int{out[row * stride + i]} - scale.zero);
+            // The zero point is rounded too: at the ends of the range half a step more.
+            ASSERT_NEAR(found, in[row * width + i], scale.scale * 1.001f);
+          }
+        }
+        for (std::size_t i = width; i < stride; ++i) ASSERT_EQ(out[row * stride + i], 9);
+      }
+    }
+  }
+}
+
+TEST_P(LowPrecisionTest, RowsOfZerosAndOfOneValueSurvive) {
+  for (float value : {0.0f, 3.0f, -1e-3f}) {
+    const std::vector<float> in(64, value);
+    std::vector<std::uint8_t> out(64);
+    RowScale scale;
+    kernels().convert({1, 64, in.data(), 64, {out.data(), 64, Precision::int8, &scale}});
+    for (std::uint8_t byte : out)
+      ASSERT_NEAR(scale.scale * static_cast<float>(int{byte} - scale.zero), value, 1e-6f + std::abs(value) * 1e-5f);
+  }
+}
+
+GONDOLA_FOR_EACH_ISA(LowPrecisionTest);
+
+}  // namespace
+}  // namespace gondola
