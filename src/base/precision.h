@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 namespace gondola {
@@ -14,6 +15,9 @@ inline constexpr std::array<std::string_view, 3> precision_names = {"fp32", "bf1
 constexpr std::string_view name(Precision precision) {
   return precision_names[static_cast<std::size_t>(precision)];
 }
+/// "fp32", "bf16", "int8"; nothing for "auto". Throws Error for other names.
+std::optional<Precision> parse_precision(std::string_view name);
+
 /// Bytes of one value.
 [[gnu::always_inline]] constexpr std::size_t size_of(Precision precision) {
   return precision == Precision::fp32 ? 4 : precision == Precision::bf16 ? 2 : 1;

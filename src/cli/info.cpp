@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
+#include "engine/cpu_encoder.h"
 
 namespace gondola::cli {
 namespace {
@@ -100,9 +101,10 @@ nlohmann::ordered_json describe_weights(const ModelFiles& model) {
   return types;
 }
 
-nlohmann::ordered_json describe(const ModelFiles& model) {
+nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
+  const bool is_vit = model.config.image.architecture == ImageArchitecture::vit;
   constexpr double giga = 1e9;
   return {{"model", model.config.name},
           {"layout", model.layout},
@@ -121,7 +123,7 @@ nlohmann::ordered_json describe(const ModelFiles& model) {
           {"gflops", {{"image", flops.image / giga}, {"text", flops.text / giga}}},
           {"stored_values", describe_weights(model)},
           {"isa", name(active_isa())},
-          {"precision", "fp32"}};
+          {"precision", {{"image", name(is_vit ? precision : Precision::fp32)}, {"text", name(precision)}}}};
 }
 
 /// "key: value" lines; the fields of an object on one line.
@@ -149,7 +151,9 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
   command->footer("Example: gondola info --model ViT-B-32.pt");
   command->callback([&global, &status] {
-    const nlohmann::ordered_json description = describe(load_model_files(model_name(global), global.config));
+    const nlohmann::ordered_json description =
+        describe(load_model_files(model_name(global), global.config),
+                 parse_precision(global.precision).value_or(default_precision()));
     if (global.json) {
       fmt::print("{}\n", to_json_line(description));
     } else {

@@ -18,6 +18,8 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
   app.add_option("--threads", global.threads, "default: all processors")->check(CLI::Range(1, 1024));
+  app.add_option("--precision", global.precision, "default: bf16 where the processor has it, else fp32")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}));
   app.add_flag("--json", global.json, "one JSON object a line");
 
   int status = 0;

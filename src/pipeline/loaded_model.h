@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/precision.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "config/encoder.h"
@@ -17,7 +18,8 @@ namespace gondola {
 struct ModelSource {
   std::string name_or_path;
   std::optional<std::filesystem::path> config, vocabulary;
-  int threads = 0;  ///< 0: one for each processor
+  int threads = 0;                     ///< 0: one for each processor
+  std::optional<Precision> precision;  ///< the processor's default_precision() without
 };
 
 /// A model ready to run on the CPU: its files, the threads, the towers and, from the first use, its tokenizer.

@@ -63,8 +63,8 @@ std::string joined(const Json& words) {
 
 TEST_F(Commands, ClassifyGivesTransformersScores) {
   for (const Json& set : expected_.at("classify")) {
-    std::string arguments =
-        "classify images --model model --json --top-k 9 --labels '" + joined(expected_.at("labels")) + "'";
+    std::string arguments = "classify images --model model --precision fp32 --json --top-k 9 --labels '" +
+                            joined(expected_.at("labels")) + "'";
     for (const Json& text : set.at("templates")) arguments += " --template '" + text.get<std::string>() + "'";
     const Result result = run(arguments);
     ASSERT_EQ(result.status, 0) << result.error;
@@ -88,7 +88,7 @@ TEST_F(Commands, ClassifyGivesTransformersScores) {
 TEST_F(Commands, MatchGivesCosinesAndScoresInTheOrderGiven) {
   std::string texts;
   for (const auto& [text, ids] : expected_.at("ids").items()) texts += " --text '" + text + "'";
-  const Result result = run("match images/a.png images/b.jpg --json --model model" + texts);
+  const Result result = run("match images/a.png images/b.jpg --json --precision fp32 --model model" + texts);
   ASSERT_EQ(result.status, 0) << result.error;
   const auto lines = result.lines();
   ASSERT_EQ(lines.size(), 2u);
@@ -102,8 +102,21 @@ TEST_F(Commands, MatchGivesCosinesAndScoresInTheOrderGiven) {
   }
 }
 
+TEST_F(Commands, LowPrecisionShiftsSimilaritiesALittle) {
+  const auto similarity = [&](const std::string& precision) {
+    const Result result = run("match images/a.png --text 'a dog' --json --model model --precision " + precision);
+    EXPECT_EQ(result.status, 0) << result.error;
+    return result.lines().at(0).at("texts").at(0).at("similarity").get<double>();
+  };
+  const double exact = similarity("fp32"), bf16 = similarity("bf16"), int8 = similarity("int8");
+  EXPECT_NE(bf16, exact);
+  EXPECT_NE(int8, bf16);
+  EXPECT_NEAR(bf16, exact, 0.01);
+  EXPECT_NEAR(int8, exact, 0.05);
+}
+
 TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
-  const Result result = run("embed images damaged.png --model model --dtype fp32 --out " + out("e"));
+  const Result result = run("embed images damaged.png --model model --precision fp32 --dtype fp32 --out " + out("e"));
   EXPECT_EQ(result.status, 1);
   EXPECT_THAT(result.error, HasSubstr("damaged.png"));
   const auto rows = test::read_npy<float>(folder_.path() / "e" / "img_emb" / "img_emb_0.npy");
@@ -182,6 +195,7 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   EXPECT_EQ(run("classify images/a.png --model model").status, 2);
   EXPECT_EQ(run("classify images/a.png --labels cat --template none --model model").status, 2);
   EXPECT_EQ(run("dance").status, 2);
+  EXPECT_EQ(run("info --precision int4").status, 2);
   EXPECT_EQ(run("match images/a.png --text x --model missing").status, 1);
   EXPECT_EQ(run("classify empty.jpg --labels cat --model model").status, 1);
   EXPECT_EQ(run("--version").status, 0);
