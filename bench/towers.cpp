@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   const auto context = static_cast<std::size_t>(config.text.context_length);
   const auto precision = static_cast<Precision>(std::ranges::find(precision_names, argv[5]) - precision_names.begin());
   ThreadPool pool;
-  const auto encoder = make_cpu_encoder(config, random_weights(config), precision, pool);
+  const auto encoder = make_cpu_encoder(config, random_weights(config), {precision}, pool);
   std::vector<float> pixels(batch * 3 * size * size, 0.5f);
   std::vector<float> embeddings(batch * static_cast<std::size_t>(config.embed_dim));
   // The end token last: every position is computed.

@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   add_preprocess(app, global, status);
   add_info(app, global, status);
   add_convert(app, global, status);
+  add_bench(app, global, status);
   add_vocab(app, global, status);
   add_train(app, global, status);
 

@@ -136,6 +136,11 @@ Cost text_cost(const ModelConfig& config) {
   return cost;
 }
 
+/// Queries, attention, its output and the MLP of all tokens but the pooled one.
+double unneeded_flops(int tokens, double width, double mlp_width) {
+  return (tokens - 1) * (4 * width * width + 4 * width * mlp_width + 4 * tokens * width);
+}
+
 ModelConfig vit(int embed_dim, int image_size, int patch_size, int width, int layers, int heads, int text_width,
                 int text_layers = 12) {
   ModelConfig config;
@@ -206,6 +211,17 @@ ParameterCount count_parameters(const ModelConfig& config) {
 
 ForwardFlops count_forward_flops(const ModelConfig& config) {
   return {image_cost(config).flops, text_cost(config).flops};
+}
+
+ForwardFlops count_needed_flops(const ModelConfig& config, int text_tokens) {
+  const ImageTowerConfig& image = config.image;
+  ModelConfig shorter = config;
+  shorter.text.context_length = text_tokens;
+  ForwardFlops flops = count_forward_flops(shorter);
+  if (image.architecture == ImageArchitecture::vit && image.pooling == ImagePooling::class_token)
+    flops.image -= unneeded_flops(image.tokens(), image.width, image.mlp_width);
+  flops.text -= unneeded_flops(text_tokens, config.text.width, config.text.mlp_width);
+  return flops;
 }
 
 ModelConfig preset(const std::string& name) {

@@ -96,6 +96,10 @@ struct ForwardFlops {
 };
 ForwardFlops count_forward_flops(const ModelConfig& config);
 
+/// The same for a pass that computes of a transformer's last layer only what the pooled token needs, and `text_tokens`
+/// tokens of a text.
+ForwardFlops count_needed_flops(const ModelConfig& config, int text_tokens);
+
 /// Configurations by their open_clip name ("ViT-B-32", "RN50", "ViT-B-32-quickgelu", "tiny-test"). Throws Error that
 /// lists the known names otherwise.
 ModelConfig preset(const std::string& name);

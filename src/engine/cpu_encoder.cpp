@@ -51,10 +51,10 @@ class Scheduler {
 
 class CpuEncoder : public Encoder {
  public:
-  CpuEncoder(const ModelConfig& config, const TensorMap& weights, Precision precision, ThreadPool& pool)
+  CpuEncoder(const ModelConfig& config, const TensorMap& weights, const CpuOptions& options, ThreadPool& pool)
       : config_(config),
         weights_(weights),
-        precision_(precision),
+        options_(options),
         pool_(pool),
         kernels_(kernels_for(active_isa())),
         scheduler_(pool) {
@@ -119,20 +119,20 @@ class CpuEncoder : public Encoder {
     if (!image_) {
       const Weights visual(weights_, "visual.");
       image_ = config_.image.architecture == ImageArchitecture::vit
-                   ? make_vision_transformer(kernels_, precision_, config_, visual, pool_)
+                   ? make_vision_transformer(kernels_, options_, config_, visual, pool_)
                    : make_modified_resnet(kernels_, config_, visual, pool_);
     }
     return *image_;
   }
 
   const TextTransformer& text_tower() {
-    if (!text_) text_ = std::make_unique<TextTransformer>(kernels_, precision_, config_, Weights(weights_), pool_);
+    if (!text_) text_ = std::make_unique<TextTransformer>(kernels_, options_, config_, Weights(weights_), pool_);
     return *text_;
   }
 
   ModelConfig config_;
   TensorMap weights_;  ///< shares the tensors' memory
-  Precision precision_;
+  CpuOptions options_;
   ThreadPool& pool_;
   const Kernels& kernels_;
   Scheduler scheduler_;
@@ -146,9 +146,9 @@ Precision default_precision() {
   return kernels_for(active_isa()).native_bf16 ? Precision::bf16 : Precision::fp32;
 }
 
-std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights, Precision precision,
-                                          ThreadPool& pool) {
-  return std::make_unique<CpuEncoder>(config, weights, precision, pool);
+std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights,
+                                          const CpuOptions& options, ThreadPool& pool) {
+  return std::make_unique<CpuEncoder>(config, weights, options, pool);
 }
 
 }  // namespace gondola

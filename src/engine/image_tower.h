@@ -5,6 +5,7 @@
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
+#include "engine/cpu_options.h"
 #include "engine/team.h"
 #include "engine/weights.h"
 #include "kernels/kernels.h"
@@ -29,7 +30,7 @@ class ImageTower {
                        float* embeddings) const = 0;
 };
 
-std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, Precision precision,
+std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, const CpuOptions& options,
                                                     const ModelConfig& config, const Weights& weights,
                                                     ThreadPool& pool);
 /// In fp32.

@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-TransformerConfig transformer_config(const TextTowerConfig& text, Precision precision) {
+TransformerConfig transformer_config(const TextTowerConfig& text, const CpuOptions& options) {
   TransformerConfig config;
   config.width = static_cast<std::size_t>(text.width);
   config.heads = static_cast<std::size_t>(text.heads);
@@ -16,7 +16,8 @@ TransformerConfig transformer_config(const TextTowerConfig& text, Precision prec
   config.activation = text.activation;
   config.norm_eps = text.norm_eps;
   config.causal = text.causal;
-  config.precision = precision;
+  config.precision = options.precision;
+  config.every_token = options.every_token;
   return config;
 }
 
@@ -35,14 +36,14 @@ Extent extent_of(std::span<const Sequence> texts) {
 
 }  // namespace
 
-TextTransformer::TextTransformer(const Kernels& kernels, Precision precision, const ModelConfig& config,
+TextTransformer::TextTransformer(const Kernels& kernels, const CpuOptions& options, const ModelConfig& config,
                                  const Weights& weights, ThreadPool& pool)
     : kernels_(kernels),
       config_(config.text),
       embed_dim_(static_cast<std::size_t>(config.embed_dim)),
       token_embedding_(weights["token_embedding.weight"]),
       positional_embedding_(weights["positional_embedding"]),
-      transformer_(kernels, weights.below("transformer"), transformer_config(config.text, precision), pool),
+      transformer_(kernels, weights.below("transformer"), transformer_config(config.text, options), pool),
       final_norm_(kernels, weights["ln_final.weight"].values(), weights["ln_final.bias"].values(),
                   config.text.norm_eps) {
   const FloatArray projection = weights["text_projection"];
@@ -58,7 +59,8 @@ std::vector<Sequence> TextTransformer::plan(std::span<const std::int32_t> ids) c
   std::vector<Sequence> texts(ids.size() / context_length());
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const std::size_t pooled = pooled_position(ids.subspan(i * context_length(), context_length()));
-    texts[i] = {0, config_.causal ? pooled + 1 : context_length(), pooled};
+    const bool cut = config_.causal && !transformer_.config().every_token;
+    texts[i] = {0, cut ? pooled + 1 : context_length(), pooled};
   }
   return texts;
 }

@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
+#include "engine/cpu_options.h"
 #include "engine/transformer.h"
 
 namespace gondola {
@@ -15,7 +16,7 @@ namespace gondola {
 /// stands for it: exact, since no token sees a later one.
 class TextTransformer {
  public:
-  TextTransformer(const Kernels& kernels, Precision precision, const ModelConfig& config, const Weights& weights,
+  TextTransformer(const Kernels& kernels, const CpuOptions& options, const ModelConfig& config, const Weights& weights,
                   ThreadPool& pool);
 
   /// Which token of each text is pooled and how many are computed. ids: texts × context_length; throws Error when one

@@ -165,12 +165,18 @@ Transformer::Transformer(const Kernels& kernels, const Weights& weights, const T
 void Transformer::forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
                           std::size_t rows, bool pooled_only) const {
   for (const TransformerBlock& block : blocks_) {
-    if (pooled_only && &block == &blocks_.back()) {
+    if (pooled_only && !config_.every_token && &block == &blocks_.back()) {
       block.forward_pooled(team, buffers, sequences, rows);
     } else {
       block.forward(team, buffers, sequences, rows);
     }
   }
+  if (!pooled_only || !config_.every_token) return;
+  const Range mine = team.share(sequences.size());
+  for (std::size_t i = mine.first; i < mine.last; ++i)
+    std::copy_n(buffers.tokens + (sequences[i].first + sequences[i].pooled) * config_.width, config_.width,
+                buffers.pooled_tokens + i * config_.width);
+  team.wait();
 }
 
 }  // namespace gondola

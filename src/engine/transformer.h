@@ -26,6 +26,7 @@ struct TransformerConfig {
   Activation activation = Activation::gelu;
   double norm_eps = 1e-5;
   bool causal = false;
+  bool every_token = false;               ///< computes the last layer for all tokens, though one is pooled
   Precision precision = Precision::fp32;  ///< of the linear layers; the residual stream and attention are fp32
 };
 

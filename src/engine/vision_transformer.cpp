@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-TransformerConfig transformer_config(const ImageTowerConfig& image, Precision precision) {
+TransformerConfig transformer_config(const ImageTowerConfig& image, const CpuOptions& options) {
   TransformerConfig config;
   config.width = static_cast<std::size_t>(image.width);
   config.heads = static_cast<std::size_t>(image.heads);
@@ -18,21 +18,23 @@ TransformerConfig transformer_config(const ImageTowerConfig& image, Precision pr
   config.mlp_width = static_cast<std::size_t>(image.mlp_width);
   config.activation = image.activation;
   config.norm_eps = image.norm_eps;
-  config.precision = precision;
+  config.precision = options.precision;
+  config.every_token = options.every_token;
   return config;
 }
 
 /// Dosovitskiy et al. 2021 as CLIP has it (OpenAI clip/model.py, VisionTransformer; open_clip's for average pooling).
 class VisionTransformer : public ImageTower {
  public:
-  VisionTransformer(const Kernels& kernels, Precision precision, const ModelConfig& config, const Weights& weights,
-                    ThreadPool& pool)
+  VisionTransformer(const Kernels& kernels, const CpuOptions& options, const ModelConfig& config,
+                    const Weights& weights, ThreadPool& pool)
       : kernels_(kernels),
         config_(config.image),
         embed_dim_(static_cast<std::size_t>(config.embed_dim)),
-        transformer_(kernels, weights.below("transformer"), transformer_config(config.image, precision), pool) {
+        transformer_(kernels, weights.below("transformer"), transformer_config(config.image, options), pool) {
     const FloatArray patch_weight = weights["conv1.weight"];
     // Pixels are worth more than int8, and this is one product in forty-nine.
+    const Precision precision = options.precision;
     const bool bf16 = precision == Precision::bf16 || (precision == Precision::int8 && kernels.native_bf16);
     patch_embedding_ =
         Linear(kernels, bf16 ? Precision::bf16 : Precision::fp32, patch_weight.values(), {}, patch_values(), width());
@@ -148,10 +150,10 @@ class VisionTransformer : public ImageTower {
 
 }  // namespace
 
-std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, Precision precision,
+std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, const CpuOptions& options,
                                                     const ModelConfig& config, const Weights& weights,
                                                     ThreadPool& pool) {
-  return std::make_unique<VisionTransformer>(kernels, precision, config, weights, pool);
+  return std::make_unique<VisionTransformer>(kernels, options, config, weights, pool);
 }
 
 }  // namespace gondola

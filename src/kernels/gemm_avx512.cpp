@@ -8,11 +8,20 @@ static_assert(panel_width == avx512_panel_width);
 void gemm_fp32_avx512(const GemmArguments& arguments) {
   multiply<Fp32Dot, 14>(arguments);
 }
+std::size_t peak_fp32_avx512(std::size_t steps) {
+  return multiply_registers<Fp32Dot>(steps);
+}
 void gemm_bf16_avx512(const GemmArguments& arguments) {
   multiply<SplitBf16Dot, 12>(arguments);
 }
+std::size_t peak_bf16_avx512(std::size_t steps) {
+  return multiply_registers<SplitBf16Dot>(steps);
+}
 void gemm_int8_avx512(const GemmArguments& arguments) {
   multiply<SplitInt8Dot, 11>(arguments);
+}
+std::size_t peak_int8_avx512(std::size_t steps) {
+  return multiply_registers<SplitInt8Dot>(steps);
 }
 
 }  // namespace gondola

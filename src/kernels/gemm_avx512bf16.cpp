@@ -5,5 +5,8 @@ namespace gondola {
 void gemm_bf16_avx512bf16(const GemmArguments& arguments) {
   multiply<Bf16Dot, 14>(arguments);
 }
+std::size_t peak_bf16_avx512bf16(std::size_t steps) {
+  return multiply_registers<Bf16Dot>(steps);
+}
 
 }  // namespace gondola

@@ -75,6 +75,17 @@ float multiply_integers(const GemmArguments& g, std::size_t row, std::size_t col
 
 }  // namespace
 
+std::size_t peak_scalar(std::size_t steps) {
+  constexpr std::size_t count = 8;
+  float sums[count] = {};
+  for (std::size_t step = 0; step < steps; ++step) {
+    asm volatile("" ::: "memory");
+    for (float& sum : sums) sum += sum * 0.5f;
+  }
+  asm volatile("" ::"r"(sums) : "memory");
+  return steps * count * 2;
+}
+
 void gemm_scalar(const GemmArguments& g) {
   const std::size_t panel_bytes = g.right.depth / group_size(g.right.precision) * scalar_panel_width * group_bytes;
   const std::size_t last = std::min(g.right.columns, g.last_panel * scalar_panel_width);

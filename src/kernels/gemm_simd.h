@@ -201,6 +201,29 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
   }
 }
 
+/// As many independent sums as the registers hold hide the latency of a product.
+template <class Dot>
+std::size_t multiply_registers(std::size_t steps) {
+  constexpr std::size_t count = lanes == 16 ? 20 : 10;
+  alignas(64) std::byte zeros[vector_bytes] = {};
+  typename Dot::Sum sums[count];
+#pragma GCC unroll 20
+  for (auto& sum : sums) {
+    sum = Dot::zero();
+    asm volatile("" : "+v"(sum));  // which the compiler must not know to be alike
+  }
+  const auto x = Dot::left(zeros);
+  const auto y = Dot::right(zeros);
+  for (std::size_t step = 0; step < steps; ++step) {
+    asm volatile("");  // keeps the loop
+#pragma GCC unroll 20
+    for (auto& sum : sums) Dot::add(sum, x, y);
+  }
+#pragma GCC unroll 20
+  for (auto& sum : sums) asm volatile("" ::"v"(sum));
+  return steps * count * lanes * 2 * group_size(Dot::precision);
+}
+
 template <class Dot, int MaxRows>
 void multiply(const GemmArguments& g) {
   const std::size_t blocks = (g.rows + block_rows - 1) / block_rows;

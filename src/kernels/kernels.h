@@ -14,6 +14,7 @@ namespace gondola {
 struct Kernels {
   std::size_t panel_width;   ///< columns of a panel of packed weights
   GemmFunction* gemm_of[3];  ///< by precision
+  PeakFunction* peak_of[3];  ///< by precision
   bool native_bf16;          ///< whether bf16 is faster than fp32
   ConvertFunction* convert;
   LayerNormFunction* layer_norm;

@@ -115,6 +115,19 @@ TEST_F(Commands, LowPrecisionShiftsSimilaritiesALittle) {
   EXPECT_NEAR(int8, exact, 0.05);
 }
 
+TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
+  const Result result = run("bench --json --model model --tower text --precision fp32 --batch 1,3");
+  ASSERT_EQ(result.status, 0) << result.error;
+  ASSERT_EQ(result.lines().size(), 2u);
+  for (const Json& line : result.lines()) {
+    EXPECT_EQ(line.at("precision"), "fp32");
+    EXPECT_GT(line.at("items_per_second").get<double>(), 0);
+    EXPECT_GT(line.at("peak_fraction").get<double>(), 0);
+    EXPECT_LT(line.at("peak_fraction").get<double>(), 1.1);
+  }
+  EXPECT_EQ(run("bench --model model --tower both").status, 2);
+}
+
 TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
   const Result result = run("embed images damaged.png --model model --precision fp32 --dtype fp32 --out " + out("e"));
   EXPECT_EQ(result.status, 1);

@@ -19,7 +19,7 @@ TEST_P(Models, GivePyTorchsEmbeddings) {
   const test::GoldenModel& golden = GetParam();
   const ModelFiles files = golden.load();
   ThreadPool pool(2);
-  const auto encoder = make_cpu_encoder(files.config, files.weights, Precision::fp32, pool);
+  const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);
   const auto images = golden.images();
   const auto texts = golden.texts();
   std::vector<float> found(images.embeddings.values.size());
@@ -27,6 +27,23 @@ TEST_P(Models, GivePyTorchsEmbeddings) {
   EXPECT_LT(test::largest_error(found, images.embeddings), 1e-5);
   encoder->encode_texts(texts.ids.values, found);
   EXPECT_LT(test::largest_error(found, texts.embeddings), 1e-5);
+}
+
+TEST_P(Models, ComputeNothingElseWithEveryToken) {
+  const test::GoldenModel& golden = GetParam();
+  const ModelFiles files = golden.load();
+  const auto images = golden.images();
+  const auto texts = golden.texts();
+  ThreadPool pool(2);
+  const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);
+  const auto whole = make_cpu_encoder(files.config, files.weights, {.every_token = true}, pool);
+  std::vector<float> expected(images.embeddings.values.size()), found(expected.size());
+  encoder->encode_images(images.pixels.values, expected);
+  whole->encode_images(images.pixels.values, found);
+  EXPECT_EQ(found, expected);
+  encoder->encode_texts(texts.ids.values, expected);
+  whole->encode_texts(texts.ids.values, found);
+  EXPECT_EQ(found, expected);
 }
 
 /// The smallest cosine between a row and its reference.
@@ -52,7 +69,7 @@ TEST_P(Models, StayCloseToPyTorchsInLowPrecision) {
   const auto texts = golden.texts();
   ThreadPool pool(2);
   for (const auto& [precision, least] : {std::pair(Precision::bf16, 0.9999), {Precision::int8, 0.998}}) {
-    const auto encoder = make_cpu_encoder(files.config, files.weights, precision, pool);
+    const auto encoder = make_cpu_encoder(files.config, files.weights, {precision}, pool);
     std::vector<float> found(images.embeddings.values.size());
     encoder->encode_images(images.pixels.values, found);
     EXPECT_GT(worst_cosine(found, images.embeddings), least) << name(precision);
@@ -69,7 +86,7 @@ TEST_P(Models, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
   const std::size_t dim = images.embeddings.shape[1], count = images.embeddings.shape[0];
   const auto encode = [&](Precision precision, int threads, std::size_t batch) {
     ThreadPool pool(threads);
-    const auto encoder = make_cpu_encoder(files.config, files.weights, precision, pool);
+    const auto encoder = make_cpu_encoder(files.config, files.weights, {precision}, pool);
     std::vector<float> found(2 * count * dim);
     const std::span<float> all = found;
     const std::size_t pixels = images.pixels.values.size() / count, ids = texts.ids.values.size() / count;
@@ -100,7 +117,7 @@ TEST(FullModels, GivePyTorchsEmbeddings) {
   for (const test::GoldenModel& golden : test::full_models(folder)) {
     const ModelFiles files = golden.load();
     ThreadPool pool;
-    const auto encoder = make_cpu_encoder(files.config, files.weights, Precision::fp32, pool);
+    const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);
     const auto images = golden.images();
     const auto texts = golden.texts();
     std::vector<float> found(images.embeddings.values.size());
@@ -118,7 +135,7 @@ TEST(CpuEncoder, NamesTheWeightThatDoesNotFit) {
   ModelFiles files = test::golden_models().front().load();
   ThreadPool pool(1);
   const auto throws = [&](const TensorMap& weights, const std::string& message) {
-    EXPECT_THAT([&] { make_cpu_encoder(files.config, weights, Precision::fp32, pool); },
+    EXPECT_THAT([&] { make_cpu_encoder(files.config, weights, {}, pool); },
                 testing::ThrowsMessage<Error>(testing::HasSubstr(message)));
   };
   TensorMap weights = files.weights;

@@ -38,7 +38,7 @@ TEST_P(TorchTowers, AgreeWithTheEngineAndWithPyTorch) {
   EXPECT_LT(test::largest_error(text_embeddings, texts.embeddings), 1e-5);
 
   ThreadPool pool(1);
-  const auto encoder = make_cpu_encoder(files.config, files.weights, Precision::fp32, pool);
+  const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);
   encoder->encode_images(images.pixels.values, images.embeddings.values);
   encoder->encode_texts(texts.ids.values, texts.embeddings.values);
   EXPECT_LT(test::largest_error(image_embeddings, images.embeddings), 1e-5);
