@@ -277,10 +277,9 @@ class ModifiedResNet : public ImageTower {
       a.q = b.queries + image * channels + column;
       a.q_stride = channels;
       a.k = b.keys_values + image * length * 2 * channels + column;
-      a.v = a.k + channels;
+      a.v = b.keys_values + image * length * 2 * channels + channels + column;
       a.kv_stride = 2 * channels;
-      a.out = b.attended + image * channels + column;
-      a.out_stride = channels;
+      a.out = {b.attended + image * channels + column, channels};
       a.scratch = b.scratch + team.rank() * b.scratch_size;
       attention(kernels_, a);
     }

@@ -55,6 +55,8 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
                   out);
   };
   const std::size_t width = config.width;
+  const bool bf16 = config.precision != Precision::fp32 && kernels.native_bf16 && width / config.heads % 2 == 0;
+  if (bf16) attention_precision_ = Precision::bf16;
   attention_norm_ = norm("ln_1");
   mlp_norm_ = norm("ln_2");
   // The rows of in_proj are those of the queries, the keys and the values.
@@ -72,17 +74,17 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
 void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
                                std::size_t rows) const {
   const std::size_t width = config_.width;
-  const Rows tokens = {b.tokens, width}, attended = {b.normed.data, width};
+  const Rows tokens = {b.tokens, width};
   const RowsOut normed = b.normed.rows(query_.precision(), width);
   attention_norm_.apply(team, rows, tokens, normed);
   team.wait();
-  query_.apply(team, rows, normed, {b.wide, 3 * width});
-  key_value_.apply(team, rows, normed, {b.wide + width, 3 * width});
+  const RowsOut wide = {b.wide, 3 * width, attention_precision_};
+  query_.apply(team, rows, normed, wide);
+  key_value_.apply(team, rows, normed, wide.column(width));
   team.wait();
   attend(team, b, sequences, false);
   team.wait();
-  attention_out_.apply(team, rows, attention_out_.prepare(team, rows, attended, b.prepared), tokens, Epilogue::none,
-                       tokens);
+  project(team, rows, b, b.normed, tokens);
   team.wait();
   mlp(team, rows, b, b.tokens, b.normed);
 }
@@ -90,7 +92,7 @@ void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, st
 void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers& b,
                                       std::span<const Sequence> sequences, std::size_t rows) const {
   const std::size_t width = config_.width, count = sequences.size();
-  const Rows tokens = {b.pooled_tokens, width}, attended = {b.pooled_normed.data, width};
+  const Rows tokens = {b.pooled_tokens, width};
   const Range mine = team.share(count);
   for (std::size_t i = mine.first; i < mine.last; ++i)
     std::copy_n(b.tokens + (sequences[i].first + sequences[i].pooled) * width, width, b.pooled_tokens + i * width);
@@ -99,14 +101,13 @@ void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers
   attention_norm_.apply(team, rows, {b.tokens, width}, normed);
   team.wait();
   attention_norm_.apply(team, count, tokens, pooled_normed);
-  key_value_.apply(team, rows, normed, {b.wide + width, 3 * width});
+  key_value_.apply(team, rows, normed, RowsOut{b.wide, 3 * width, attention_precision_}.column(width));
   team.wait();
-  query_.apply(team, count, pooled_normed, {b.pooled_queries, width});
+  query_.apply(team, count, pooled_normed, {b.pooled_queries, width, attention_precision_});
   team.wait();
   attend(team, b, sequences, true);
   team.wait();
-  attention_out_.apply(team, count, attention_out_.prepare(team, count, attended, b.prepared), tokens, Epilogue::none,
-                       tokens);
+  project(team, count, b, b.pooled_normed, tokens);
   team.wait();
   mlp(team, count, b, b.pooled_tokens, b.pooled_normed);
 }
@@ -118,23 +119,41 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
   for (std::size_t i = mine.first; i < mine.last; ++i) {
     const std::size_t index = i / config_.heads, column = i % config_.heads * head_width;
     const Sequence& sequence = sequences[index];
-    const float* wide = b.wide + sequence.first * 3 * width + column;
+    const RowsOut wide = RowsOut{b.wide, 3 * width, attention_precision_}.from(sequence.first, width).column(column);
+    const RowsOut pooled_query =
+        RowsOut{b.pooled_queries, width, attention_precision_}.from(index, width).column(column);
+    const RowsOut out =
+        pooled ? attended(b.pooled_normed).from(index, width) : attended(b.normed).from(sequence.first, width);
     AttentionArguments a;
     a.queries = pooled ? 1 : sequence.length;
     a.keys = sequence.length;
     a.head_width = head_width;
-    a.q = pooled ? b.pooled_queries + index * width + column : wide;
+    a.precision = attention_precision_;
+    a.q = pooled ? pooled_query.data : wide.data;
     a.q_stride = pooled ? width : 3 * width;
-    a.k = wide + width;
-    a.v = wide + 2 * width;
+    a.k = wide.column(width).data;
+    a.v = wide.column(2 * width).data;
     a.kv_stride = 3 * width;
     a.causal = config_.causal;
     a.first_visible = pooled ? sequence.pooled + 1 : 1;
-    a.out = pooled ? b.pooled_normed.data + index * width + column : b.normed.data + sequence.first * width + column;
-    a.out_stride = width;
+    a.out = out.column(column);
     a.scratch = b.scratch + team.rank() * b.scratch_size;
     attention(*kernels_, a);
   }
+}
+
+RowsOut TransformerBlock::attended(const OperandBuffer& buffer) const {
+  const bool direct = attention_out_.precision() == Precision::bf16;
+  return buffer.rows(direct ? Precision::bf16 : Precision::fp32, config_.width);
+}
+
+void TransformerBlock::project(const Team& team, std::size_t rows, const TransformerBuffers& b,
+                               const OperandBuffer& attention_result, Rows tokens) const {
+  const RowsOut in = attended(attention_result);
+  const Operand ready = in.precision == Precision::bf16
+                            ? Operand(in)
+                            : attention_out_.prepare(team, rows, {attention_result.data, config_.width}, b.prepared);
+  attention_out_.apply(team, rows, ready, tokens, Epilogue::none, tokens);
 }
 
 void TransformerBlock::mlp(const Team& team, std::size_t rows, const TransformerBuffers& b, float* tokens,

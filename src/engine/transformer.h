@@ -26,8 +26,9 @@ struct TransformerConfig {
   Activation activation = Activation::gelu;
   double norm_eps = 1e-5;
   bool causal = false;
-  bool every_token = false;               ///< computes the last layer for all tokens, though one is pooled
-  Precision precision = Precision::fp32;  ///< of the linear layers; the residual stream and attention are fp32
+  bool every_token = false;  ///< computes the last layer for all tokens, though one is pooled
+  Precision precision =
+      Precision::fp32;  ///< of the linear layers; the residual stream is fp32, attention at least bf16
 };
 
 /// The memory of one pass. `tokens` is the residual stream, rows × width, which a caller fills. The buffers whose name
@@ -68,11 +69,16 @@ class TransformerBlock {
  private:
   void attend(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
               bool pooled) const;
+  /// Where attention leaves its result: in bf16 if that is what the next layer reads; int8 needs whole rows first.
+  RowsOut attended(const OperandBuffer& buffer) const;
+  void project(const Team& team, std::size_t rows, const TransformerBuffers& buffers,
+               const OperandBuffer& attention_result, Rows tokens) const;
   void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, float* tokens,
            const OperandBuffer& normed) const;
 
   const Kernels* kernels_ = nullptr;
   TransformerConfig config_;
+  Precision attention_precision_ = Precision::fp32;
   LayerNorm attention_norm_, mlp_norm_;
   Linear query_, key_value_, attention_out_, hidden_, mlp_out_;
 };

@@ -21,41 +21,45 @@ std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std
   return (packed_bytes(Precision::fp32, head_width, keys, kernels.panel_width) +
           packed_bytes(Precision::fp32, keys, head_width, kernels.panel_width)) /
              sizeof(float) +
-         block_queries * padded(keys);
+         2 * block_queries * padded(keys);
 }
 
 void attention(const Kernels& kernels, const AttentionArguments& a) {
-  const std::size_t width = kernels.panel_width;
-  constexpr Precision fp32 = Precision::fp32;
+  const std::size_t width = kernels.panel_width, group = group_size(a.precision), value_bytes = size_of(a.precision);
+  const std::size_t keys_depth = (a.keys + group - 1) / group * group, stride = padded(a.keys);
   auto* keys = reinterpret_cast<std::byte*>(a.scratch);
-  std::byte* values = keys + packed_bytes(fp32, a.head_width, a.keys, width);
-  auto* scores = reinterpret_cast<float*>(values + packed_bytes(fp32, a.keys, a.head_width, width));
-  const std::size_t scores_stride = padded(a.keys);
-  pack_columns(reinterpret_cast<const std::byte*>(a.k), a.kv_stride * sizeof(float), a.head_width, a.keys, width, keys);
-  pack_rows(fp32, a.v, a.kv_stride, a.keys, a.head_width, width, values);
+  std::byte* values = keys + packed_bytes(a.precision, a.head_width, a.keys, width);
+  auto* scores = reinterpret_cast<float*>(values + packed_bytes(a.precision, a.keys, a.head_width, width));
+  RowsOut weights = {scores, stride};
+  if (a.precision == Precision::bf16) weights = {scores + block_queries * stride, stride, Precision::bf16};
+  pack_columns(static_cast<const std::byte*>(a.k), a.kv_stride * value_bytes, a.head_width / group, a.keys, width,
+               keys);
+  pack_rows(a.precision, a.v, a.kv_stride, a.keys, a.head_width, width, values);
 
   for (std::size_t first = 0; first < a.queries; first += block_queries) {
     const std::size_t rows = std::min(block_queries, a.queries - first);
     GemmArguments similarity;
     similarity.rows = rows;
-    similarity.left = a.q + first * a.q_stride;
+    similarity.left = static_cast<const std::byte*>(a.q) + first * a.q_stride * value_bytes;
     similarity.left_stride = a.q_stride;
-    similarity.right = {fp32, a.head_width, a.keys, keys};
+    similarity.right = {a.precision, a.head_width, a.keys, keys};
     similarity.last_panel = panel_count(a.keys, width);
     similarity.out = scores;
-    similarity.out_stride = scores_stride;
+    similarity.out_stride = stride;
     kernels.gemm(similarity);
 
-    kernels.softmax({scores, scores_stride, rows, a.keys, a.causal, a.first_visible + first});
+    kernels.softmax({scores, stride, rows, a.keys, a.causal, a.first_visible + first, weights});
 
+    const RowsOut out = a.out.from(first, a.head_width);
     GemmArguments mixture;
     mixture.rows = rows;
-    mixture.left = scores;
-    mixture.left_stride = scores_stride;
-    mixture.right = {fp32, a.keys, a.head_width, values};
+    mixture.left = weights.data;
+    mixture.left_stride = stride;
+    mixture.right = {a.precision, keys_depth, a.head_width, values};
     mixture.last_panel = panel_count(a.head_width, width);
-    mixture.out = a.out + first * a.out_stride;
-    mixture.out_stride = a.out_stride;
+    mixture.out = out.data;
+    mixture.out_stride = out.stride;
+    mixture.out_precision = out.precision;
     kernels.gemm(mixture);
   }
 }

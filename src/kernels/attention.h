@@ -10,15 +10,15 @@ namespace gondola {
 /// is expected to be in q already. Where `causal`, query i sees the first first_visible + i keys only.
 struct AttentionArguments {
   std::size_t queries = 0, keys = 0, head_width = 0;
-  const float* q = nullptr;
+  Precision precision = Precision::fp32;  ///< of q, k and v; or bf16, where head_width is even
+  const void* q = nullptr;
   std::size_t q_stride = 0;
-  const float* k = nullptr;
-  const float* v = nullptr;
+  const void* k = nullptr;
+  const void* v = nullptr;
   std::size_t kv_stride = 0;
   bool causal = false;
   std::size_t first_visible = 0;
-  float* out = nullptr;
-  std::size_t out_stride = 0;
+  RowsOut out;               ///< fp32 or bf16
   float* scratch = nullptr;  ///< attention_scratch_size floats, 64-byte aligned
 };
 

@@ -13,6 +13,11 @@ struct RowsOut {
   Precision precision = Precision::fp32;
   RowScale* scales = nullptr;  ///< int8: [rows][blocks of the width]
 
+  RowsOut column(std::size_t first) const {
+    RowsOut rest = *this;
+    rest.data = static_cast<std::byte*>(data) + first * size_of(precision);
+    return rest;
+  }
   RowsOut from(std::size_t row, std::size_t width) const {
     RowsOut rest = *this;
     rest.data = static_cast<std::byte*>(data) + row * stride * size_of(precision);

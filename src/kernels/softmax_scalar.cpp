@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/half.h"
 #include "kernels/softmax.h"
 
 namespace gondola {
@@ -12,8 +13,15 @@ void softmax_scalar(const SoftmaxArguments& s) {
     const float maximum = *std::max_element(scores, scores + visible);
     float sum = 0;
     for (std::size_t i = 0; i < visible; ++i) sum += scores[i] = std::exp(scores[i] - maximum);
-    for (std::size_t i = 0; i < visible; ++i) scores[i] /= sum;
-    std::fill(scores + visible, scores + s.columns, 0.0f);
+    const std::size_t at = row * s.out.stride, group = group_size(s.out.precision);
+    for (std::size_t i = 0; i < (s.columns + group - 1) / group * group; ++i) {
+      const float value = i < visible ? scores[i] / sum : 0;
+      if (s.out.precision == Precision::fp32) {
+        static_cast<float*>(s.out.data)[at + i] = value;
+      } else {
+        static_cast<std::uint16_t*>(s.out.data)[at + i] = bfloat16_from_float(value);
+      }
+    }
   }
 }
 

@@ -7,8 +7,17 @@
 namespace gondola {
 namespace {
 
+inline void store_row(const RowsOut& out, std::size_t row, std::size_t i, Vector x, std::size_t count) {
+  if (out.precision == Precision::fp32) {
+    store_first(static_cast<float*>(out.data) + row * out.stride + i, x, count);
+  } else {
+    store_first_bf16(static_cast<std::uint16_t*>(out.data) + row * out.stride + i, x, count);
+  }
+}
+
 /// Lane l sums the elements l, l + lanes, … in order, and unseen elements count as 0: more of them change nothing.
-inline void softmax_row(float* scores, std::size_t visible, std::size_t columns) {
+inline void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible, std::size_t columns) {
+  float* scores = s.scores + row * s.stride;
   const Vector lowest = broadcast(-3.4028234e38f), zero = broadcast(0);
   Vector highest = lowest;
   for (std::size_t i = 0; i < visible; i += lanes)
@@ -19,20 +28,21 @@ inline void softmax_row(float* scores, std::size_t visible, std::size_t columns)
     const std::size_t rest = visible - i;
     const Vector e = keep_first(exponential(load_first(scores + i, rest) - shift), rest, zero);
     sums = sums + e;
-    store_first(scores + i, e, columns - i);
+    store_first(scores + i, e, rest);
   }
   const Vector scale = broadcast(1 / sum_of(sums));
-  for (std::size_t i = 0; i < visible; i += lanes)
-    store_first(scores + i, load_first(scores + i, visible - i) * scale, columns - i);
-  const std::size_t written = (visible + lanes - 1) / lanes * lanes;
-  for (std::size_t i = written; i < columns; i += lanes) store_first(scores + i, zero, columns - i);
+  for (std::size_t i = 0; i < columns; i += lanes) {
+    const Vector x = i < visible ? load_first(scores + i, visible - i) * scale : zero;
+    store_row(s.out, row, i, x, columns - i);
+  }
 }
 
 inline void softmax_rows(const SoftmaxArguments& s) {
+  const std::size_t group = group_size(s.out.precision), columns = (s.columns + group - 1) / group * group;
   for (std::size_t row = 0; row < s.rows; ++row) {
     std::size_t visible = s.columns;
     if (s.causal && s.first_visible + row < visible) visible = s.first_visible + row;
-    softmax_row(s.scores + row * s.stride, visible, s.columns);
+    softmax_row(s, row, visible, columns);
   }
 }
 

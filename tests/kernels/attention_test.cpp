@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/half.h"
 #include "tests/kernels/kernels_fixture.h"
 
 namespace gondola {
@@ -38,8 +39,7 @@ TEST_P(AttentionTest, AgreesWithDoublePrecision) {
     a.kv_stride = kv_stride;
     a.causal = s.causal;
     a.first_visible = s.first_visible;
-    a.out = out.data();
-    a.out_stride = out_stride;
+    a.out = {out.data(), out_stride};
     a.scratch = scratch.data();
     attention(kernels(), a);
     for (std::size_t query = 0; query < s.queries; ++query) {
@@ -61,6 +61,49 @@ TEST_P(AttentionTest, AgreesWithDoublePrecision) {
       }
       ASSERT_EQ(out[query * out_stride + s.head_width], 9.0f);
     }
+  }
+}
+
+TEST_P(AttentionTest, RunsInBf16Too) {
+  Random random(2);
+  for (const Shape& s : {Shape{50, 50, 64, false, 0}, Shape{7, 7, 24, true, 1}, Shape{77, 77, 64, true, 1},
+                         Shape{1, 21, 64, true, 21}, Shape{130, 197, 80, false, 0}, Shape{3, 17, 2, false, 0}}) {
+    const auto rounded = [&](std::size_t count, double scale, std::vector<float>& values) {
+      values = random_floats(count, random, scale);
+      std::vector<std::uint16_t> bits(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        bits[i] = bfloat16_from_float(values[i]);
+        values[i] = float_from_bfloat16(bits[i]);
+      }
+      return bits;
+    };
+    std::vector<float> q, k, v, out(s.queries * s.head_width);
+    const auto q_bits = rounded(s.queries * s.head_width, 0.4, q), k_bits = rounded(s.keys * s.head_width, 2, k),
+               v_bits = rounded(s.keys * s.head_width, 2, v);
+    AlignedFloats scratch(attention_scratch_size(kernels(), s.keys, s.head_width));
+    AttentionArguments a = {.queries = s.queries,
+                            .keys = s.keys,
+                            .head_width = s.head_width,
+                            .precision = Precision::bf16,
+                            .q = q_bits.data(),
+                            .q_stride = s.head_width,
+                            .k = k_bits.data(),
+                            .v = v_bits.data(),
+                            .kv_stride = s.head_width,
+                            .causal = s.causal,
+                            .first_visible = s.first_visible,
+                            .out = {out.data(), s.head_width},
+                            .scratch = scratch.data()};
+    attention(kernels(), a);
+    std::vector<float> expected(out.size());
+    a.precision = Precision::fp32;
+    a.q = q.data();
+    a.k = k.data();
+    a.v = v.data();
+    a.out.data = expected.data();
+    attention(kernels_for(Isa::scalar), a);
+    // Probabilities, which add up to 1, are rounded to 8 bits; the values are below 2.
+    for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 2.0 / 256);
   }
 }
 

@@ -30,7 +30,7 @@ TEST_P(SoftmaxTest, AgreesWithDoublePrecision) {
       const std::size_t rows = 3, stride = columns + 4;
       std::vector<float> scores = random_floats(rows * stride, random, scale);
       const std::vector<float> before = scores;
-      kernels().softmax({scores.data(), stride, rows, columns, false, 0});
+      kernels().softmax({scores.data(), stride, rows, columns, false, 0, {scores.data(), stride}});
       for (std::size_t row = 0; row < rows; ++row) {
         const std::vector<double> expected = exact_softmax(before.data() + row * stride, columns, columns);
         for (std::size_t i = 0; i < columns; ++i) ASSERT_NEAR(scores[row * stride + i], expected[i], 3e-7);
@@ -46,7 +46,7 @@ TEST_P(SoftmaxTest, CausalRowsSeeTheirPast) {
     for (std::size_t first_visible : {std::size_t{1}, columns / 2 + 1}) {
       std::vector<float> scores = random_floats(columns * columns, random, 4);
       const std::vector<float> before = scores;
-      kernels().softmax({scores.data(), columns, columns, columns, true, first_visible});
+      kernels().softmax({scores.data(), columns, columns, columns, true, first_visible, {scores.data(), columns}});
       for (std::size_t row = 0; row < columns; ++row) {
         const std::size_t visible = std::min(columns, first_visible + row);
         const std::vector<double> expected = exact_softmax(before.data() + row * columns, visible, columns);
@@ -66,16 +66,16 @@ TEST_P(SoftmaxTest, UnseenColumnsDoNotChangeABit) {
   const std::vector<float> row = random_floats(100, random, 3);
   for (std::size_t visible : {1, 5, 16, 21, 48}) {
     std::vector<float> alone(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(visible));
-    kernels().softmax({alone.data(), visible, 1, visible, true, visible});
+    kernels().softmax({alone.data(), visible, 1, visible, true, visible, {alone.data(), visible}});
     std::vector<float> longer = row;
-    kernels().softmax({longer.data(), longer.size(), 1, longer.size(), true, visible});
+    kernels().softmax({longer.data(), longer.size(), 1, longer.size(), true, visible, {longer.data(), longer.size()}});
     for (std::size_t i = 0; i < visible; ++i) ASSERT_EQ(alone[i], longer[i]);
   }
 }
 
 TEST_P(SoftmaxTest, ExtremeScoresStayFinite) {
   std::vector<float> scores = {-3e38f, 1e4f, -1e4f, 1e4f, 0};
-  kernels().softmax({scores.data(), 5, 1, 5, false, 0});
+  kernels().softmax({scores.data(), 5, 1, 5, false, 0, {scores.data(), 5}});
   EXPECT_NEAR(scores[1], 0.5, 1e-6);
   EXPECT_NEAR(scores[3], 0.5, 1e-6);
   for (std::size_t i : {0, 2, 4}) EXPECT_NEAR(scores[i], 0, 1e-30);
