@@ -44,7 +44,7 @@ double seconds_of(const auto& body) {
 
 int main(int argc, char** argv) {
   if (argc != 6) {
-    fmt::print(stderr, "usage: bench_towers MODEL image|text BATCH REPEATS fp32|bf16|int8\n");
+    fmt::print(stderr, "usage: bench_towers MODEL image|text BATCH REPEATS auto|fp32|bf16|int8\n");
     return 2;
   }
   const ModelConfig config = preset(argv[1]);
@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   const std::size_t batch = std::stoul(argv[3]);
   const auto size = static_cast<std::size_t>(config.image.image_size);
   const auto context = static_cast<std::size_t>(config.text.context_length);
-  const auto precision = static_cast<Precision>(std::ranges::find(precision_names, argv[5]) - precision_names.begin());
+  const auto precision = parse_precision(argv[5]).value_or(default_precision());
   ThreadPool pool;
   const auto encoder = make_cpu_encoder(config, random_weights(config), {precision}, pool);
   std::vector<float> pixels(batch * 3 * size * size, 0.5f);

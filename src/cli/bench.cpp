@@ -98,9 +98,8 @@ class TowerBench {
 
 int run_bench(const GlobalOptions& global, const Options& options) {
   const ModelFiles files = load_model_files(model_name(global), global.config);
-  const bool resnet = options.tower == "image" && files.config.image.architecture != ImageArchitecture::vit;
-  const Precision precision =
-      resnet ? Precision::fp32 : parse_precision(global.precision).value_or(default_precision());
+  const Precision wanted = parse_precision(global.precision).value_or(default_precision());
+  const Precision precision = options.tower == "image" ? image_precision(files.config, wanted) : wanted;
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   TowerBench bench(files, precision, options, pool);
   constexpr double giga = 1e9;

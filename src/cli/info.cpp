@@ -104,7 +104,6 @@ nlohmann::ordered_json describe_weights(const ModelFiles& model) {
 nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
-  const bool is_vit = model.config.image.architecture == ImageArchitecture::vit;
   constexpr double giga = 1e9;
   return {{"model", model.config.name},
           {"layout", model.layout},
@@ -123,7 +122,7 @@ nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
           {"gflops", {{"image", flops.image / giga}, {"text", flops.text / giga}}},
           {"stored_values", describe_weights(model)},
           {"isa", name(active_isa())},
-          {"precision", {{"image", name(is_vit ? precision : Precision::fp32)}, {"text", name(precision)}}}};
+          {"precision", {{"image", name(image_precision(model.config, precision))}, {"text", name(precision)}}}};
 }
 
 /// "key: value" lines; the fields of an object on one line.

@@ -12,6 +12,9 @@ namespace gondola {
 /// What `--precision auto` means: bf16 where the processor has it natively, else fp32.
 Precision default_precision();
 
+/// What the image tower runs in when `precision` is asked for: a ModifiedResNet stays in fp32.
+Precision image_precision(const ModelConfig& config, Precision precision);
+
 /// The towers on the kernels of this processor.
 /// `weights` follow the schema of checkpoint/model_files.h; every name and shape is checked and an Error names what is
 /// missing or does not fit. Both towers are packed on first use. `pool` must outlive the encoder; results do not depend

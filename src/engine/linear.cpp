@@ -50,6 +50,11 @@ float quantize_column(std::span<const float> values, std::byte* integers, std::i
 void Linear::pack(std::span<const float> weight, float scale) {
   const std::size_t width = kernels_->panel_width, padded = panels() * width, column_bytes = in_ * size_of(precision_);
   packed_ = AlignedFloats(packed_bytes(precision_, in_, out_, width) / sizeof(float));
+  if (precision_ == Precision::fp32) {
+    pack_columns(std::as_bytes(weight).data(), column_bytes, in_, out_, width, panel_bytes());
+    if (scale != 1) std::for_each_n(packed_.data(), packed_.size(), [scale](float& value) { value *= scale; });
+    return;
+  }
   if (precision_ == Precision::int8) {
     scales_ = AlignedFloats(padded);
     std::fill_n(scales_.data(), padded, 0.0f);
@@ -99,11 +104,12 @@ Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
   return {team.share(rows), {0, panels}};
 }
 
-Operand Linear::prepare(const Team& team, std::size_t count, ConstRows rows, const OperandBuffer& buffer) const {
-  if (precision_ == Precision::fp32) return rows;
+Operand Linear::prepare(const Team& team, std::size_t count, const RowsOut& rows, const OperandBuffer& buffer) const {
+  if (rows.precision == precision_) return rows;
   const RowsOut out = buffer.rows(precision_, in_);
   const Range mine = team.share(count);
-  kernels_->convert({mine.size(), in_, rows.data + mine.first * rows.stride, rows.stride, out.from(mine.first, in_)});
+  const auto* in = static_cast<const float*>(rows.data) + mine.first * rows.stride;
+  kernels_->convert({mine.size(), in_, in, rows.stride, out.from(mine.first, in_)});
   team.wait();
   return out;
 }

@@ -54,9 +54,13 @@ class Linear {
   static Linear from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
                                 std::span<const float> bias, std::size_t in, std::size_t out);
 
-  /// fp32 rows in the precision that this layer reads: `rows` themselves, or converted into `buffer` by all threads of
-  /// the team, after which they have waited.
-  Operand prepare(const Team& team, std::size_t count, ConstRows rows, const OperandBuffer& buffer) const;
+  /// In what the operation before should leave the rows that this layer reads: int8 needs whole rows to find their
+  /// scales, and so fp32 first.
+  Precision written() const { return precision_ == Precision::bf16 ? Precision::bf16 : Precision::fp32; }
+
+  /// Such rows in the precision that this layer reads: `rows` themselves, or converted from fp32 into `buffer` by all
+  /// threads of the team, after which they have waited.
+  Operand prepare(const Team& team, std::size_t count, const RowsOut& rows, const OperandBuffer& buffer) const;
 
   /// out = epilogue(W·in + b + residual) on `rows` rows, in fp32 or bf16; `residual` may be null, and may be `out`.
   /// Every thread of the team computes a part.

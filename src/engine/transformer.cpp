@@ -16,6 +16,14 @@ OperandBuffer take_operand(Workspace& workspace, std::size_t rows, std::size_t w
   return {data, reinterpret_cast<RowScale*>(workspace.take(scales * sizeof(RowScale) / sizeof(float)))};
 }
 
+/// tokens → pooled_tokens
+void copy_pooled_tokens(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
+                        std::size_t width) {
+  const Range mine = team.share(sequences.size());
+  for (std::size_t i = mine.first; i < mine.last; ++i)
+    std::copy_n(b.tokens + (sequences[i].first + sequences[i].pooled) * width, width, b.pooled_tokens + i * width);
+}
+
 }  // namespace
 
 TransformerBuffers::TransformerBuffers(Workspace& workspace, const Kernels& kernels, const TransformerConfig& config,
@@ -84,7 +92,9 @@ void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, st
   team.wait();
   attend(team, b, sequences, false);
   team.wait();
-  project(team, rows, b, b.normed, tokens);
+  const Operand attended =
+      attention_out_.prepare(team, rows, b.normed.rows(attention_out_.written(), width), b.prepared);
+  attention_out_.apply(team, rows, attended, tokens, Epilogue::none, tokens);
   team.wait();
   mlp(team, rows, b, b.tokens, b.normed);
 }
@@ -93,9 +103,7 @@ void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers
                                       std::span<const Sequence> sequences, std::size_t rows) const {
   const std::size_t width = config_.width, count = sequences.size();
   const Rows tokens = {b.pooled_tokens, width};
-  const Range mine = team.share(count);
-  for (std::size_t i = mine.first; i < mine.last; ++i)
-    std::copy_n(b.tokens + (sequences[i].first + sequences[i].pooled) * width, width, b.pooled_tokens + i * width);
+  copy_pooled_tokens(team, b, sequences, width);
   const RowsOut normed = b.normed.rows(query_.precision(), width);
   const RowsOut pooled_normed = b.pooled_normed.rows(query_.precision(), width);
   attention_norm_.apply(team, rows, {b.tokens, width}, normed);
@@ -107,7 +115,9 @@ void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers
   team.wait();
   attend(team, b, sequences, true);
   team.wait();
-  project(team, count, b, b.pooled_normed, tokens);
+  const Operand attended =
+      attention_out_.prepare(team, count, b.pooled_normed.rows(attention_out_.written(), width), b.prepared);
+  attention_out_.apply(team, count, attended, tokens, Epilogue::none, tokens);
   team.wait();
   mlp(team, count, b, b.pooled_tokens, b.pooled_normed);
 }
@@ -122,8 +132,8 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
     const RowsOut wide = RowsOut{b.wide, 3 * width, attention_precision_}.from(sequence.first, width).column(column);
     const RowsOut pooled_query =
         RowsOut{b.pooled_queries, width, attention_precision_}.from(index, width).column(column);
-    const RowsOut out =
-        pooled ? attended(b.pooled_normed).from(index, width) : attended(b.normed).from(sequence.first, width);
+    const OperandBuffer& result = pooled ? b.pooled_normed : b.normed;
+    const RowsOut out = result.rows(attention_out_.written(), width).from(pooled ? index : sequence.first, width);
     AttentionArguments a;
     a.queries = pooled ? 1 : sequence.length;
     a.keys = sequence.length;
@@ -142,33 +152,18 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
   }
 }
 
-RowsOut TransformerBlock::attended(const OperandBuffer& buffer) const {
-  const bool direct = attention_out_.precision() == Precision::bf16;
-  return buffer.rows(direct ? Precision::bf16 : Precision::fp32, config_.width);
-}
-
-void TransformerBlock::project(const Team& team, std::size_t rows, const TransformerBuffers& b,
-                               const OperandBuffer& attention_result, Rows tokens) const {
-  const RowsOut in = attended(attention_result);
-  const Operand ready = in.precision == Precision::bf16
-                            ? Operand(in)
-                            : attention_out_.prepare(team, rows, {attention_result.data, config_.width}, b.prepared);
-  attention_out_.apply(team, rows, ready, tokens, Epilogue::none, tokens);
-}
-
 void TransformerBlock::mlp(const Team& team, std::size_t rows, const TransformerBuffers& b, float* tokens,
                            const OperandBuffer& normed_buffer) const {
   const std::size_t width = config_.width, mlp_width = config_.mlp_width;
   const RowsOut normed = normed_buffer.rows(hidden_.precision(), width);
   mlp_norm_.apply(team, rows, {tokens, width}, normed);
   team.wait();
-  // int8 needs whole rows to find their scales; bf16 is written as it comes.
-  const bool direct = mlp_out_.precision() == Precision::bf16;
+  const Precision written = mlp_out_.written();
   RowsOut hidden = {b.wide, mlp_width};
-  if (direct) hidden = b.prepared.rows(Precision::bf16, mlp_width);
+  if (written == Precision::bf16) hidden = b.prepared.rows(written, mlp_width);
   hidden_.apply(team, rows, normed, hidden, epilogue_of(config_.activation));
   team.wait();
-  const Operand ready = direct ? Operand(hidden) : mlp_out_.prepare(team, rows, {b.wide, mlp_width}, b.prepared);
+  const Operand ready = mlp_out_.prepare(team, rows, hidden, b.prepared);
   mlp_out_.apply(team, rows, ready, Rows{tokens, width}, Epilogue::none, {tokens, width});
   team.wait();
 }
@@ -191,10 +186,7 @@ void Transformer::forward(const Team& team, const TransformerBuffers& buffers, s
     }
   }
   if (!pooled_only || !config_.every_token) return;
-  const Range mine = team.share(sequences.size());
-  for (std::size_t i = mine.first; i < mine.last; ++i)
-    std::copy_n(buffers.tokens + (sequences[i].first + sequences[i].pooled) * config_.width, config_.width,
-                buffers.pooled_tokens + i * config_.width);
+  copy_pooled_tokens(team, buffers, sequences, config_.width);
   team.wait();
 }
 

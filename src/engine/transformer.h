@@ -69,10 +69,6 @@ class TransformerBlock {
  private:
   void attend(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
               bool pooled) const;
-  /// Where attention leaves its result: in bf16 if that is what the next layer reads; int8 needs whole rows first.
-  RowsOut attended(const OperandBuffer& buffer) const;
-  void project(const Team& team, std::size_t rows, const TransformerBuffers& buffers,
-               const OperandBuffer& attention_result, Rows tokens) const;
   void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, float* tokens,
            const OperandBuffer& normed) const;
 

@@ -116,7 +116,7 @@ class VisionTransformer : public ImageTower {
       std::copy_n(first_tokens_.data() + row % tokens() * width(), width(), tokens_out + row * width());
     team.wait();
     const std::size_t count = images * tokens();
-    patch_embedding_.apply(team, count, patch_embedding_.prepare(team, count, {patches, patch_values()}, prepared),
+    patch_embedding_.apply(team, count, patch_embedding_.prepare(team, count, Rows{patches, patch_values()}, prepared),
                            Rows{tokens_out, width()}, Epilogue::none, {tokens_out, width()});
     team.wait();
   }

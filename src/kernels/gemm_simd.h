@@ -131,11 +131,11 @@ void finish(const GemmArguments& g, const float* sums, std::size_t row, std::siz
     case Epilogue::relu:
       return finish_tile<relu>(g, sums, row, rows, panel);
     case Epilogue::gelu:
-      return finish_tile < exact ? gelu : fast_gelu > (g, sums, row, rows, panel);
+      return finish_tile<(exact ? gelu : fast_gelu)>(g, sums, row, rows, panel);
     case Epilogue::gelu_tanh:
-      return finish_tile < exact ? gelu_tanh : fast_gelu_tanh > (g, sums, row, rows, panel);
+      return finish_tile<(exact ? gelu_tanh : fast_gelu_tanh)>(g, sums, row, rows, panel);
     case Epilogue::quick_gelu:
-      return finish_tile < exact ? quick_gelu : fast_quick_gelu > (g, sums, row, rows, panel);
+      return finish_tile<(exact ? quick_gelu : fast_quick_gelu)>(g, sums, row, rows, panel);
   }
 }
 

@@ -2,49 +2,44 @@
 
 namespace gondola {
 
+namespace {
+
+/// `base` with other products in one precision.
+constexpr Kernels with(Kernels base, Precision precision, GemmFunction* gemm, PeakFunction* peak) {
+  base.gemm_of[static_cast<std::size_t>(precision)] = gemm;
+  base.peak_of[static_cast<std::size_t>(precision)] = peak;
+  base.native_bf16 = base.native_bf16 || precision == Precision::bf16;
+  return base;
+}
+
+constexpr Kernels scalar = {scalar_panel_width,
+                            {gemm_scalar, gemm_scalar, gemm_scalar},
+                            {peak_scalar, peak_scalar, peak_scalar},
+                            false,
+                            convert_scalar,
+                            layer_norm_scalar,
+                            softmax_scalar};
+constexpr Kernels avx2 = {avx2_panel_width,
+                          {gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2},
+                          {peak_fp32_avx2, peak_bf16_avx2, peak_int8_avx2},
+                          false,
+                          convert_avx2,
+                          layer_norm_avx2,
+                          softmax_avx2};
+constexpr Kernels avx2vnni = with(avx2, Precision::int8, gemm_int8_avx2vnni, peak_int8_avx2vnni);
+constexpr Kernels avx512 = {avx512_panel_width,
+                            {gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512},
+                            {peak_fp32_avx512, peak_bf16_avx512, peak_int8_avx512},
+                            false,
+                            convert_avx512,
+                            layer_norm_avx512,
+                            softmax_avx512};
+constexpr Kernels avx512vnni = with(avx512, Precision::int8, gemm_int8_avx512vnni, peak_int8_avx512vnni);
+constexpr Kernels avx512bf16 = with(avx512vnni, Precision::bf16, gemm_bf16_avx512bf16, peak_bf16_avx512bf16);
+
+}  // namespace
+
 const Kernels& kernels_for(Isa isa) {
-  static constexpr Kernels scalar = {scalar_panel_width,
-                                     {gemm_scalar, gemm_scalar, gemm_scalar},
-                                     {peak_scalar, peak_scalar, peak_scalar},
-                                     false,
-                                     convert_scalar,
-                                     layer_norm_scalar,
-                                     softmax_scalar};
-  static constexpr Kernels avx2 = {avx2_panel_width,
-                                   {gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2},
-                                   {peak_fp32_avx2, peak_bf16_avx2, peak_int8_avx2},
-                                   false,
-                                   convert_avx2,
-                                   layer_norm_avx2,
-                                   softmax_avx2};
-  static constexpr Kernels avx2vnni = {avx2_panel_width,
-                                       {gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2vnni},
-                                       {peak_fp32_avx2, peak_bf16_avx2, peak_int8_avx2vnni},
-                                       false,
-                                       convert_avx2,
-                                       layer_norm_avx2,
-                                       softmax_avx2};
-  static constexpr Kernels avx512 = {avx512_panel_width,
-                                     {gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512},
-                                     {peak_fp32_avx512, peak_bf16_avx512, peak_int8_avx512},
-                                     false,
-                                     convert_avx512,
-                                     layer_norm_avx512,
-                                     softmax_avx512};
-  static constexpr Kernels avx512vnni = {avx512_panel_width,
-                                         {gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512vnni},
-                                         {peak_fp32_avx512, peak_bf16_avx512, peak_int8_avx512vnni},
-                                         false,
-                                         convert_avx512,
-                                         layer_norm_avx512,
-                                         softmax_avx512};
-  static constexpr Kernels avx512bf16 = {avx512_panel_width,
-                                         {gemm_fp32_avx512, gemm_bf16_avx512bf16, gemm_int8_avx512vnni},
-                                         {peak_fp32_avx512, peak_bf16_avx512bf16, peak_int8_avx512vnni},
-                                         true,
-                                         convert_avx512,
-                                         layer_norm_avx512,
-                                         softmax_avx512};
   switch (isa) {
     case Isa::scalar:
       return scalar;

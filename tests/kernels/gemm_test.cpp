@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <numbers>
 #include <optional>
 #include <ostream>
 
@@ -11,6 +10,8 @@
 namespace gondola {
 namespace {
 
+using test::epilogues;
+using test::exact;
 using test::random_floats;
 
 struct Shape {
@@ -22,25 +23,6 @@ constexpr Shape shapes[] = {{1, 1, 1},     {1, 768, 31}, {2, 5, 8},      {6, 64,
                             {13, 17, 33},  {14, 64, 32}, {15, 769, 64},  {28, 128, 96},  {50, 1537, 40},
                             {255, 3, 5},   {257, 9, 15}, {3, 3072, 100}, {300, 100, 40}, {1, 4096, 3},
                             {29, 768, 65}, {520, 2, 1},  {49, 767, 47},  {100, 31, 129}};
-
-constexpr Epilogue epilogues[] = {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh,
-                                  Epilogue::quick_gelu};
-
-double exact(Epilogue epilogue, double x) {
-  switch (epilogue) {
-    case Epilogue::none:
-      return x;
-    case Epilogue::relu:
-      return x > 0 ? x : 0;
-    case Epilogue::gelu:
-      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
-    case Epilogue::gelu_tanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-    case Epilogue::quick_gelu:
-      return x / (1 + std::exp(-1.702 * x));
-  }
-  return x;
-}
 
 /// The operands of one product, with strides wider than the rows.
 struct Problem {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <numbers>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,26 @@ inline std::vector<float> random_floats(std::size_t count, Random& random, doubl
   std::vector<float> values(count);
   for (float& value : values) value = static_cast<float>(random.uniform(-scale, scale));
   return values;
+}
+
+inline constexpr Epilogue epilogues[] = {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh,
+                                         Epilogue::quick_gelu};
+
+/// The definition, in double precision.
+inline double exact(Epilogue epilogue, double x) {
+  switch (epilogue) {
+    case Epilogue::none:
+      return x;
+    case Epilogue::relu:
+      return x > 0 ? x : 0;
+    case Epilogue::gelu:
+      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+    case Epilogue::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+    case Epilogue::quick_gelu:
+      return x / (1 + std::exp(-1.702 * x));
+  }
+  return x;
 }
 
 /// columns × depth, as a linear layer's weights lie, packed.

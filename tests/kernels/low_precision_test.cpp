@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <numbers>
 
 #include "base/half.h"
 #include "kernels/gemm.h"
@@ -14,6 +13,8 @@
 namespace gondola {
 namespace {
 
+using test::epilogues;
+using test::exact;
 using test::random_floats;
 
 struct Shape {
@@ -23,25 +24,6 @@ struct Shape {
 constexpr Shape shapes[] = {{1, 4, 1},     {1, 768, 31},   {2, 8, 8},     {6, 64, 16},
                             {7, 60, 17},   {14, 128, 32},  {15, 772, 64}, {50, 1540, 40},
                             {257, 12, 15}, {3, 3072, 100}, {29, 768, 65}, {25, 2052, 129}};
-
-constexpr Epilogue epilogues[] = {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh,
-                                  Epilogue::quick_gelu};
-
-double exact(Epilogue epilogue, double x) {
-  switch (epilogue) {
-    case Epilogue::none:
-      return x;
-    case Epilogue::relu:
-      return std::max(x, 0.0);
-    case Epilogue::gelu:
-      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
-    case Epilogue::gelu_tanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-    case Epilogue::quick_gelu:
-      return x / (1 + std::exp(-1.702 * x));
-  }
-  return x;
-}
 
 /// The operands of one product as their bytes, and what those mean.
 struct Problem {
