@@ -109,14 +109,12 @@ Operand Linear::prepare(const Team& team, std::size_t count, const RowsOut& rows
   const RowsOut out = buffer.rows(precision_, in_);
   const Range mine = team.share(count);
   const auto* in = static_cast<const float*>(rows.data) + mine.first * rows.stride;
-  kernels_->convert({mine.size(), in_, in, rows.stride, out.from(mine.first, in_)});
+  kernels_->convert({mine.size(), in_, in, rows.stride, out.from(mine.first)});
   team.wait();
   return out;
 }
 
-void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out, Epilogue epilogue,
-                   ConstRows residual) const {
-  const Shares mine = share_product(team, rows, panels());
+GemmArguments Linear::product(const Operand& in, const RowsOut& out, Epilogue epilogue, const Shares& mine) const {
   GemmArguments g;
   g.rows = mine.rows.size();
   g.left = static_cast<const std::byte*>(in.data) + mine.rows.first * in.stride * size_of(precision_);
@@ -126,13 +124,30 @@ void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const 
   g.first_panel = mine.panels.first;
   g.last_panel = mine.panels.last;
   g.bias = bias_.data();
-  if (residual.data != nullptr) g.residual = residual.data + mine.rows.first * residual.stride;
-  g.residual_stride = residual.stride;
   g.epilogue = epilogue;
-  const RowsOut mine_out = out.from(mine.rows.first, out_);
+  const RowsOut mine_out = out.from(mine.rows.first);
   g.out = mine_out.data;
   g.out_stride = mine_out.stride;
   g.out_precision = mine_out.precision;
+  return g;
+}
+
+void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out, Epilogue epilogue,
+                   ConstRows residual) const {
+  const Shares mine = share_product(team, rows, panels());
+  GemmArguments g = product(in, out, epilogue, mine);
+  if (residual.data != nullptr) g.residual = residual.data + mine.rows.first * residual.stride;
+  g.residual_stride = residual.stride;
+  kernels_->gemm(g);
+}
+
+void Linear::apply_columns(const Team& team, Range columns, std::size_t rows, const Operand& in, const RowsOut& out,
+                           Epilogue epilogue) const {
+  const std::size_t width = kernels_->panel_width, first = columns.first / width;
+  Shares mine = share_product(team, rows, panel_count(columns.size(), width));
+  mine.panels = {first + mine.panels.first, first + mine.panels.last};
+  GemmArguments g = product(in, out, epilogue, mine);
+  g.out = static_cast<std::byte*>(g.out) - columns.first * size_of(out.precision);
   kernels_->gemm(g);
 }
 
@@ -145,7 +160,7 @@ LayerNorm::LayerNorm(const Kernels& kernels, std::span<const float> weight, std:
 void LayerNorm::apply(const Team& team, std::size_t rows, ConstRows in, const RowsOut& out) const {
   const Range mine = team.share(rows);
   kernels_->layer_norm({mine.size(), width_, in.data + mine.first * in.stride, in.stride, weight_.data(), bias_.data(),
-                        eps_, out.from(mine.first, width_)});
+                        eps_, out.from(mine.first)});
 }
 
 }  // namespace gondola

@@ -39,8 +39,16 @@ struct Operand {
 struct OperandBuffer {
   float* data = nullptr;  ///< room for the widest precision in use
   RowScale* scales = nullptr;
-  RowsOut rows(Precision precision, std::size_t width) const { return {data, width, precision, scales}; }
+  RowsOut rows(Precision precision, std::size_t width) const {
+    return {data, width, precision, scales, DepthBlocks(width).count()};
+  }
 };
+
+/// How a team shares a product: by its panels or by its rows, whichever leaves fewer threads idle.
+struct Shares {
+  Range rows, panels;
+};
+Shares share_product(const Team& team, std::size_t rows, std::size_t panels);
 
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {
@@ -67,6 +75,10 @@ class Linear {
   void apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out,
              Epilogue epilogue = Epilogue::none, ConstRows residual = {nullptr, 0}) const;
 
+  /// epilogue(W·in + b) for some columns only, of which the first one is a panel's; `out` begins with it.
+  void apply_columns(const Team& team, Range columns, std::size_t rows, const Operand& in, const RowsOut& out,
+                     Epilogue epilogue) const;
+
   Precision precision() const { return precision_; }
   std::size_t out() const { return out_; }
   std::size_t panels() const;
@@ -74,6 +86,7 @@ class Linear {
   const float* bias() const { return bias_.data(); }
 
  private:
+  GemmArguments product(const Operand& in, const RowsOut& out, Epilogue epilogue, const Shares& mine) const;
   void pack(std::span<const float> weight, float scale);
   void set_bias(std::span<const float> bias, float scale);
   std::byte* panel_bytes() { return reinterpret_cast<std::byte*>(packed_.data()); }
@@ -85,12 +98,6 @@ class Linear {
   AlignedFloats scales_;            ///< int8: one a column
   std::vector<std::int32_t> sums_;  ///< int8: [blocks of the depth][padded columns]
 };
-
-/// How a team shares a product: by its panels or by its rows, whichever leaves fewer threads idle.
-struct Shares {
-  Range rows, panels;
-};
-Shares share_product(const Team& team, std::size_t rows, std::size_t panels);
 
 /// A layer normalisation; every thread of the team does some rows.
 class LayerNorm {

@@ -129,11 +129,11 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
   for (std::size_t i = mine.first; i < mine.last; ++i) {
     const std::size_t index = i / config_.heads, column = i % config_.heads * head_width;
     const Sequence& sequence = sequences[index];
-    const RowsOut wide = RowsOut{b.wide, 3 * width, attention_precision_}.from(sequence.first, width).column(column);
+    const RowsOut wide = RowsOut{b.wide, 3 * width, attention_precision_}.from(sequence.first).column(column);
     const RowsOut pooled_query =
-        RowsOut{b.pooled_queries, width, attention_precision_}.from(index, width).column(column);
+        RowsOut{b.pooled_queries, width, attention_precision_}.from(index).column(column);
     const OperandBuffer& result = pooled ? b.pooled_normed : b.normed;
-    const RowsOut out = result.rows(attention_out_.written(), width).from(pooled ? index : sequence.first, width);
+    const RowsOut out = result.rows(attention_out_.written(), width).from(pooled ? index : sequence.first);
     AttentionArguments a;
     a.queries = pooled ? 1 : sequence.length;
     a.keys = sequence.length;
@@ -158,14 +158,33 @@ void TransformerBlock::mlp(const Team& team, std::size_t rows, const Transformer
   const RowsOut normed = normed_buffer.rows(hidden_.precision(), width);
   mlp_norm_.apply(team, rows, {tokens, width}, normed);
   team.wait();
-  const Precision written = mlp_out_.written();
   RowsOut hidden = {b.wide, mlp_width};
-  if (written == Precision::bf16) hidden = b.prepared.rows(written, mlp_width);
-  hidden_.apply(team, rows, normed, hidden, epilogue_of(config_.activation));
+  if (mlp_out_.precision() != Precision::fp32) hidden = b.prepared.rows(mlp_out_.precision(), mlp_width);
+  if (mlp_out_.precision() == Precision::int8) {
+    quantize_hidden(team, rows, b, normed, hidden);
+  } else {
+    hidden_.apply(team, rows, normed, hidden, epilogue_of(config_.activation));
+    team.wait();
+  }
+  mlp_out_.apply(team, rows, hidden, Rows{tokens, width}, Epilogue::none, {tokens, width});
   team.wait();
-  const Operand ready = mlp_out_.prepare(team, rows, hidden, b.prepared);
-  mlp_out_.apply(team, rows, ready, Rows{tokens, width}, Epilogue::none, {tokens, width});
-  team.wait();
+}
+
+void TransformerBlock::quantize_hidden(const Team& team, std::size_t rows, const TransformerBuffers& b,
+                                       const Operand& normed, const RowsOut& hidden) const {
+  const DepthBlocks blocks(config_.mlp_width);
+  // A thread on its own takes what shares a scale at a time, which then is still in its cache; a team waits less.
+  const std::size_t step = team.size() == 1 ? 1 : blocks.count();
+  for (std::size_t block = 0; block < blocks.count(); block += step) {
+    const Range columns = {blocks.first(block), blocks.first(block + step)};
+    const RowsOut wide = {b.wide, columns.size()};
+    hidden_.apply_columns(team, columns, rows, normed, wide, epilogue_of(config_.activation));
+    team.wait();
+    const Range mine = team.share(rows);
+    kernels_->convert({mine.size(), columns.size(), b.wide + mine.first * wide.stride, wide.stride,
+                       hidden.block(blocks, block).from(mine.first)});
+    team.wait();
+  }
 }
 
 Transformer::Transformer(const Kernels& kernels, const Weights& weights, const TransformerConfig& config,

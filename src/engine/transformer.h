@@ -71,6 +71,9 @@ class TransformerBlock {
               bool pooled) const;
   void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, float* tokens,
            const OperandBuffer& normed) const;
+  /// The hidden layer in int8: wide → hidden.
+  void quantize_hidden(const Team& team, std::size_t rows, const TransformerBuffers& buffers, const Operand& normed,
+                       const RowsOut& hidden) const;
 
   const Kernels* kernels_ = nullptr;
   TransformerConfig config_;

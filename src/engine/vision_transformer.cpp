@@ -47,15 +47,14 @@ class VisionTransformer : public ImageTower {
   }
 
   std::size_t images_at_a_time() const override {
-    constexpr std::size_t rows = 200;
+    constexpr std::size_t rows = 150;
     return std::max<std::size_t>(1, rows / tokens());
   }
 
   std::size_t workspace_size(std::size_t threads, std::size_t images) const override {
     Workspace counter;
     TransformerBuffers(counter, kernels_, transformer_.config(), threads, images * tokens(), images, tokens());
-    take_patches(counter, images);
-    take_patches(counter, images);
+    PatchBuffers(counter, threads, images * tokens(), patch_values());
     return counter.used();
   }
 
@@ -64,8 +63,7 @@ class VisionTransformer : public ImageTower {
     const std::size_t rows = images * tokens();
     Workspace workspace(memory);
     const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), rows, images, tokens());
-    float* patches = take_patches(workspace, images);
-    embed_patches(team, pixels, images, patches, {take_patches(workspace, images)}, buffers.tokens);
+    embed_patches(team, pixels, images, PatchBuffers(workspace, team.size(), rows, patch_values()), buffers.tokens);
     if (config_.pre_norm) {
       pre_norm_.apply(team, rows, token_rows(buffers), token_rows(buffers));
       team.wait();
@@ -89,9 +87,14 @@ class VisionTransformer : public ImageTower {
   std::size_t width() const { return static_cast<std::size_t>(config_.width); }
   std::size_t tokens() const { return static_cast<std::size_t>(config_.tokens()); }
   std::size_t patch_values() const { return static_cast<std::size_t>(3 * config_.patch_size * config_.patch_size); }
-  float* take_patches(Workspace& workspace, std::size_t images) const {
-    return workspace.take(images * tokens() * patch_values());
-  }
+
+  struct PatchBuffers {
+    PatchBuffers(Workspace& workspace, std::size_t threads, std::size_t rows, std::size_t values)
+        : patches{workspace.take(rows * values)}, scratch(workspace.take(threads * values)) {}
+    OperandBuffer patches;
+    float* scratch;  ///< one patch a thread
+  };
+
   Rows token_rows(const TransformerBuffers& buffers) const { return {buffers.tokens, width()}; }
 
   LayerNorm norm(const Weights& weights, const std::string& name) const {
@@ -100,24 +103,29 @@ class VisionTransformer : public ImageTower {
 
   /// The convolution with stride patch_size as a product. The class token is a patch of zeros, so that every row is
   /// the product plus its row of first_tokens_.
-  void embed_patches(const Team& team, const float* pixels, std::size_t images, float* patches,
-                     const OperandBuffer& prepared, float* tokens_out) const {
-    const std::size_t size = static_cast<std::size_t>(config_.image_size);
+  void embed_patches(const Team& team, const float* pixels, std::size_t images, const PatchBuffers& buffers,
+                     float* tokens_out) const {
+    const std::size_t size = static_cast<std::size_t>(config_.image_size), count = images * tokens();
     const std::size_t patch_size = static_cast<std::size_t>(config_.patch_size);
-    const Range mine = team.share(tokens() - 1);
-    for (std::size_t image = 0; image < images; ++image) {
-      float* class_row = patches + image * tokens() * patch_values();
-      if (team.rank() == 0) std::fill_n(class_row, patch_values(), 0.0f);
-      gather_patches({3, size, size, patch_size, patch_size, 0, pixels + image * 3 * size * size,
-                      class_row + patch_values(), patch_values(), mine.first, mine.last});
+    const Precision precision = patch_embedding_.precision();
+    const RowsOut patches = buffers.patches.rows(precision, patch_values());
+    const Range mine = team.share(count);
+    for (std::size_t row = mine.first; row < mine.last; ++row) {
+      const std::size_t image = row / tokens(), token = row % tokens();
+      const RowsOut patch = patches.from(row);
+      float* values = precision == Precision::fp32 ? static_cast<float*>(patch.data)
+                                                   : buffers.scratch + team.rank() * patch_values();
+      if (token == 0) {
+        std::fill_n(values, patch_values(), 0.0f);
+      } else {
+        gather_patches({3, size, size, patch_size, patch_size, 0, pixels + image * 3 * size * size, values, 0,
+                        token - 1, token});
+      }
+      if (precision != Precision::fp32) kernels_.convert({1, patch_values(), values, patch_values(), patch});
+      std::copy_n(first_tokens_.data() + token * width(), width(), tokens_out + row * width());
     }
-    const Range rows = team.share(images * tokens());
-    for (std::size_t row = rows.first; row < rows.last; ++row)
-      std::copy_n(first_tokens_.data() + row % tokens() * width(), width(), tokens_out + row * width());
     team.wait();
-    const std::size_t count = images * tokens();
-    patch_embedding_.apply(team, count, patch_embedding_.prepare(team, count, Rows{patches, patch_values()}, prepared),
-                           Rows{tokens_out, width()}, Epilogue::none, {tokens_out, width()});
+    patch_embedding_.apply(team, count, patches, Rows{tokens_out, width()}, Epilogue::none, {tokens_out, width()});
     team.wait();
   }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -16,12 +18,15 @@ class AlignedFloats {
   /// Makes room for `size` floats; what was there is lost when it has to grow.
   void reserve(std::size_t size) {
     if (size <= size_) return;
-    constexpr std::size_t alignment = 64;
-    const std::size_t bytes = (size * sizeof(float) + alignment - 1) / alignment * alignment;
+    constexpr std::size_t line = 64, huge_page = std::size_t{2} << 20;
+    const std::size_t alignment = size * sizeof(float) < huge_page ? line : huge_page;
+    const std::size_t bytes = (size * sizeof(float) + line - 1) / line * line;
     data_.reset();
     size_ = 0;
     data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
+    // Faults of small pages cost as much as packing a model's weights.
+    if (alignment == huge_page) ::madvise(data_.get(), bytes, MADV_HUGEPAGE);
     size_ = size;
   }
 

@@ -50,7 +50,7 @@ void attention(const Kernels& kernels, const AttentionArguments& a) {
 
     kernels.softmax({scores, stride, rows, a.keys, a.causal, a.first_visible + first, weights});
 
-    const RowsOut out = a.out.from(first, a.head_width);
+    const RowsOut out = a.out.from(first);
     GemmArguments mixture;
     mixture.rows = rows;
     mixture.left = weights.data;

@@ -57,7 +57,8 @@ struct GemmArguments {
 using GemmFunction = void(const GemmArguments&);
 GemmFunction gemm_scalar;
 GemmFunction gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2, gemm_int8_avx2vnni;
-GemmFunction gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512, gemm_int8_avx512vnni, gemm_bf16_avx512bf16;
+GemmFunction gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512, gemm_int8_avx512vnni, gemm_bf16_avx512bf16,
+    gemm_int8_avx512bf16;
 
 /// Multiplies and adds in registers alone, `steps` times a loop of independent sums, as fast as the processor can.
 /// Returns the number of operations: the peak that a product is measured by.

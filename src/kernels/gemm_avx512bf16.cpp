@@ -5,6 +5,10 @@ namespace gondola {
 void gemm_bf16_avx512bf16(const GemmArguments& arguments) {
   multiply<Bf16Dot, 14>(arguments);
 }
+// Again here, where the instruction that rounds results to bf16 is known.
+void gemm_int8_avx512bf16(const GemmArguments& arguments) {
+  multiply<Int8Dot, 14>(arguments);
+}
 std::size_t peak_bf16_avx512bf16(std::size_t steps) {
   return multiply_registers<Bf16Dot>(steps);
 }

@@ -14,8 +14,9 @@ namespace {
 
 constexpr std::size_t panel_width = 2 * lanes;
 constexpr std::size_t vector_bytes = lanes * group_bytes, step_bytes = 2 * vector_bytes;
-/// Rows of a block, whose sums (32 KiB with AVX-512) wait in the second-level cache between two blocks of the depth.
-constexpr std::size_t block_rows = 256;
+/// The most rows of a block, whose sums (32 KiB with AVX-512) wait in the second-level cache between two blocks of the
+/// depth, and the most bytes of its left operand, which should be found there again for every panel.
+constexpr std::size_t block_rows = 256, block_bytes = std::size_t{1} << 20;
 
 /// Part of the sum over the depth, of one tile.
 struct TileArguments {
@@ -95,17 +96,21 @@ struct TileTable {
 };
 
 /// Column scales, bias, residual and activation of one tile, whose rows start at `row`.
-template <Vector (*Activation)(Vector)>
+template <class Dot, Vector (*Activation)(Vector)>
 void finish_tile(const GemmArguments& g, const float* sums, std::size_t row, std::size_t rows, std::size_t panel) {
-  for (std::size_t end = row + rows; row < end; ++row, sums += panel_width) {
-    for (std::size_t half = 0; half < 2; ++half) {
-      const std::size_t column = panel * panel_width + half * lanes;
-      if (column >= g.right.columns) break;
-      const std::size_t count = g.right.columns - column, at = row * g.out_stride + column;
-      Vector x = load(sums + half * lanes);
-      if (g.right.scales != nullptr) x = x * load(g.right.scales + column);
-      if (g.bias != nullptr) x = x + load(g.bias + column);
-      if (g.residual != nullptr) x = x + load_first(g.residual + row * g.residual_stride + column, count);
+  for (std::size_t half = 0; half < 2; ++half, sums += lanes) {
+    const std::size_t column = panel * panel_width + half * lanes;
+    if (column >= g.right.columns) return;
+    const std::size_t count = g.right.columns - column;
+    const Vector bias = g.bias != nullptr ? load(g.bias + column) : broadcast(0);
+    Vector scale = broadcast(1);
+    if constexpr (Dot::precision == Precision::int8) scale = load(g.right.scales + column);
+    for (std::size_t r = 0; r < rows; ++r) {
+      Vector x = load(sums + r * panel_width);
+      if constexpr (Dot::precision == Precision::int8) x = x * scale;
+      x = x + bias;
+      if (g.residual != nullptr) x = x + load_first(g.residual + (row + r) * g.residual_stride + column, count);
+      const std::size_t at = (row + r) * g.out_stride + column;
       if (g.out_precision == Precision::fp32) {
         store_first(static_cast<float*>(g.out) + at, Activation(x), count);
       } else {
@@ -127,15 +132,15 @@ void finish(const GemmArguments& g, const float* sums, std::size_t row, std::siz
   constexpr bool exact = Dot::precision == Precision::fp32;
   switch (g.epilogue) {
     case Epilogue::none:
-      return finish_tile<identity>(g, sums, row, rows, panel);
+      return finish_tile<Dot, identity>(g, sums, row, rows, panel);
     case Epilogue::relu:
-      return finish_tile<relu>(g, sums, row, rows, panel);
+      return finish_tile<Dot, relu>(g, sums, row, rows, panel);
     case Epilogue::gelu:
-      return finish_tile<(exact ? gelu : fast_gelu)>(g, sums, row, rows, panel);
+      return finish_tile<Dot, (exact ? gelu : fast_gelu)>(g, sums, row, rows, panel);
     case Epilogue::gelu_tanh:
-      return finish_tile<(exact ? gelu_tanh : fast_gelu_tanh)>(g, sums, row, rows, panel);
+      return finish_tile<Dot, (exact ? gelu_tanh : fast_gelu_tanh)>(g, sums, row, rows, panel);
     case Epilogue::quick_gelu:
-      return finish_tile<(exact ? quick_gelu : fast_quick_gelu)>(g, sums, row, rows, panel);
+      return finish_tile<Dot, (exact ? quick_gelu : fast_quick_gelu)>(g, sums, row, rows, panel);
   }
 }
 
@@ -226,7 +231,9 @@ std::size_t multiply_registers(std::size_t steps) {
 
 template <class Dot, int MaxRows>
 void multiply(const GemmArguments& g) {
-  const std::size_t blocks = (g.rows + block_rows - 1) / block_rows;
+  const std::size_t fitting = block_bytes / (g.right.depth * size_of(Dot::precision));
+  const std::size_t most = fitting < block_rows ? fitting + 1 : block_rows;
+  const std::size_t blocks = (g.rows + most - 1) / most;
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t first = g.rows * block / blocks, count = g.rows * (block + 1) / blocks - first;
     for (std::size_t panel = g.first_panel; panel < g.last_panel; ++panel)

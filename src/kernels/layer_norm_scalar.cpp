@@ -16,7 +16,7 @@ void layer_norm_scalar(const LayerNormArguments& n) {
     const double scale = 1 / std::sqrt(squares / static_cast<double>(n.width) + static_cast<double>(n.eps));
     for (std::size_t i = 0; i < n.width; ++i)
       normal[i] = static_cast<float>((in[i] - mean) * scale) * n.weight[i] + n.bias[i];
-    convert_scalar({1, n.width, normal.data(), n.width, n.out.from(row, n.width)});
+    convert_scalar({1, n.width, normal.data(), n.width, n.out.from(row)});
   }
 }
 

@@ -11,17 +11,24 @@ struct RowsOut {
   void* data = nullptr;  ///< unsigned bytes in int8
   std::size_t stride = 0;
   Precision precision = Precision::fp32;
-  RowScale* scales = nullptr;  ///< int8: [rows][blocks of the width]
+  RowScale* scales = nullptr;  ///< int8: [rows][blocks of the width], rows scales_stride apart
+  std::size_t scales_stride = 0;
 
   RowsOut column(std::size_t first) const {
     RowsOut rest = *this;
     rest.data = static_cast<std::byte*>(data) + first * size_of(precision);
     return rest;
   }
-  RowsOut from(std::size_t row, std::size_t width) const {
+  RowsOut from(std::size_t row) const {
     RowsOut rest = *this;
     rest.data = static_cast<std::byte*>(data) + row * stride * size_of(precision);
-    if (scales != nullptr) rest.scales += row * DepthBlocks(width).count();
+    if (scales != nullptr) rest.scales += row * scales_stride;
+    return rest;
+  }
+  /// Columns from the one on that begins this block of the width.
+  RowsOut block(const DepthBlocks& blocks, std::size_t index) const {
+    RowsOut rest = column(blocks.first(index));
+    if (scales != nullptr) rest.scales += index;
     return rest;
   }
 };

@@ -34,7 +34,7 @@ void convert_scalar(const ConvertArguments& c) {
         break;
       case Precision::int8:
         quantize_row(in, c.width, static_cast<std::uint8_t*>(c.out.data) + at,
-                     c.out.scales + row * DepthBlocks(c.width).count());
+                     c.out.scales + row * c.out.scales_stride);
     }
   }
 }

@@ -19,10 +19,8 @@ void write_bytes(std::uint8_t* out, RowScale& scale, std::size_t first, std::siz
   scale = row_scale(-maximum_of(broadcast(0) - least), maximum_of(largest));
   const Vector inverse = broadcast(scale.scale > 0 ? 1 / scale.scale : 0);
   const Vector zero = broadcast(static_cast<float>(scale.zero));
-  for (std::size_t i = first; i < last; i += lanes) {
-    const Vector level = nearest_integer(multiply_add(at(i), inverse, zero));
-    store_first_bytes(out + i, minimum(maximum(level, broadcast(0)), broadcast(255)), last - i);
-  }
+  for (std::size_t i = first; i < last; i += lanes)
+    store_first_bytes(out + i, multiply_add(at(i), inverse, zero), last - i);
 }
 
 /// One row, of which at(i) gives the values i … i + lanes.
@@ -40,7 +38,7 @@ void write_row(const RowsOut& out, std::size_t row, std::size_t width, const Val
     case Precision::int8: {
       const DepthBlocks blocks(width);
       for (std::size_t block = 0; block < blocks.count(); ++block)
-        write_bytes(static_cast<std::uint8_t*>(out.data) + row * out.stride, out.scales[row * blocks.count() + block],
+        write_bytes(static_cast<std::uint8_t*>(out.data) + row * out.stride, out.scales[row * out.scales_stride + block],
                     blocks.first(block), blocks.first(block + 1), at);
     }
   }

@@ -24,18 +24,23 @@ inline Vector broadcast(float x) {
 inline Vector load(const float* p) {
   return _mm256_loadu_ps(p);
 }
+// The loads and stores of the first lanes take whole vectors without a mask, which most are.
+
 /// The first `count` floats; the other lanes are 0.
 inline Vector load_first(const float* p, std::size_t count) {
+  if (count >= lanes) return load(p);
   return _mm256_maskload_ps(p, first_lanes(count));
 }
 inline void store(float* p, Vector x) {
   _mm256_storeu_ps(p, x);
 }
 inline void store_first(float* p, Vector x, std::size_t count) {
+  if (count >= lanes) return store(p, x);
   _mm256_maskstore_ps(p, first_lanes(count), x);
 }
 /// The first `count` lanes of x; `other` in the others.
 inline Vector keep_first(Vector x, std::size_t count, Vector other) {
+  if (count >= lanes) return x;
   return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(first_lanes(count)));
 }
 inline Vector multiply_add(Vector x, Vector y, Vector z) {
@@ -126,17 +131,20 @@ inline void store_first_bf16(std::uint16_t* p, Vector x, std::size_t count) {
                                _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
   rounded = _mm256_srli_epi32(rounded, 16);
   const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+  if (count >= lanes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), halves);
   alignas(16) std::uint16_t values[lanes];
   _mm_store_si128(reinterpret_cast<__m128i*>(values), halves);
-  std::memcpy(p, values, (count < lanes ? count : lanes) * sizeof(std::uint16_t));
+  std::memcpy(p, values, count * sizeof(std::uint16_t));
 }
-/// The first `count` floats, which are integers from 0 to 255, as bytes.
+/// The first `count` floats, rounded to the nearest integer from 0 to 255, as bytes.
 inline void store_first_bytes(std::uint8_t* p, Vector x, std::size_t count) {
   const Integers integers = _mm256_cvtps_epi32(x);
-  const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+  const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+  const __m128i bytes = _mm_packus_epi16(halves, halves);
+  if (count >= lanes) return _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
   alignas(16) std::uint8_t values[2 * lanes];
-  _mm_store_si128(reinterpret_cast<__m128i*>(values), _mm_packus_epi16(halves, halves));
-  std::memcpy(p, values, count < lanes ? count : lanes);
+  _mm_store_si128(reinterpret_cast<__m128i*>(values), bytes);
+  std::memcpy(p, values, count);
 }
 
 }  // namespace

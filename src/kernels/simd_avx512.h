@@ -22,18 +22,23 @@ inline Vector broadcast(float x) {
 inline Vector load(const float* p) {
   return _mm512_loadu_ps(p);
 }
+// The loads and stores of the first lanes take whole vectors without a mask, which most are.
+
 /// The first `count` floats; the other lanes are 0.
 inline Vector load_first(const float* p, std::size_t count) {
+  if (count >= lanes) return load(p);
   return _mm512_maskz_loadu_ps(first_lanes(count), p);
 }
 inline void store(float* p, Vector x) {
   _mm512_storeu_ps(p, x);
 }
 inline void store_first(float* p, Vector x, std::size_t count) {
+  if (count >= lanes) return store(p, x);
   _mm512_mask_storeu_ps(p, first_lanes(count), x);
 }
 /// The first `count` lanes of x; `other` in the others.
 inline Vector keep_first(Vector x, std::size_t count, Vector other) {
+  if (count >= lanes) return x;
   return _mm512_mask_blend_ps(first_lanes(count), other, x);
 }
 inline Vector multiply_add(Vector x, Vector y, Vector z) {
@@ -110,17 +115,30 @@ inline Integers multiply_pairs(Integers x, Integers y) {
   return _mm512_madd_epi16(x, y);
 }
 
-/// The first `count` floats, rounded to the nearest bf16 (ties to even); a NaN stays one.
-inline void store_first_bf16(std::uint16_t* p, Vector x, std::size_t count) {
+/// Rounded to the nearest bf16 (ties to even); a NaN stays one. The instruction for it takes subnormals as 0.
+inline __m256i to_bf16(Vector x) {
+#if defined(__AVX512BF16__)
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
+#else
   const Integers bits = _mm512_castps_si512(x);
   const Integers odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   Integers rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
-  _mm512_mask_cvtepi32_storeu_epi16(p, first_lanes(count), _mm512_srli_epi32(rounded, 16));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+#endif
 }
-/// The first `count` floats, which are integers from 0 to 255, as bytes.
+/// The first `count` floats as bf16.
+inline void store_first_bf16(std::uint16_t* p, Vector x, std::size_t count) {
+  const __m256i halves = to_bf16(x);
+  if (count >= lanes) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), halves);
+  _mm256_mask_storeu_epi16(p, first_lanes(count), halves);
+}
+/// The first `count` floats, rounded to the nearest integer from 0 to 255, as bytes.
 inline void store_first_bytes(std::uint8_t* p, Vector x, std::size_t count) {
-  _mm512_mask_cvtepi32_storeu_epi8(p, first_lanes(count), _mm512_cvtps_epi32(x));
+  const Integers integers = _mm512_max_epi32(_mm512_cvtps_epi32(x), _mm512_setzero_si512());
+  const __m128i bytes = _mm512_cvtusepi32_epi8(integers);
+  if (count >= lanes) return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+  _mm_mask_storeu_epi8(p, first_lanes(count), bytes);
 }
 
 }  // namespace
