@@ -2,6 +2,6 @@
 
 namespace gondola {
 
-constinit const ResampleKernels resample_avx512 = {lanes, words_per_group, pack_weights, resample_columns, resample_rows};
+constinit const ResampleKernels resample_avx512 = {lanes, pack_weights, resample_columns, resample_rows};
 
 }  // namespace gondola

@@ -14,24 +14,22 @@ std::int32_t to_fixed_point(double weight) {
 struct PackedWeights {
   /// Groups are counted from pixel `begin` on.
   PackedWeights(const Coefficients& coefficients, int begin, const ResampleKernels& kernels) {
-    std::vector<std::int32_t> padded;
     taps.reserve(coefficients.taps.size());
+    weights.reserve(coefficients.weights.size() + 6 * coefficients.taps.size());
     for (const Taps& of_pixel : coefficients.taps) {
-      const auto first = static_cast<std::size_t>(of_pixel.first - begin), end = first + static_cast<std::size_t>(of_pixel.count);
-      const std::size_t group = first / 4, offset = padded.size();
-      taps.push_back({group, (end + 3) / 4 - group, offset / 4});
-      padded.resize(offset + 4 * taps.back().count);
-      const auto weights = coefficients.weights.begin() + static_cast<std::ptrdiff_t>(of_pixel.offset);
-      std::transform(weights, weights + of_pixel.count, padded.begin() + static_cast<std::ptrdiff_t>(offset + first % 4),
-                     to_fixed_point);
+      const auto first = static_cast<std::size_t>(of_pixel.first - begin), count = static_cast<std::size_t>(of_pixel.count);
+      const std::size_t group = first / 4, groups = (first + count + 3) / 4 - group, offset = weights.size();
+      taps.push_back({group, groups, offset});
+      weights.resize(offset + 4 * groups);
+      for (std::size_t i = 0; i < count; ++i)
+        weights[offset + first % 4 + i] = to_fixed_point(coefficients.weights[of_pixel.offset + i]);
     }
-    words.resize(padded.size() / 4 * kernels.words_per_group);
-    kernels.pack(padded.data(), padded.size() / 4, words.data());
+    kernels.pack(weights.data(), weights.size() / 4);
   }
-  PassWeights view() const { return {taps.data(), taps.size(), words.data()}; }
+  PassWeights view() const { return {taps.data(), taps.size(), weights.data()}; }
 
   std::vector<TapGroups> taps;
-  std::vector<std::int32_t> words;
+  std::vector<std::int32_t> weights;
 };
 
 /// Uninitialised.
@@ -78,21 +76,17 @@ void resample_bytes(const Image& image, const Coefficients& columns, const Coeff
 }
 
 const ResampleKernels& resample_kernels_for(Isa isa) {
+  if (isa >= Isa::avx512vnni) return resample_avx512vnni;
   switch (isa) {
-    case Isa::scalar:
-      return resample_scalar;
-    case Isa::avx2:
-      return resample_avx2;
-    case Isa::avx2vnni:
-      return resample_avx2vnni;
     case Isa::avx512:
       return resample_avx512;
-    case Isa::avx512vnni:
-    case Isa::avx512bf16:
-    case Isa::amx:
-      break;
+    case Isa::avx2vnni:
+      return resample_avx2vnni;
+    case Isa::avx2:
+      return resample_avx2;
+    default:
+      return resample_scalar;
   }
-  return resample_avx512vnni;
 }
 
 }  // namespace gondola

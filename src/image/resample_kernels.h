@@ -18,14 +18,14 @@ inline constexpr std::int32_t weight_rounding = 1 << (weight_bits - 1);
 /// The taps of an output pixel: `count` groups of four source pixels from group `first` on.
 struct TapGroups {
   std::size_t first = 0, count = 0;
-  std::size_t weights = 0;  ///< the first of its groups of weights
+  std::size_t weights = 0;  ///< where its weights begin
 };
 
-/// What one pass sums up: of each of `count` output pixels the taps, and all weights as the kernel's `pack` lays them.
+/// What one pass sums up: the taps of each of `count` output pixels, and all weights as ResampleKernels::pack left them.
 struct PassWeights {
   const TapGroups* taps = nullptr;
   std::size_t count = 0;
-  const std::int32_t* words = nullptr;
+  const std::int32_t* weights = nullptr;  ///< 0 for the pixels that fill a group up
 };
 
 /// A strip of rows, shortened to weights.count pixels.
@@ -49,14 +49,13 @@ struct RowsArguments {
 };
 inline constexpr std::size_t interleaved_multiple = 256;
 
-/// Lays out groups of four weights, of weight_bits fractional bits and less than 2 in magnitude.
-using PackWeightsFunction = void(const std::int32_t* weights, std::size_t groups, std::int32_t* words);
+/// Rearranges weights, of weight_bits fractional bits and less than 2 in magnitude, as the passes take them.
+using PackWeightsFunction = void(std::int32_t* weights, std::size_t groups);
 using ResampleColumnsFunction = void(const ColumnsArguments&);
 using ResampleRowsFunction = void(const RowsArguments&);
 
 struct ResampleKernels {
-  std::size_t strip_rows;       ///< a multiple of 4
-  std::size_t words_per_group;  ///< that `pack` writes
+  std::size_t strip_rows;  ///< a multiple of 4
   PackWeightsFunction* pack;
   ResampleColumnsFunction* columns;
   ResampleRowsFunction* rows;

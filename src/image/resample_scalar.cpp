@@ -9,9 +9,7 @@ std::uint8_t clip_to_byte(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> weight_bits, 0, 255));
 }
 
-void pack(const std::int32_t* weights, std::size_t groups, std::int32_t* words) {
-  std::copy_n(weights, 4 * groups, words);
-}
+void keep(std::int32_t*, std::size_t) {}
 
 void columns(const ColumnsArguments& a) {
   const std::size_t width = a.row_bytes / a.channels;
@@ -20,7 +18,7 @@ void columns(const ColumnsArguments& a) {
     for (std::size_t x = 0; x < a.weights.count; ++x) {
       const TapGroups taps = a.weights.taps[x];
       const std::uint8_t* in = a.rows[row] + 4 * taps.first * a.channels;
-      const std::int32_t* weights = a.weights.words + 4 * taps.weights;
+      const std::int32_t* weights = a.weights.weights + taps.weights;
       const std::size_t count = std::min(4 * taps.count, width - 4 * taps.first);
       for (std::size_t c = 0; c < a.channels; ++c, out += 4) {
         std::int32_t sum = weight_rounding;
@@ -35,7 +33,7 @@ void rows(const RowsArguments& a) {
   std::uint8_t* out = a.out;
   for (std::size_t y = 0; y < a.weights.count; ++y) {
     const TapGroups taps = a.weights.taps[y];
-    const std::int32_t* weights = a.weights.words + 4 * taps.weights;
+    const std::int32_t* weights = a.weights.weights + taps.weights;
     for (std::size_t column = 0; column < a.out_bytes; ++column) {
       const std::uint8_t* in = a.in + taps.first * a.in_stride + 4 * column;
       std::int32_t sum = weight_rounding;
@@ -47,6 +45,6 @@ void rows(const RowsArguments& a) {
 
 }  // namespace
 
-constinit const ResampleKernels resample_scalar = {4, 4, pack, columns, rows};
+constinit const ResampleKernels resample_scalar = {4, keep, columns, rows};
 
 }  // namespace gondola

@@ -14,29 +14,26 @@ constexpr std::size_t vector_bytes = 4 * lanes;
 // A weight has 22 fractional bits, more than a fast multiplication takes. It is a sum of digits that each have a sum of
 // products of their own; the sums are shifted into place and added up once, at the end. All of it is exact modulo 2^32.
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(GONDOLA_BYTE_PRODUCTS)
 
-/// Three signed digits of 8 bits; a word holds one digit of each of four weights.
-constexpr std::size_t words_per_group = 3;
-
-inline void pack_group(const std::int32_t* weights, std::int32_t* words) {
-  std::uint32_t digits[words_per_group] = {};
-  for (int i = 0; i < 4; ++i) {
-    std::int32_t rest = weights[i];
-    for (std::uint32_t& word : digits) {
-      const auto digit = static_cast<std::int8_t>(rest);
-      word |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(digit)) << (8 * i);
-      rest = (rest - digit) >> 8;
-    }
-  }
-  std::memcpy(words, digits, sizeof digits);
-}
-
+/// Three signed digits of 8 bits. Each of the first three words holds one digit of four weights.
 struct GroupWeights {
   explicit GroupWeights(const std::int32_t* words)
       : low(broadcast(words[0])), middle(broadcast(words[1])), high(broadcast(words[2])) {}
   Vector low, middle, high;
 };
+
+inline void pack_group(std::int32_t* weights) {
+  std::int8_t digits[4][4] = {};
+  for (std::size_t i = 0; i < 4; ++i) {
+    std::int32_t rest = weights[i];
+    for (std::size_t k = 0; k < 3; ++k) {
+      digits[k][i] = static_cast<std::int8_t>(rest);
+      rest = (rest - digits[k][i]) >> 8;
+    }
+  }
+  std::memcpy(weights, digits, sizeof digits);
+}
 
 struct Sum {
   void add_group(Vector bytes, const GroupWeights& weights) {
@@ -53,19 +50,6 @@ struct Sum {
 
 /// A signed digit of 16 bits and an unsigned one of 8. A word holds one digit of two weights: of the first and third, or
 /// of the second and fourth, as even_bytes and odd_bytes take the bytes apart.
-constexpr std::size_t words_per_group = 4;
-
-inline std::int32_t pair(std::int32_t first, std::int32_t second) {
-  return static_cast<std::int32_t>((static_cast<std::uint32_t>(first) & 0xffff) | static_cast<std::uint32_t>(second) << 16);
-}
-
-inline void pack_group(const std::int32_t* weights, std::int32_t* words) {
-  for (int i = 0; i < 2; ++i) {
-    words[i] = pair(weights[i] & 0xff, weights[i + 2] & 0xff);
-    words[i + 2] = pair(weights[i] >> 8, weights[i + 2] >> 8);
-  }
-}
-
 struct GroupWeights {
   explicit GroupWeights(const std::int32_t* words)
       : low_even(broadcast(words[0])),
@@ -74,6 +58,18 @@ struct GroupWeights {
         high_odd(broadcast(words[3])) {}
   Vector low_even, low_odd, high_even, high_odd;
 };
+
+inline std::int32_t pair(std::int32_t first, std::int32_t second) {
+  return static_cast<std::int32_t>((static_cast<std::uint32_t>(first) & 0xffff) | static_cast<std::uint32_t>(second) << 16);
+}
+
+inline void pack_group(std::int32_t* weights) {
+  const std::int32_t a = weights[0], b = weights[1], c = weights[2], d = weights[3];
+  weights[0] = pair(a & 0xff, c & 0xff);
+  weights[1] = pair(b & 0xff, d & 0xff);
+  weights[2] = pair(a >> 8, c >> 8);
+  weights[3] = pair(b >> 8, d >> 8);
+}
 
 struct Sum {
   void add_group(Vector bytes, const GroupWeights& weights) {
@@ -88,8 +84,8 @@ struct Sum {
 
 #endif
 
-inline void pack_weights(const std::int32_t* weights, std::size_t groups, std::int32_t* words) {
-  for (std::size_t i = 0; i < groups; ++i) pack_group(weights + 4 * i, words + words_per_group * i);
+inline void pack_weights(std::int32_t* weights, std::size_t groups) {
+  for (std::size_t i = 0; i < groups; ++i) pack_group(weights + 4 * i);
 }
 
 /// How 16 bytes of interleaved pixels become groups: `groups` of them, each the bytes of one channel of four pixels.
@@ -144,9 +140,9 @@ void resample_strip(const ColumnsArguments& a) {
   for (std::size_t x = 0; x < a.weights.count; ++x) {
     const TapGroups taps = a.weights.taps[x];
     const std::uint8_t* in = a.scratch + taps.first * channels * vector_bytes;
-    const std::int32_t* words = a.weights.words + taps.weights * words_per_group;
+    const std::int32_t* words = a.weights.weights + taps.weights;
     Sum sums[channels];
-    for (std::size_t i = 0; i < taps.count; ++i, words += words_per_group, in += channels * vector_bytes) {
+    for (std::size_t i = 0; i < taps.count; ++i, words += 4, in += channels * vector_bytes) {
       const GroupWeights weights(words);
       for (std::size_t c = 0; c < channels; ++c) sums[c].add_group(load(in + c * vector_bytes), weights);
     }
@@ -179,16 +175,19 @@ inline void resample_rows(const RowsArguments& a) {
     std::uint8_t* out = a.out + y * a.out_bytes;
     for (std::size_t column = 0; column < a.out_bytes; column += block * lanes) {
       const std::uint8_t* in = a.in + taps.first * a.in_stride + 4 * column;
-      const std::int32_t* words = a.weights.words + taps.weights * words_per_group;
+      const std::int32_t* words = a.weights.weights + taps.weights;
       Sum sums[block];
-      for (std::size_t i = 0; i < taps.count; ++i, words += words_per_group, in += a.in_stride) {
+      for (std::size_t i = 0; i < taps.count; ++i, words += 4, in += a.in_stride) {
         const GroupWeights weights(words);
         for (std::size_t k = 0; k < block; ++k) sums[k].add_group(load(in + k * vector_bytes), weights);
       }
       std::uint8_t bytes[block * lanes];
       for (std::size_t k = 0; k < block; ++k) store_bytes(bytes + k * lanes, sums[k].total());
       const std::size_t left = a.out_bytes - column;
-      std::memcpy(out + column, bytes, left < sizeof bytes ? left : sizeof bytes);
+      if (left >= sizeof bytes)
+        std::memcpy(out + column, bytes, sizeof bytes);
+      else
+        std::memcpy(out + column, bytes, left);
     }
   }
 }

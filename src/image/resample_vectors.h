@@ -29,10 +29,10 @@ inline __m128i load_16(const std::uint8_t* p) {
 }
 /// 16 bytes of every fourth row.
 inline Vector load_rows(const std::uint8_t* const* rows, std::size_t offset) {
-  Vector x = _mm512_castsi128_si512(load_16(rows[0] + offset));
-  x = _mm512_inserti32x4(x, load_16(rows[4] + offset), 1);
-  x = _mm512_inserti32x4(x, load_16(rows[8] + offset), 2);
-  return _mm512_inserti32x4(x, load_16(rows[12] + offset), 3);
+  Vector x = _mm512_broadcast_i32x4(load_16(rows[0] + offset));
+  x = _mm512_mask_broadcast_i32x4(x, 0x00f0, load_16(rows[4] + offset));
+  x = _mm512_mask_broadcast_i32x4(x, 0x0f00, load_16(rows[8] + offset));
+  return _mm512_mask_broadcast_i32x4(x, 0xf000, load_16(rows[12] + offset));
 }
 inline Vector broadcast(std::int32_t x) {
   return _mm512_set1_epi32(x);
@@ -74,9 +74,11 @@ inline Vector multiply_pairs(Vector x, Vector y) {
   return _mm512_madd_epi16(x, y);
 }
 #if defined(__AVX512VNNI__)
-/// sum + the four products of unsigned bytes with signed ones in each lane.
+#define GONDOLA_BYTE_PRODUCTS
+/// sum + the four products of unsigned bytes with signed ones in each lane. GCC 12 copies the sums of its intrinsic.
 inline Vector add_products(Vector sum, Vector bytes, Vector weights) {
-  return _mm512_dpbusd_epi32(sum, bytes, weights);
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
+  return sum;
 }
 #endif
 /// Each lane rounded down to a byte, 0 … 255 where it lies outside.
@@ -143,9 +145,11 @@ inline Vector multiply_pairs(Vector x, Vector y) {
   return _mm256_madd_epi16(x, y);
 }
 #if defined(__AVXVNNI__)
-/// sum + the four products of unsigned bytes with signed ones in each lane.
+#define GONDOLA_BYTE_PRODUCTS
+/// sum + the four products of unsigned bytes with signed ones in each lane. GCC 12 copies the sums of its intrinsic.
 inline Vector add_products(Vector sum, Vector bytes, Vector weights) {
-  return _mm256_dpbusd_avx_epi32(sum, bytes, weights);
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(bytes), "x"(weights));
+  return sum;
 }
 #endif
 /// Each lane rounded down to a byte, 0 … 255 where it lies outside.
