@@ -13,6 +13,8 @@ namespace {
 /// Far above any real progressive file (about 10): each scan visits the whole image, however few bytes it takes.
 constexpr int scan_limit = 100;
 
+constexpr JDIMENSION rows_a_call = 16;
+
 /// libjpeg reports an error by calling error_exit, which must not return. It jumps back into `guarded`, over frames of
 /// C only: what is passed to `guarded` holds no object with a destructor.
 class JpegReader {
@@ -71,9 +73,10 @@ class JpegReader {
     guarded([&] {
       if (!jpeg_start_decompress(&info_)) return;
       while (info_.output_scanline < info_.output_height) {
-        JSAMPROW rows[16];
-        for (JDIMENSION i = 0; i < 16; ++i) rows[i] = pixels + (info_.output_scanline + i) * row_bytes;
-        if (jpeg_read_scanlines(&info_, rows, std::min<JDIMENSION>(16, info_.output_height - info_.output_scanline)) == 0) return;
+        JSAMPROW rows[rows_a_call];
+        const JDIMENSION count = std::min(rows_a_call, info_.output_height - info_.output_scanline);
+        for (JDIMENSION i = 0; i < count; ++i) rows[i] = pixels + (info_.output_scanline + i) * row_bytes;
+        if (jpeg_read_scanlines(&info_, rows, count) == 0) return;
       }
       complete = true;
     });

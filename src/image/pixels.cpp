@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -18,17 +20,29 @@ constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t smallest_kept = std::size_t{128} << 10;  // smaller ones malloc itself keeps
 constexpr std::size_t largest_kept = std::size_t{128} << 20;   // 44 megapixels of RGB
 
-struct Spare {
-  Block* block = nullptr;
-  ~Spare() { std::free(block); }
+/// The largest blocks that a thread gave back: of an image, its resized copy and what lies between.
+thread_local std::array<Block*, 4> spares{};
+
+/// Apart from them, since an image may be freed after it, at the very end of a thread.
+struct Cleanup {
+  ~Cleanup() {
+    for (Block*& block : spares) std::free(std::exchange(block, nullptr));
+  }
 };
-thread_local Spare spare;
+
+std::size_t size_of(const Block* block) {
+  return block == nullptr ? 0 : block->size;
+}
 
 }  // namespace
 
 void* allocate_pixels(std::size_t size) {
-  if (size >= smallest_kept && spare.block != nullptr && spare.block->size >= size)
-    return std::exchange(spare.block, nullptr) + 1;
+  if (size >= smallest_kept) {
+    Block** best = nullptr;
+    for (Block*& spare : spares)
+      if (size_of(spare) >= size && (best == nullptr || size_of(spare) < size_of(*best))) best = &spare;
+    if (best != nullptr) return std::exchange(*best, nullptr) + 1;
+  }
   const std::size_t needed = sizeof(Block) + size, alignment = needed < 2 * huge_page ? alignof(Block) : huge_page;
   const std::size_t rounded = (needed + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);
@@ -38,10 +52,13 @@ void* allocate_pixels(std::size_t size) {
 }
 
 void free_pixels(void* pixels) {
+  static thread_local const Cleanup cleanup;
   Block* block = static_cast<Block*>(pixels) - 1;
-  const bool keep = block->size >= smallest_kept && block->size <= largest_kept &&
-                    (spare.block == nullptr || spare.block->size < block->size);
-  if (keep) std::swap(spare.block, block);
+  if (block->size >= smallest_kept && block->size <= largest_kept) {
+    Block*& smallest = *std::min_element(spares.begin(), spares.end(),
+                                         [](Block* a, Block* b) { return size_of(a) < size_of(b); });
+    if (size_of(smallest) < block->size) std::swap(smallest, block);
+  }
   std::free(block);
 }
 

@@ -1,7 +1,6 @@
 #include "image/resample_bytes.h"
 
 #include <algorithm>
-#include <memory>
 
 namespace gondola {
 namespace {
@@ -17,7 +16,8 @@ struct PackedWeights {
     taps.reserve(coefficients.taps.size());
     weights.reserve(coefficients.weights.size() + 6 * coefficients.taps.size());
     for (const Taps& of_pixel : coefficients.taps) {
-      const auto first = static_cast<std::size_t>(of_pixel.first - begin), count = static_cast<std::size_t>(of_pixel.count);
+      const auto first = static_cast<std::size_t>(of_pixel.first - begin),
+                 count = static_cast<std::size_t>(of_pixel.count);
       const std::size_t group = first / 4, groups = (first + count + 3) / 4 - group, offset = weights.size();
       taps.push_back({group, groups, offset});
       weights.resize(offset + 4 * groups);
@@ -26,24 +26,17 @@ struct PackedWeights {
     }
     kernels.pack(weights.data(), weights.size() / 4);
   }
-  PassWeights view() const { return {taps.data(), taps.size(), weights.data()}; }
+  /// Of up to `count` output pixels from `first` on.
+  PassWeights view(std::size_t first, std::size_t count) const {
+    return {taps.data() + first, std::min(count, taps.size() - first), weights.data()};
+  }
 
   std::vector<TapGroups> taps;
   std::vector<std::int32_t> weights;
 };
 
-/// Uninitialised.
-class AlignedBytes {
- public:
-  explicit AlignedBytes(std::size_t size) : lines_(std::make_unique_for_overwrite<Line[]>(size / sizeof(Line) + 1)) {}
-  std::uint8_t* data() const { return lines_[0].bytes; }
-
- private:
-  struct alignas(64) Line {
-    std::uint8_t bytes[64];
-  };
-  std::unique_ptr<Line[]> lines_;
-};
+/// Output pixels of a row that are computed at once. What they reach stays in the cache, and bounds the scratch memory.
+constexpr std::size_t columns_at_once = 64;
 
 }  // namespace
 
@@ -57,22 +50,30 @@ void resample_bytes(const Image& image, const Coefficients& columns, const Coeff
   const Reach across = reach(columns), down = reach(rows);
   const PackedWeights column_weights(columns, across.begin, kernels), row_weights(rows, down.begin, kernels);
   const auto channels = static_cast<std::size_t>(image.bytes_per_pixel());
-  const std::size_t row_bytes = channels * static_cast<std::size_t>(across.count);
+  const std::size_t group_bytes = 4 * channels, row_bytes = channels * static_cast<std::size_t>(across.count);
   const int strip = static_cast<int>(kernels.strip_rows), strips = (down.count + strip - 1) / strip;
-  const std::size_t stride = (4 * result.row_bytes() + interleaved_multiple - 1) / interleaved_multiple * interleaved_multiple;
+  const std::size_t stride =
+      (4 * result.row_bytes() + interleaved_multiple - 1) / interleaved_multiple * interleaved_multiple;
 
-  const AlignedBytes scratch(kernels.strip_rows * (row_bytes + 16));
-  const AlignedBytes narrowed(static_cast<std::size_t>(strips) * kernels.strip_rows / 4 * stride);
+  Pixels narrowed(static_cast<std::size_t>(strips) * kernels.strip_rows / 4 * stride), scratch;
   std::vector<const std::uint8_t*> pointers(kernels.strip_rows);
   for (int i = 0; i < strips; ++i) {
-    // The last strip repeats the last row; what comes of it is weighted by zero.
-    for (int k = 0; k < strip; ++k)
-      pointers[static_cast<std::size_t>(k)] = image.row(down.begin + std::min(i * strip + k, down.count - 1)) +
-                                              channels * static_cast<std::size_t>(across.begin);
-    kernels.columns({pointers.data(), row_bytes, channels, column_weights.view(), scratch.data(),
-                     narrowed.data() + static_cast<std::size_t>(i * strip / 4) * stride, stride});
+    std::uint8_t* const out = narrowed.data() + static_cast<std::size_t>(i * strip / 4) * stride;
+    for (std::size_t x = 0; x < columns.taps.size(); x += columns_at_once) {
+      const PassWeights weights = column_weights.view(x, columns_at_once);
+      const TapGroups &first = weights.taps[0], &last = weights.taps[weights.count - 1];
+      const std::size_t begin = first.first * group_bytes;
+      const std::size_t end = std::min((last.first + last.count) * group_bytes, row_bytes);
+      scratch.resize(std::max(scratch.size(), kernels.strip_rows * (end - begin + 16)));
+      // The last strip repeats the last row; what comes of it is weighted by zero.
+      for (int k = 0; k < strip; ++k)
+        pointers[static_cast<std::size_t>(k)] = image.row(down.begin + std::min(i * strip + k, down.count - 1)) +
+                                                channels * static_cast<std::size_t>(across.begin) + begin;
+      kernels.columns({pointers.data(), end - begin, channels, weights, scratch.data(), out + x * group_bytes, stride});
+    }
   }
-  kernels.rows({narrowed.data(), stride, row_weights.view(), result.pixels.data(), result.row_bytes()});
+  kernels.rows(
+      {narrowed.data(), stride, row_weights.view(0, rows.taps.size()), result.pixels.data(), result.row_bytes()});
 }
 
 const ResampleKernels& resample_kernels_for(Isa isa) {

@@ -1,9 +1,9 @@
 #pragma once
 
-// The two passes over bytes that resample_bytes.cpp puts together, one version an instruction set. Taps come in groups of
-// four: a lane of a vector holds the four bytes of a group, and is multiplied by four weights and added up at once. So
-// the columns pass leaves its rows interleaved by four: the bytes of a column in rows 4i … 4i + 3 stand together, which
-// is what a lane of the rows pass takes. The scalar version defines the result.
+// The two passes over bytes that resample_bytes.cpp puts together, one version an instruction set. Taps come in groups
+// of four: a lane of a vector holds the four bytes of a group, and is multiplied by four weights and added up at once.
+// So the columns pass leaves its rows interleaved by four: the bytes of a column in rows 4i … 4i + 3 stand together,
+// which is what a lane of the rows pass takes. The scalar version defines the result.
 #include <cstddef>
 #include <cstdint>
 
@@ -21,7 +21,7 @@ struct TapGroups {
   std::size_t weights = 0;  ///< where its weights begin
 };
 
-/// What one pass sums up: the taps of each of `count` output pixels, and all weights as ResampleKernels::pack left them.
+/// What one pass sums up: the taps of each of `count` output pixels, and weights as ResampleKernels::pack leaves them.
 struct PassWeights {
   const TapGroups* taps = nullptr;
   std::size_t count = 0;
@@ -30,18 +30,18 @@ struct PassWeights {
 
 /// A strip of rows, shortened to weights.count pixels.
 struct ColumnsArguments {
-  const std::uint8_t* const* rows = nullptr;  ///< ResampleKernels::strip_rows of them
+  const std::uint8_t* const* rows = nullptr;  ///< ResampleKernels::strip_rows of them, from the first tap on
   std::size_t row_bytes = 0;                  ///< of each
   std::size_t channels = 0;                   ///< 1 to 4, interleaved
   PassWeights weights;
-  std::uint8_t* scratch = nullptr;  ///< strip_rows · (row_bytes + 16) bytes, aligned to 64
+  std::uint8_t* scratch = nullptr;  ///< strip_rows · (row_bytes + 16) bytes
   std::uint8_t* out = nullptr;      ///< the strip's rows, interleaved by four
   std::size_t out_stride = 0;       ///< bytes from four rows to the next four
 };
 
 /// Rows interleaved by four, reduced to weights.count rows that are not.
 struct RowsArguments {
-  const std::uint8_t* in = nullptr;  ///< aligned to 64
+  const std::uint8_t* in = nullptr;
   std::size_t in_stride = 0;  ///< bytes from four rows to the next four, a multiple of interleaved_multiple
   PassWeights weights;
   std::uint8_t* out = nullptr;
@@ -49,7 +49,8 @@ struct RowsArguments {
 };
 inline constexpr std::size_t interleaved_multiple = 256;
 
-/// Rearranges weights, of weight_bits fractional bits and less than 2 in magnitude, as the passes take them.
+/// Rearranges weights as the passes take them. They have weight_bits fractional bits and are at most 1.9 in magnitude:
+/// those of the filters reach 1.125, at an edge.
 using PackWeightsFunction = void(std::int32_t* weights, std::size_t groups);
 using ResampleColumnsFunction = void(const ColumnsArguments&);
 using ResampleRowsFunction = void(const RowsArguments&);

@@ -17,9 +17,10 @@ void columns(const ColumnsArguments& a) {
     std::uint8_t* out = a.out + row;
     for (std::size_t x = 0; x < a.weights.count; ++x) {
       const TapGroups taps = a.weights.taps[x];
-      const std::uint8_t* in = a.rows[row] + 4 * taps.first * a.channels;
+      const std::size_t first = 4 * (taps.first - a.weights.taps[0].first);
+      const std::uint8_t* in = a.rows[row] + first * a.channels;
       const std::int32_t* weights = a.weights.weights + taps.weights;
-      const std::size_t count = std::min(4 * taps.count, width - 4 * taps.first);
+      const std::size_t count = std::min(4 * taps.count, width - first);
       for (std::size_t c = 0; c < a.channels; ++c, out += 4) {
         std::int32_t sum = weight_rounding;
         for (std::size_t i = 0; i < count; ++i) sum += in[i * a.channels + c] * weights[i];

@@ -48,8 +48,8 @@ struct Sum {
 
 #else
 
-/// A signed digit of 16 bits and an unsigned one of 8. A word holds one digit of two weights: of the first and third, or
-/// of the second and fourth, as even_bytes and odd_bytes take the bytes apart.
+/// A signed digit of 16 bits and an unsigned one of 8. A word holds one digit of two weights: of the first and third,
+/// or of the second and fourth, as even_bytes and odd_bytes take the bytes apart.
 struct GroupWeights {
   explicit GroupWeights(const std::int32_t* words)
       : low_even(broadcast(words[0])),
@@ -60,7 +60,7 @@ struct GroupWeights {
 };
 
 inline std::int32_t pair(std::int32_t first, std::int32_t second) {
-  return static_cast<std::int32_t>((static_cast<std::uint32_t>(first) & 0xffff) | static_cast<std::uint32_t>(second) << 16);
+  return static_cast<std::int32_t>(static_cast<std::uint16_t>(first) | static_cast<std::uint32_t>(second) << 16);
 }
 
 inline void pack_group(std::int32_t* weights) {
@@ -109,8 +109,8 @@ void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uin
   using Step = Deinterleaving<channels>;
   const Vector order = Step::order();
   const auto turn = [&](const std::uint8_t* const* from, std::size_t offset) {
-    const Vector a = shuffle_bytes(load_rows(from, offset), order), b = shuffle_bytes(load_rows(from + 1, offset), order);
-    const Vector c = shuffle_bytes(load_rows(from + 2, offset), order), d = shuffle_bytes(load_rows(from + 3, offset), order);
+    const auto load = [&](std::size_t row) { return shuffle_bytes(load_rows(from + row, offset), order); };
+    const Vector a = load(0), b = load(1), c = load(2), d = load(3);
     const Vector ab = unpack_low_32(a, b), cd = unpack_low_32(c, d);
     store(out, unpack_low_64(ab, cd));
     store(out + vector_bytes, unpack_high_64(ab, cd));
@@ -119,8 +119,13 @@ void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uin
     if constexpr (Step::groups == 4) store(out + 3 * vector_bytes, unpack_high_64(ab_high, cd_high));
     out += Step::groups * vector_bytes;
   };
-  std::size_t offset = 0;
-  for (; offset + 16 <= row_bytes; offset += Step::bytes) turn(rows, offset);
+  // The processor does not foresee as many streams as there are rows: what is read is fetched ahead.
+  constexpr std::size_t ahead = 256, lines = (lanes * Step::bytes + 63) / 64;
+  std::size_t offset = 0, fetched = 0;
+  for (; offset + 16 <= row_bytes; offset += Step::bytes) {
+    for (std::size_t i = 0; i < lines; ++i) prefetch(rows[fetched++ % lanes] + offset + ahead);
+    turn(rows, offset);
+  }
   // The rest is copied to where 16 bytes can be read.
   for (; offset < row_bytes; offset += Step::bytes) {
     std::uint8_t ends[lanes][16] = {};
@@ -139,7 +144,7 @@ void resample_strip(const ColumnsArguments& a) {
   std::uint8_t* out = a.out;
   for (std::size_t x = 0; x < a.weights.count; ++x) {
     const TapGroups taps = a.weights.taps[x];
-    const std::uint8_t* in = a.scratch + taps.first * channels * vector_bytes;
+    const std::uint8_t* in = a.scratch + (taps.first - a.weights.taps[0].first) * channels * vector_bytes;
     const std::int32_t* words = a.weights.weights + taps.weights;
     Sum sums[channels];
     for (std::size_t i = 0; i < taps.count; ++i, words += 4, in += channels * vector_bytes) {

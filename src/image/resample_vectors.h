@@ -13,6 +13,13 @@
 namespace gondola {
 namespace {
 
+inline void prefetch(const std::uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
+inline __m128i load_16(const std::uint8_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+
 #if defined(__AVX512F__)
 
 using Vector = __m512i;
@@ -23,9 +30,6 @@ inline Vector load(const std::uint8_t* p) {
 }
 inline void store(std::uint8_t* p, Vector x) {
   _mm512_storeu_si512(p, x);
-}
-inline __m128i load_16(const std::uint8_t* p) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }
 /// 16 bytes of every fourth row.
 inline Vector load_rows(const std::uint8_t* const* rows, std::size_t offset) {
@@ -97,9 +101,6 @@ inline Vector load(const std::uint8_t* p) {
 }
 inline void store(std::uint8_t* p, Vector x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
-}
-inline __m128i load_16(const std::uint8_t* p) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }
 /// 16 bytes of every fourth row.
 inline Vector load_rows(const std::uint8_t* const* rows, std::size_t offset) {
