@@ -22,10 +22,12 @@ constexpr std::size_t largest_kept = std::size_t{128} << 20;   // 44 megapixels 
 
 /// The largest blocks that a thread gave back: of an image, its resized copy and what lies between.
 thread_local std::array<Block*, 4> spares{};
+thread_local bool thread_ends = false;
 
 /// Apart from them, since an image may be freed after it, at the very end of a thread.
 struct Cleanup {
   ~Cleanup() {
+    thread_ends = true;
     for (Block*& block : spares) std::free(std::exchange(block, nullptr));
   }
 };
@@ -44,19 +46,18 @@ void* allocate_pixels(std::size_t size) {
     if (best != nullptr) return std::exchange(*best, nullptr) + 1;
   }
   const std::size_t needed = sizeof(Block) + size, alignment = needed < 2 * huge_page ? alignof(Block) : huge_page;
-  const std::size_t rounded = (needed + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded);
-  if (memory == nullptr) throw std::bad_alloc();
-  if (alignment == huge_page) ::madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, whatever becomes of it
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, alignment, needed) != 0) throw std::bad_alloc();
+  if (alignment == huge_page) ::madvise(memory, needed, MADV_HUGEPAGE);  // a wish, whatever becomes of it
   return new (memory) Block{size} + 1;
 }
 
 void free_pixels(void* pixels) {
   static thread_local const Cleanup cleanup;
   Block* block = static_cast<Block*>(pixels) - 1;
-  if (block->size >= smallest_kept && block->size <= largest_kept) {
-    Block*& smallest = *std::min_element(spares.begin(), spares.end(),
-                                         [](Block* a, Block* b) { return size_of(a) < size_of(b); });
+  if (block->size >= smallest_kept && block->size <= largest_kept && !thread_ends) {
+    Block*& smallest =
+        *std::min_element(spares.begin(), spares.end(), [](Block* a, Block* b) { return size_of(a) < size_of(b); });
     if (size_of(smallest) < block->size) std::swap(smallest, block);
   }
   std::free(block);
