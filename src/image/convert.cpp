@@ -1,5 +1,6 @@
 // Pillow's conversions to "RGB" (src/libImaging/Convert.c).
 #include <algorithm>
+#include <utility>
 
 #include "image/image.h"
 
@@ -15,7 +16,7 @@ int multiply_255(int a, int b) {
 /// Calls pixel(source, target) for each pixel; source and target point to its first bytes.
 template <int target_bytes, class Pixel>
 Image convert_pixels(const Image& image, PixelMode mode, Pixel pixel) {
-  Image result = make_image(mode, image.width, image.height);
+  Image result = make_uninitialised_image(mode, image.width, image.height);
   const std::uint8_t* source = image.pixels.data();
   const int source_bytes = image.bytes_per_pixel();
   std::uint8_t* const end = result.pixels.data() + result.pixels.size();
@@ -105,13 +106,13 @@ std::uint8_t over_white(std::uint32_t value, std::uint32_t alpha) {
 
 }  // namespace
 
-Image to_rgb(const Image& image) {
+Image to_rgb(Image image) {
   if (image.mode == PixelMode::rgb) return image;
   return convert_colours<3>(image, PixelMode::rgb);
 }
 
-Image to_rgb_over_white(const Image& image) {
-  if (!has_transparency(image)) return to_rgb(image);
+Image to_rgb_over_white(Image image) {
+  if (!has_transparency(image)) return to_rgb(std::move(image));
   return convert_pixels<3>(to_rgba(image), PixelMode::rgb, [](const std::uint8_t* source, std::uint8_t* target) {
     for (int c = 0; c < 3; ++c) target[c] = over_white(source[c], source[3]);
   });

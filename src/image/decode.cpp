@@ -58,7 +58,8 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name, cons
   if (decode == nullptr)
     fail("{}: not a JPEG, PNG, WebP, GIF or BMP image (starts with '{}')", name, describe_start(content));
   Image image = decode(content, name, options);
-  return options.apply_exif_orientation ? apply_orientation(std::move(image), exif_orientation(content)) : image;
+  if (options.apply_exif_orientation) image = apply_orientation(std::move(image), exif_orientation(content));
+  return image;
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 
@@ -11,6 +12,8 @@ namespace {
 
 /// Far above any real progressive file (about 10): each scan visits the whole image, however few bytes it takes.
 constexpr int scan_limit = 100;
+
+constexpr JDIMENSION rows_a_call = 16;
 
 /// libjpeg reports an error by calling error_exit, which must not return. It jumps back into `guarded`, over frames of
 /// C only: what is passed to `guarded` holds no object with a destructor.
@@ -70,8 +73,10 @@ class JpegReader {
     guarded([&] {
       if (!jpeg_start_decompress(&info_)) return;
       while (info_.output_scanline < info_.output_height) {
-        JSAMPROW row = pixels + info_.output_scanline * row_bytes;
-        if (jpeg_read_scanlines(&info_, &row, 1) != 1) return;
+        JSAMPROW rows[rows_a_call];
+        const JDIMENSION count = std::min(rows_a_call, info_.output_height - info_.output_scanline);
+        for (JDIMENSION i = 0; i < count; ++i) rows[i] = pixels + (info_.output_scanline + i) * row_bytes;
+        if (jpeg_read_scanlines(&info_, rows, count) == 0) return;
       }
       complete = true;
     });
@@ -121,7 +126,7 @@ Image decode_jpeg(ImageBytes bytes, std::string_view name, const DecodeOptions& 
     default:
       fail("{}: a JPEG of {} components, expected 1, 3 or 4", name, info.num_components);
   }
-  Image image = make_image(mode, static_cast<int>(info.image_width), static_cast<int>(info.image_height));
+  Image image = make_uninitialised_image(mode, static_cast<int>(info.image_width), static_cast<int>(info.image_height));
   reader.read_pixels(image);
   if (mode == PixelMode::cmyk)  // Adobe stores it inverted; Pillow takes every CMYK file to be Adobe's
     for (std::uint8_t& value : image.pixels) value = static_cast<std::uint8_t>(255 - value);

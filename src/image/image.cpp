@@ -22,12 +22,18 @@ int bytes_per_pixel(PixelMode mode) {
   return 4;
 }
 
-Image make_image(PixelMode mode, int width, int height) {
+Image make_uninitialised_image(PixelMode mode, int width, int height) {
   Image image;
   image.mode = mode;
   image.width = width;
   image.height = height;
   image.pixels.resize(image.row_bytes() * static_cast<std::size_t>(height));
+  return image;
+}
+
+Image make_image(PixelMode mode, int width, int height) {
+  Image image = make_uninitialised_image(mode, width, height);
+  std::memset(image.pixels.data(), 0, image.pixels.size());
   return image;
 }
 

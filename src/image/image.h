@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "image/pixels.h"
+
 namespace gondola {
 
 /// The modes in which Pillow opens the supported files; resampling and conversion depend on them.
@@ -29,7 +31,7 @@ int bytes_per_pixel(PixelMode mode);
 struct Image {
   PixelMode mode = PixelMode::rgb;
   int width = 0, height = 0;
-  std::vector<std::uint8_t> pixels;   ///< row-major, interleaved, without row padding
+  Pixels pixels;                      ///< row-major, interleaved, without row padding
   std::vector<std::uint8_t> palette;  ///< palette mode: 256 × RGBA; entries that the file lacks are opaque black
   /// The colour that a file without an alpha channel declares transparent (PNG's tRNS chunk, GIF's grey palettes); of
   /// grey modes the first value alone counts.
@@ -46,6 +48,9 @@ struct Image {
 
 /// An image of zeros.
 Image make_image(PixelMode mode, int width, int height);
+
+/// An image of which every pixel is still to be written.
+Image make_uninitialised_image(PixelMode mode, int width, int height);
 
 /// The same mode, palette and transparent colour at another size, all zeros.
 Image make_image_like(const Image& image, int width, int height);
@@ -74,9 +79,9 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name, cons
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
 /// Pillow's Image.convert("RGB"): transparency is dropped, 16-bit grey clipped to 255.
-Image to_rgb(const Image& image);
+Image to_rgb(Image image);
 
 /// What transformers 5 does instead: an image with transparency is first composited onto white.
-Image to_rgb_over_white(const Image& image);
+Image to_rgb_over_white(Image image);
 
 }  // namespace gondola

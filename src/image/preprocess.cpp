@@ -83,8 +83,9 @@ void preprocess(const Image& image, const PreprocessConfig& config, std::span<fl
   const std::size_t plane = static_cast<std::size_t>(config.size) * static_cast<std::size_t>(config.size);
   if (config.size < 1 || out.size() != 3 * plane)
     fail("preprocess: room for {} values, expected 3 × {} × {}", out.size(), config.size, config.size);
+  const bool converts_first = config.rgb_first && (image.mode != PixelMode::rgb || image.transparent_colour);
   const Image square =
-      config.rgb_first ? resize_to_square(to_rgb_over_white(image), config) : to_rgb(resize_to_square(image, config));
+      to_rgb(converts_first ? resize_to_square(to_rgb_over_white(image), config) : resize_to_square(image, config));
   const NormalizationTable table = normalization_table(config);
   for (std::size_t c = 0; c < 3; ++c)
     for (std::size_t i = 0; i < plane; ++i) out[c * plane + i] = table[c][square.pixels[3 * i + c]];

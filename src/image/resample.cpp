@@ -7,84 +7,10 @@
 
 #include "base/error.h"
 #include "image/premultiply.h"
-#include "image/resample_coefficients.h"
+#include "image/resample_bytes.h"
 
 namespace gondola {
 namespace {
-
-/// The four channels of a pixel as lanes of a vector register.
-using Lanes = std::int32_t __attribute__((vector_size(16)));
-using ByteLanes = std::uint8_t __attribute__((vector_size(4)));
-
-constexpr std::int32_t rounding = 1 << (weight_bits - 1);
-
-std::uint8_t clip_to_byte(std::int32_t sum) {
-  return static_cast<std::uint8_t>(std::clamp(sum >> weight_bits, 0, 255));
-}
-
-/// Reads `bytes` of the four lanes; the others hold anything that is used for nothing.
-template <int bytes>
-Lanes load_lanes(const std::uint8_t* pixel) {
-  ByteLanes lanes{};
-  std::memcpy(&lanes, pixel, bytes);
-  return __builtin_convertvector(lanes, Lanes);
-}
-
-/// Σ weight · pixel, all channels at once. Reads whole words, save of the last pixel, which may end the image.
-template <int channels>
-Lanes weighted_sum(const std::uint8_t* pixels, const std::int32_t* weights, int count) {
-  Lanes sum = {rounding, rounding, rounding, rounding};
-  constexpr int reachable = channels >= 2 ? 4 : 1;
-  const int tail = channels == 2 || channels == 3 ? 1 : 0;
-  int i = 0;
-  for (; i < count - tail; ++i) sum += load_lanes<reachable>(pixels + i * channels) * weights[i];
-  for (; i < count; ++i) sum += load_lanes<channels>(pixels + i * channels) * weights[i];
-  return sum;
-}
-
-/// A part of the image that both passes count in pixels of: `pixels` holds it from (left, top) on.
-struct Part {
-  const Image& pixels;
-  int left = 0, top = 0;
-
-  const std::uint8_t* at(int column, int row) const {
-    return pixels.row(row - top) + static_cast<std::ptrdiff_t>(column - left) * pixels.bytes_per_pixel();
-  }
-};
-
-/// The columns pass, of target.height rows from `first_row` on.
-template <int channels>
-void resample_horizontally(const Part& source, int first_row, const Coefficients<std::int32_t>& coefficients,
-                           Image& target) {
-  for (int y = 0; y < target.height; ++y) {
-    const std::uint8_t* in = source.at(source.left, first_row + y);
-    std::uint8_t* out = target.row(y);
-    for (const Taps& taps : coefficients.taps) {
-      const Lanes sum = weighted_sum<channels>(in + (taps.first - source.left) * channels,
-                                               coefficients.weights.data() + taps.offset, taps.count);
-      for (int c = 0; c < channels; ++c) *out++ = clip_to_byte(sum[c]);
-    }
-  }
-}
-
-/// The rows pass, of target.width columns from `first_column` on.
-void resample_vertically(const Part& source, int first_column, const Coefficients<std::int32_t>& coefficients,
-                         Image& target) {
-  const std::size_t count = target.row_bytes();
-  std::vector<std::int32_t> sums(count);
-  std::int32_t* const sum = sums.data();
-  for (int y = 0; y < target.height; ++y) {
-    const Taps& taps = coefficients.taps[static_cast<std::size_t>(y)];
-    std::fill(sums.begin(), sums.end(), rounding);
-    for (int i = 0; i < taps.count; ++i) {
-      const std::uint8_t* in = source.at(first_column, taps.first + i);
-      const std::int32_t weight = coefficients.weights[taps.offset + static_cast<std::size_t>(i)];
-      for (std::size_t x = 0; x < count; ++x) sum[x] += in[x] * weight;
-    }
-    std::uint8_t* out = target.row(y);
-    for (std::size_t x = 0; x < count; ++x) out[x] = clip_to_byte(sum[x]);
-  }
-}
 
 /// Pillow's 16-bit path: the same in double precision, without fixed-point weights.
 std::uint16_t clip_to_word(double sum) {
@@ -101,82 +27,58 @@ void store_word(std::uint16_t value, std::uint8_t* bytes) {
   bytes[1] = static_cast<std::uint8_t>(value >> 8);
 }
 
-void resample_words(const Part& source, int first, const Coefficients<double>& coefficients, bool vertical,
-                    Image& target) {
-  for (int y = 0; y < target.height; ++y) {
-    for (int x = 0; x < target.width; ++x) {
-      const Taps& taps = coefficients.taps[static_cast<std::size_t>(vertical ? y : x)];
-      const std::uint8_t* in = vertical ? source.at(first + x, taps.first) : source.at(taps.first, first + y);
-      const std::size_t step = vertical ? source.pixels.row_bytes() : 2;
-      double sum = 0.0;
-      for (std::size_t i = 0; i < static_cast<std::size_t>(taps.count); ++i)
-        sum += load_word(in + i * step) * coefficients.weights[taps.offset + i];
-      store_word(clip_to_word(sum), target.row(y) + std::size_t{2} * x);
-    }
-  }
+/// Of every `step` bytes from `in` on the first word.
+std::uint16_t weighted_word(const std::uint8_t* in, std::size_t step, const Taps& taps, const double* weights) {
+  double sum = 0.0;
+  for (int i = 0; i < taps.count; ++i) sum += load_word(in + static_cast<std::size_t>(i) * step) * weights[i];
+  return clip_to_word(sum);
 }
 
-void resample_columns(const Part& source, int first_row, const Coefficients<double>& coefficients, Image& target) {
-  switch (target.mode) {
-    case PixelMode::grey16:
-      return resample_words(source, first_row, coefficients, false, target);
-    case PixelMode::grey_alpha:
-      return resample_horizontally<2>(source, first_row, to_fixed_point(coefficients), target);
-    case PixelMode::rgb:
-      return resample_horizontally<3>(source, first_row, to_fixed_point(coefficients), target);
-    case PixelMode::rgba:
-    case PixelMode::cmyk:
-      return resample_horizontally<4>(source, first_row, to_fixed_point(coefficients), target);
-    default:
-      return resample_horizontally<1>(source, first_row, to_fixed_point(coefficients), target);
-  }
+void resample_words(const Image& image, const Coefficients& columns, const Coefficients& rows, Image& result) {
+  const Reach down = reach(rows);
+  Image narrowed = make_image_like(image, result.width, down.count);
+  const auto each_pixel = [](Image& target, auto pixel) {
+    for (int y = 0; y < target.height; ++y)
+      for (int x = 0; x < target.width; ++x) store_word(pixel(x, y), target.row(y) + std::size_t{2} * x);
+  };
+  each_pixel(narrowed, [&](int x, int y) {
+    const Taps& taps = columns.taps[static_cast<std::size_t>(x)];
+    return weighted_word(image.row(down.begin + y) + std::size_t{2} * taps.first, 2, taps,
+                         columns.weights.data() + taps.offset);
+  });
+  each_pixel(result, [&](int x, int y) {
+    const Taps& taps = rows.taps[static_cast<std::size_t>(y)];
+    return weighted_word(narrowed.row(taps.first - down.begin) + std::size_t{2} * x, narrowed.row_bytes(), taps,
+                         rows.weights.data() + taps.offset);
+  });
 }
 
-void resample_rows(const Part& source, int first_column, const Coefficients<double>& coefficients, Image& target) {
-  if (target.mode == PixelMode::grey16)
-    resample_words(source, first_column, coefficients, true, target);
+/// Columns first.
+Image resample(const Image& image, const Coefficients& columns, const Coefficients& rows) {
+  Image result = make_image_like(image, static_cast<int>(columns.taps.size()), static_cast<int>(rows.taps.size()));
+  if (image.mode == PixelMode::grey16)
+    resample_words(image, columns, rows, result);
   else
-    resample_vertically(source, first_column, to_fixed_point(coefficients), target);
-}
-
-/// The source pixels that all taps together reach: begin and count.
-std::pair<int, int> reach(const Coefficients<double>& coefficients) {
-  const int begin = coefficients.taps.front().first;
-  return {begin, coefficients.taps.back().first + coefficients.taps.back().count - begin};
+    resample_bytes(image, columns, rows, resample_kernels_for(active_isa()), result);
+  return result;
 }
 
 /// Pillow's ImagingResampleInner (src/libImaging/Resample.c): columns first, or rows where the height shrinks by more
-/// than twice the pixels that the width does; the first pass computes what the second needs, and a pass that changes
-/// nothing is left out.
+/// than twice the pixels that the width does; the first pass computes what the second needs.
 Image resample(const Image& image, const Axis& horizontal, const Axis& vertical, Interpolation interpolation,
                const Window& window) {
-  const Part whole{image};
-  const Coefficients<double> columns = filter_coefficients(horizontal, interpolation, window.left, window.width);
-  const Coefficients<double> rows = filter_coefficients(vertical, interpolation, window.top, window.height);
-  Image result = make_image_like(image, window.width, window.height);
-  if (vertical.identity()) {
-    if (horizontal.identity()) return crop(image, window);
-    resample_columns(whole, window.top, columns, result);
-    return result;
-  }
-  if (horizontal.identity()) {
-    resample_rows(whole, window.left, rows, result);
-    return result;
-  }
+  Coefficients columns = filter_coefficients(horizontal, interpolation, window.left, window.width);
+  const Coefficients rows = filter_coefficients(vertical, interpolation, window.top, window.height);
   const std::int64_t lost_rows = image.height - vertical.out_size, lost_columns = image.width - horizontal.out_size;
   const bool rows_first = lost_rows > 0 && lost_rows > lost_columns * 2;
-  if (rows_first) {
-    const auto [left, width] = reach(columns);
-    Image lowered = make_image_like(image, width, window.height);
-    resample_rows(whole, left, rows, lowered);
-    resample_columns({lowered, left, 0}, 0, columns, result);
-  } else {
-    const auto [top, height] = reach(rows);
-    Image narrowed = make_image_like(image, window.width, height);
-    resample_columns(whole, top, columns, narrowed);
-    resample_rows({narrowed, 0, top}, 0, rows, result);
-  }
-  return result;
+  if (!rows_first) return resample(image, columns, rows);
+  const auto same = [&](int size, int begin, int count) {
+    return filter_coefficients({size, 0, static_cast<float>(size), size}, interpolation, begin, count);
+  };
+  const Reach across = reach(columns);
+  const Image lowered = resample(image, same(image.width, across.begin, across.count), rows);
+  for (Taps& taps : columns.taps) taps.first -= across.begin;
+  return resample(lowered, columns, same(window.height, 0, window.height));
 }
 
 /// The source pixel of each output pixel in [begin, begin + count); −1 where rounding left the image.

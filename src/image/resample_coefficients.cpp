@@ -23,9 +23,17 @@ double bicubic_filter(double x) {
   return 0.0;
 }
 
+Coefficients identity_coefficients(int begin, int count) {
+  Coefficients result;
+  for (int i = 0; i < count; ++i) result.taps.push_back({begin + i, 1, static_cast<std::size_t>(i)});
+  result.weights.assign(result.taps.size(), 1.0);
+  return result;
+}
+
 }  // namespace
 
-Coefficients<double> filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count) {
+Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count) {
+  if (axis.identity()) return identity_coefficients(out_begin, out_count);
   const bool bicubic = interpolation == Interpolation::bicubic;
   const double scale = static_cast<double>(axis.end - axis.begin) / axis.out_size;
   const double filter_scale = std::max(scale, 1.0);
@@ -36,7 +44,7 @@ Coefficients<double> filter_coefficients(const Axis& axis, Interpolation interpo
   if (taps_per_pixel * sizeof(double) * out_count > std::numeric_limits<int>::max())
     fail("cannot scale {} pixels to {}: the filter is too large", axis.in_size, axis.out_size);
 
-  Coefficients<double> result;
+  Coefficients result;
   result.taps.reserve(static_cast<std::size_t>(out_count));
   result.weights.reserve(static_cast<std::size_t>(std::min<double>(taps_per_pixel, axis.in_size) * out_count));
   for (int i = out_begin; i < out_begin + out_count; ++i) {
@@ -55,14 +63,6 @@ Coefficients<double> filter_coefficients(const Axis& axis, Interpolation interpo
       for (std::size_t k = offset; k < result.weights.size(); ++k) result.weights[k] /= sum;
     result.taps.push_back({first, last - first, offset});
   }
-  return result;
-}
-
-Coefficients<std::int32_t> to_fixed_point(const Coefficients<double>& coefficients) {
-  Coefficients<std::int32_t> result{coefficients.taps, {}};
-  result.weights.reserve(coefficients.weights.size());
-  for (double weight : coefficients.weights)
-    result.weights.push_back(static_cast<std::int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << weight_bits)));
   return result;
 }
 

@@ -22,20 +22,14 @@ struct Taps {
   std::size_t offset = 0;
 };
 
-template <class Weight>
 struct Coefficients {
   std::vector<Taps> taps;
-  std::vector<Weight> weights;
+  std::vector<double> weights;
 };
 
-/// Fractional bits of the fixed-point weights: 8 bits are the result's, 2 keep room for negative lobes and overshoot.
-inline constexpr int weight_bits = 32 - 8 - 2;
-
 /// Pillow's precompute_coeffs for output pixels [out_begin, out_begin + out_count): filter support scaled by the shrink
-/// factor, weights normalised to 1. Throws Error when they would take more memory than Pillow allows.
-Coefficients<double> filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count);
-
-/// The weights rounded, half away from zero, to weight_bits fractional bits.
-Coefficients<std::int32_t> to_fixed_point(const Coefficients<double>& coefficients);
+/// factor, weights normalised to 1. An axis that changes nothing has a weight of 1 a pixel, with which a pass copies.
+/// Throws Error when they would take more memory than Pillow allows.
+Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count);
 
 }  // namespace gondola

@@ -29,8 +29,8 @@ inline std::string checksum(std::span<const std::byte> bytes) {
   return fmt::format("{:08x}", crc32(bytes));
 }
 
-template <class T>
-std::string checksum(const std::vector<T>& values) {
+template <class... Types>
+std::string checksum(const std::vector<Types...>& values) {
   return checksum(std::as_bytes(std::span(values)));
 }
 

@@ -1,0 +1,7 @@
+#include "image/resample_simd.h"
+
+namespace gondola {
+
+constinit const ResampleKernels resample_avx512vnni = {lanes, pack_weights, resample_columns, resample_rows};
+
+}  // namespace gondola

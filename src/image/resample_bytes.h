@@ -1,0 +1,19 @@
+#pragma once
+
+#include "image/resample_coefficients.h"
+#include "image/resample_kernels.h"
+
+namespace gondola {
+
+/// The source pixels that all taps together reach: begin and count.
+struct Reach {
+  int begin = 0, count = 0;
+};
+Reach reach(const Coefficients& coefficients);
+
+/// Resamples columns, then rows, of an image of bytes, to columns.taps.size() × rows.taps.size() pixels: Pillow's 8-bit
+/// path, with weights in fixed point and the result of the first pass rounded to bytes.
+void resample_bytes(const Image& image, const Coefficients& columns, const Coefficients& rows,
+                    const ResampleKernels& kernels, Image& result);
+
+}  // namespace gondola
