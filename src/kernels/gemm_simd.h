@@ -30,17 +30,60 @@ struct TileArguments {
   const RowScale* scales;
   std::size_t scales_stride;
   const std::int32_t* column_sums;
+  // What follows the last block: column scales (int8 only), bias and residual; null where there is none.
+  bool last;
+  const float *column_scales, *bias, *residual;
+  std::size_t residual_stride;
+  void* out;
+  std::size_t out_stride;
+  Precision out_precision;
 };
 
 /// What `sum` is worth in fp32: itself, or Σ (left − zero)·right, scaled by the row.
 template <class Dot>
-Vector value_of(typename Dot::Sum sum, const TileArguments& t, std::size_t row, std::size_t half) {
+[[gnu::always_inline]] inline Vector value_of(typename Dot::Sum sum, const TileArguments& t, int r, int half) {
   if constexpr (Dot::precision == Precision::int8) {
-    const RowScale& scale = t.scales[row * t.scales_stride];
-    const Integers columns = load_groups(reinterpret_cast<const std::byte*>(t.column_sums + half * lanes));
+    const RowScale& scale = t.scales[std::size_t(r) * t.scales_stride];
+    const Integers columns = load_groups(reinterpret_cast<const std::byte*>(t.column_sums + half * int{lanes}));
     return broadcast(scale.scale) * to_floats(subtract_32(sum, multiply_32(columns, broadcast_integer(scale.zero))));
   } else {
     return sum;
+  }
+}
+
+/// body(row, half) for every vector of a tile, which stays in its register.
+template <int Rows, class Body>
+[[gnu::always_inline]] inline void for_each_vector(const Body& body) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    body(r, 0);
+    body(r, 1);
+  }
+}
+
+/// Column scales, bias and residual.
+template <class Dot, int Rows>
+[[gnu::always_inline]] inline void finish_tile(const TileArguments& t, Vector (&values)[Rows][2]) {
+  if constexpr (Dot::precision == Precision::int8) {
+    const Vector scales[2] = {load(t.column_scales), load(t.column_scales + lanes)};
+    for_each_vector<Rows>([&](int r, int half) { values[r][half] = values[r][half] * scales[half]; });
+  }
+  if (t.bias != nullptr) {
+    const Vector bias[2] = {load(t.bias), load(t.bias + lanes)};
+    for_each_vector<Rows>([&](int r, int half) { values[r][half] = values[r][half] + bias[half]; });
+  }
+  const auto at = [](int r, std::size_t stride, int half) { return std::size_t(r) * stride + std::size_t(half) * lanes; };
+  if (t.residual != nullptr)
+    for_each_vector<Rows>([&](int r, int half) {
+      values[r][half] = values[r][half] + load(t.residual + at(r, t.residual_stride, half));
+    });
+  if (t.out_precision == Precision::fp32) {
+    auto* out = static_cast<float*>(t.out);
+    for_each_vector<Rows>([&](int r, int half) { store(out + at(r, t.out_stride, half), values[r][half]); });
+  } else {
+    auto* out = static_cast<std::uint16_t*>(t.out);
+    for_each_vector<Rows>(
+        [&](int r, int half) { store_first_bf16(out + at(r, t.out_stride, half), values[r][half], lanes); });
   }
 }
 
@@ -69,16 +112,16 @@ void multiply_tile(const TileArguments& t) {
       }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    float* out = t.sums + std::size_t(r) * panel_width;
-#pragma GCC unroll 2
-    for (std::size_t half = 0; half < 2; ++half) {
-      Vector value = value_of<Dot>(sums[r][half], t, std::size_t(r), half);
-      if (t.add) value = value + load(out + half * lanes);
-      store(out + half * lanes, value);
-    }
-  }
+  Vector values[Rows][2];
+  for_each_vector<Rows>([&](int r, int half) { values[r][half] = value_of<Dot>(sums[r][half], t, r, half); });
+  if (t.add)
+    for_each_vector<Rows>([&](int r, int half) {
+      values[r][half] = values[r][half] + load(t.sums + r * int{panel_width} + half * int{lanes});
+    });
+  if (!t.last)
+    return for_each_vector<Rows>(
+        [&](int r, int half) { store(t.sums + r * int{panel_width} + half * int{lanes}, values[r][half]); });
+  finish_tile<Dot, Rows>(t, values);
 }
 
 using TileFunction = void(const TileArguments&);
@@ -95,20 +138,16 @@ struct TileTable {
   }
 };
 
-/// Column scales, bias, residual and activation of one tile, whose rows start at `row`.
-template <class Dot, Vector (*Activation)(Vector)>
-void finish_tile(const GemmArguments& g, const float* sums, std::size_t row, std::size_t rows, std::size_t panel) {
+/// The residual and the activation of the sums of one tile, whose rows start at `row`: the way of a panel that is not
+/// whole, too.
+template <Vector (*Activation)(Vector)>
+void activate_tile(const GemmArguments& g, const float* sums, std::size_t row, std::size_t rows, std::size_t panel) {
   for (std::size_t half = 0; half < 2; ++half, sums += lanes) {
     const std::size_t column = panel * panel_width + half * lanes;
     if (column >= g.right.columns) return;
     const std::size_t count = g.right.columns - column;
-    const Vector bias = g.bias != nullptr ? load(g.bias + column) : broadcast(0);
-    Vector scale = broadcast(1);
-    if constexpr (Dot::precision == Precision::int8) scale = load(g.right.scales + column);
     for (std::size_t r = 0; r < rows; ++r) {
       Vector x = load(sums + r * panel_width);
-      if constexpr (Dot::precision == Precision::int8) x = x * scale;
-      x = x + bias;
       if (g.residual != nullptr) x = x + load_first(g.residual + (row + r) * g.residual_stride + column, count);
       const std::size_t at = (row + r) * g.out_stride + column;
       if (g.out_precision == Precision::fp32) {
@@ -128,19 +167,19 @@ inline Vector relu(Vector x) {
 }
 
 template <class Dot>
-void finish(const GemmArguments& g, const float* sums, std::size_t row, std::size_t rows, std::size_t panel) {
+void activate(const GemmArguments& g, const float* sums, std::size_t row, std::size_t rows, std::size_t panel) {
   constexpr bool exact = Dot::precision == Precision::fp32;
   switch (g.epilogue) {
     case Epilogue::none:
-      return finish_tile<Dot, identity>(g, sums, row, rows, panel);
+      return activate_tile<identity>(g, sums, row, rows, panel);
     case Epilogue::relu:
-      return finish_tile<Dot, relu>(g, sums, row, rows, panel);
+      return activate_tile<relu>(g, sums, row, rows, panel);
     case Epilogue::gelu:
-      return finish_tile<Dot, (exact ? gelu : fast_gelu)>(g, sums, row, rows, panel);
+      return activate_tile<(exact ? gelu : fast_gelu)>(g, sums, row, rows, panel);
     case Epilogue::gelu_tanh:
-      return finish_tile<Dot, (exact ? gelu_tanh : fast_gelu_tanh)>(g, sums, row, rows, panel);
+      return activate_tile<(exact ? gelu_tanh : fast_gelu_tanh)>(g, sums, row, rows, panel);
     case Epilogue::quick_gelu:
-      return finish_tile<Dot, (exact ? quick_gelu : fast_quick_gelu)>(g, sums, row, rows, panel);
+      return activate_tile<(exact ? quick_gelu : fast_quick_gelu)>(g, sums, row, rows, panel);
   }
 }
 
@@ -174,6 +213,8 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
   const std::size_t tiles = (count + MaxRows - 1) / MaxRows, parts = part_count(g);
   const std::byte* panel_start = g.right.panels + panel * (g.right.depth / group) * step_bytes;
   const std::byte* left = static_cast<const std::byte*>(g.left);
+  const std::size_t column = panel * panel_width;
+  const bool direct = g.epilogue == Epilogue::none && column + panel_width <= g.right.columns;
   for (std::size_t part = 0; part < parts; ++part) {
     const DepthPart depth = part_of(g, part, parts);
     TileArguments t = {};
@@ -181,6 +222,12 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
     t.groups = depth.tap_length / group;
     t.panel = panel_start + depth.first / group * step_bytes;
     t.add = part > 0;
+    t.last = part + 1 == parts;
+    if (g.bias != nullptr) t.bias = g.bias + column;
+    if (g.right.scales != nullptr) t.column_scales = g.right.scales + column;
+    t.residual_stride = g.residual_stride;
+    t.out_stride = direct ? g.out_stride : panel_width;
+    t.out_precision = direct ? g.out_precision : Precision::fp32;
     t.scales_stride = parts;
     if constexpr (Dot::precision == Precision::int8)
       t.column_sums = g.right.sums + (part * panel_count(g.right.columns, panel_width) + panel) * panel_width;
@@ -200,8 +247,15 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
       // The first two tiles fetch the panel that comes next, a line of each step's pair each.
       t.prefetch = tile < 2 ? following + tile * vector_bytes : t.panel;
       t.sums = sums + offset * panel_width;
+      if (t.last && direct) {
+        const std::size_t row = first + offset;
+        if (g.residual != nullptr) t.residual = g.residual + row * g.residual_stride + column;
+        t.out = static_cast<std::byte*>(g.out) + (row * g.out_stride + column) * size_of(g.out_precision);
+      } else {
+        t.out = t.sums;
+      }
       tile_functions.of[rows](t);
-      if (part + 1 == parts) finish<Dot>(g, t.sums, first + offset, rows, panel);
+      if (t.last && !direct) activate<Dot>(g, t.sums, first + offset, rows, panel);
     }
   }
 }

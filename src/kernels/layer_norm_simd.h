@@ -7,20 +7,28 @@
 namespace gondola {
 namespace {
 
+/// Σ term(i) over the vectors of a row, in four sums at a time: one would wait for each addition before the next.
+template <class Term>
+float sum_of_row(std::size_t width, const Term& term) {
+  constexpr std::size_t count = 4;
+  Vector sums[count] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
+  std::size_t i = 0;
+  for (; i + count * lanes <= width; i += count * lanes)
+    for (std::size_t k = 0; k < count; ++k) sums[k] = sums[k] + term(i + k * lanes);
+  for (; i < width; i += lanes) sums[0] = sums[0] + term(i);
+  return sum_of((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
 inline float mean_of(const float* x, std::size_t width) {
-  Vector sums = broadcast(0);
-  for (std::size_t i = 0; i < width; i += lanes) sums = sums + load_first(x + i, width - i);
-  return sum_of(sums) / static_cast<float>(width);
+  return sum_of_row(width, [&](std::size_t i) { return load_first(x + i, width - i); }) / static_cast<float>(width);
 }
 
 inline float variance_of(const float* x, std::size_t width, Vector mean) {
-  const Vector zero = broadcast(0);
-  Vector sums = zero;
-  for (std::size_t i = 0; i < width; i += lanes) {
-    const Vector deviation = keep_first(load_first(x + i, width - i) - mean, width - i, zero);
-    sums = multiply_add(deviation, deviation, sums);
-  }
-  return sum_of(sums) / static_cast<float>(width);
+  const auto square = [&](std::size_t i) {
+    const Vector deviation = keep_first(load_first(x + i, width - i) - mean, width - i, broadcast(0));
+    return deviation * deviation;
+  };
+  return sum_of_row(width, square) / static_cast<float>(width);
 }
 
 inline void layer_norm_rows(const LayerNormArguments& n) {
