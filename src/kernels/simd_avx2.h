@@ -63,6 +63,14 @@ inline Vector scale_by_power(Vector x, Vector n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
 }
+/// y − ⌊y⌋
+inline Vector fraction_of(Vector y) {
+  return y - _mm256_floor_ps(y);
+}
+/// x·2^⌊y⌋, or what is next to it between 2^-126 and 2^126.
+inline Vector scale_by_floor(Vector x, Vector y) {
+  return scale_by_power(x, _mm256_floor_ps(minimum(maximum(y, broadcast(-126.0f)), broadcast(126.0f))));
+}
 /// 1/x, relative error 2^-11.
 inline Vector approximate_reciprocal(Vector x) {
   return _mm256_rcp_ps(x);

@@ -60,6 +60,14 @@ inline Vector nearest_integer(Vector x) {
 inline Vector scale_by_power(Vector x, Vector n) {
   return _mm512_scalef_ps(x, n);
 }
+/// y − ⌊y⌋
+inline Vector fraction_of(Vector y) {
+  return _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+/// x·2^⌊y⌋, or what is next to it between 2^-126 and 2^126.
+inline Vector scale_by_floor(Vector x, Vector y) {
+  return _mm512_scalef_ps(x, y);
+}
 /// 1/x, relative error 2^-14.
 inline Vector approximate_reciprocal(Vector x) {
   return _mm512_rcp14_ps(x);

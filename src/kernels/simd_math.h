@@ -58,15 +58,23 @@ inline Vector gelu_tanh(Vector x) {
 // The same for results that are rounded to bf16 or int8: a fifth of the work, within 1e-3 of themselves (AVX2) and 2e-4
 // (AVX-512), plus 3e-5.
 
+/// 2^y, relative error 8e-5.
+inline Vector fast_power_of_two(Vector y) {
+  const Vector f = fraction_of(y);
+  Vector power = broadcast(0.078024492f);
+  power = multiply_add(power, f, broadcast(0.22606757f));
+  power = multiply_add(power, f, broadcast(0.69583321f));
+  power = multiply_add(power, f, broadcast(0.99992526f));
+  return scale_by_floor(power, y);
+}
+
+inline Vector fast_exponential(Vector x) {
+  return fast_power_of_two(x * broadcast(1.44269504f));
+}
+
 /// x·σ(z), from y = −z·log₂e.
 inline Vector fast_gated(Vector x, Vector y) {
-  y = minimum(maximum(y, broadcast(-126.0f)), broadcast(126.0f));
-  const Vector n = nearest_integer(y), f = y - n;
-  Vector power = broadcast(0.05517163f);  // 2^f for |f| ≤ ½, relative error 7e-5
-  power = multiply_add(power, f, broadcast(0.24261117f));
-  power = multiply_add(power, f, broadcast(0.69326097f));
-  power = multiply_add(power, f, broadcast(0.99992806f));
-  return x * approximate_reciprocal(broadcast(1) + scale_by_power(power, n));
+  return x * approximate_reciprocal(broadcast(1) + fast_power_of_two(y));
 }
 
 /// Φ(x) = σ(x·p(x²)), with p fitted to the error of x·Φ(x).

@@ -16,7 +16,8 @@ inline void store_row(const RowsOut& out, std::size_t row, std::size_t i, Vector
 }
 
 /// Lane l sums the elements l, l + lanes, … in order, and unseen elements count as 0: more of them change nothing.
-inline void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible, std::size_t columns) {
+template <Vector (*Exponential)(Vector)>
+void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible, std::size_t columns) {
   float* scores = s.scores + row * s.stride;
   const Vector lowest = broadcast(-3.4028234e38f), zero = broadcast(0);
   Vector highest = lowest;
@@ -26,7 +27,7 @@ inline void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t 
   Vector sums = zero;
   for (std::size_t i = 0; i < visible; i += lanes) {
     const std::size_t rest = visible - i;
-    const Vector e = keep_first(exponential(load_first(scores + i, rest) - shift), rest, zero);
+    const Vector e = keep_first(Exponential(load_first(scores + i, rest) - shift), rest, zero);
     sums = sums + e;
     store_first(scores + i, e, rest);
   }
@@ -42,7 +43,11 @@ inline void softmax_rows(const SoftmaxArguments& s) {
   for (std::size_t row = 0; row < s.rows; ++row) {
     std::size_t visible = s.columns;
     if (s.causal && s.first_visible + row < visible) visible = s.first_visible + row;
-    softmax_row(s, row, visible, columns);
+    if (s.out.precision == Precision::fp32) {
+      softmax_row<exponential>(s, row, visible, columns);
+    } else {
+      softmax_row<fast_exponential>(s, row, visible, columns);
+    }
   }
 }
 
