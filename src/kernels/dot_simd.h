@@ -57,7 +57,6 @@ struct SplitInt8Dot {
   }
 };
 
-// GCC 12 spills the accumulators of the intrinsics for these two.
 #if defined(__AVX512BF16__)
 struct Bf16Dot {
   static constexpr Precision precision = Precision::bf16;
@@ -65,7 +64,9 @@ struct Bf16Dot {
   static Sum zero() { return broadcast(0); }
   static Integers right(const std::byte* p) { return load_groups(p); }
   static Integers left(const std::byte* p) { return broadcast_group(p); }
-  static void add(Sum& sum, Integers x, Integers y) { asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y)); }
+  static void add(Sum& sum, Integers x, Integers y) {
+    sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(y));
+  }
 };
 #endif
 
@@ -78,9 +79,9 @@ struct Int8Dot {
   static Integers left(const std::byte* p) { return broadcast_group(p); }
   static void add(Sum& sum, Integers x, Integers y) {
 #if defined(__AVX512VNNI__)
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+    sum = _mm512_dpbusd_epi32(sum, x, y);
 #else
-    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
+    sum = _mm256_dpbusd_avx_epi32(sum, x, y);
 #endif
   }
 };
