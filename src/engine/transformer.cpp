@@ -130,8 +130,7 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
     const std::size_t index = i / config_.heads, column = i % config_.heads * head_width;
     const Sequence& sequence = sequences[index];
     const RowsOut wide = RowsOut{b.wide, 3 * width, attention_precision_}.from(sequence.first).column(column);
-    const RowsOut pooled_query =
-        RowsOut{b.pooled_queries, width, attention_precision_}.from(index).column(column);
+    const RowsOut pooled_query = RowsOut{b.pooled_queries, width, attention_precision_}.from(index).column(column);
     const OperandBuffer& result = pooled ? b.pooled_normed : b.normed;
     const RowsOut out = result.rows(attention_out_.written(), width).from(pooled ? index : sequence.first);
     AttentionArguments a;

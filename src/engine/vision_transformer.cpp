@@ -118,8 +118,8 @@ class VisionTransformer : public ImageTower {
       if (token == 0) {
         std::fill_n(values, patch_values(), 0.0f);
       } else {
-        gather_patches({3, size, size, patch_size, patch_size, 0, pixels + image * 3 * size * size, values, 0,
-                        token - 1, token});
+        gather_patches(
+            {3, size, size, patch_size, patch_size, 0, pixels + image * 3 * size * size, values, 0, token - 1, token});
       }
       if (precision != Precision::fp32) kernels_.convert({1, patch_values(), values, patch_values(), patch});
       std::copy_n(first_tokens_.data() + token * width(), width(), tokens_out + row * width());

@@ -72,7 +72,9 @@ template <class Dot, int Rows>
     const Vector bias[2] = {load(t.bias), load(t.bias + lanes)};
     for_each_vector<Rows>([&](int r, int half) { values[r][half] = values[r][half] + bias[half]; });
   }
-  const auto at = [](int r, std::size_t stride, int half) { return std::size_t(r) * stride + std::size_t(half) * lanes; };
+  const auto at = [](int r, std::size_t stride, int half) {
+    return std::size_t(r) * stride + std::size_t(half) * lanes;
+  };
   if (t.residual != nullptr)
     for_each_vector<Rows>([&](int r, int half) {
       values[r][half] = values[r][half] + load(t.residual + at(r, t.residual_stride, half));

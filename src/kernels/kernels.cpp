@@ -35,9 +35,8 @@ constexpr Kernels avx512 = {avx512_panel_width,
                             layer_norm_avx512,
                             softmax_avx512};
 constexpr Kernels avx512vnni = with(avx512, Precision::int8, gemm_int8_avx512vnni, peak_int8_avx512vnni);
-constexpr Kernels avx512bf16 =
-    with(with(avx512vnni, Precision::int8, gemm_int8_avx512bf16, peak_int8_avx512vnni), Precision::bf16,
-         gemm_bf16_avx512bf16, peak_bf16_avx512bf16);
+constexpr Kernels avx512bf16 = with(with(avx512vnni, Precision::int8, gemm_int8_avx512bf16, peak_int8_avx512vnni),
+                                    Precision::bf16, gemm_bf16_avx512bf16, peak_bf16_avx512bf16);
 
 }  // namespace
 

@@ -38,8 +38,8 @@ void write_row(const RowsOut& out, std::size_t row, std::size_t width, const Val
     case Precision::int8: {
       const DepthBlocks blocks(width);
       for (std::size_t block = 0; block < blocks.count(); ++block)
-        write_bytes(static_cast<std::uint8_t*>(out.data) + row * out.stride, out.scales[row * out.scales_stride + block],
-                    blocks.first(block), blocks.first(block + 1), at);
+        write_bytes(static_cast<std::uint8_t*>(out.data) + row * out.stride,
+                    out.scales[row * out.scales_stride + block], blocks.first(block), blocks.first(block + 1), at);
     }
   }
 }

@@ -221,7 +221,8 @@ TEST_P(LowPrecisionTest, RowsInInt8AreWithinHalfAStepOfTheirValues) {
       std::vector<std::uint8_t> out(rows * stride, 9);
       const DepthBlocks blocks(width);
       std::vector<RowScale> scales(rows * blocks.count());
-      kernels().convert({rows, width, in.data(), width, {out.data(), stride, Precision::int8, scales.data(), blocks.count()}});
+      kernels().convert(
+          {rows, width, in.data(), width, {out.data(), stride, Precision::int8, scales.data(), blocks.count()}});
       for (std::size_t row = 0; row < rows; ++row) {
         for (std::size_t block = 0; block < blocks.count(); ++block) {
           const RowScale& scale = scales[row * blocks.count() + block];
