@@ -24,7 +24,8 @@ LoadedModel::LoadedModel(const ModelSource& source)
     : files_(load_model_files(source.name_or_path, source.config)),
       vocabulary_(source.vocabulary),
       pool_(source.threads == 0 ? available_processors() : source.threads),
-      encoder_(make_cpu_encoder(files_.config, files_.weights, CpuOptions{source.precision.value_or(default_precision())}, pool_)),
+      encoder_(make_cpu_encoder(files_.config, files_.weights,
+                                CpuOptions{source.precision.value_or(default_precision())}, pool_)),
       logit_scale_(std::exp(scalar(files_, "logit_scale"))) {
   if (files_.config.sigmoid_loss) logit_bias_ = scalar(files_, "logit_bias");
 }
