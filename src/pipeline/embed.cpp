@@ -7,6 +7,8 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <string_view>
+#include <unordered_map>
 
 namespace gondola {
 namespace {
@@ -197,21 +199,35 @@ void embed_images(const ImageStages& stages, std::size_t count, const Load& load
   ImageStream(stages, count, load, sink).run();
 }
 
-std::vector<float> embed_texts(Encoder& encoder, const ClipTokenizer& tokenizer, std::span<const std::string> texts,
-                               Overflow overflow) {
-  constexpr std::size_t texts_per_batch = 64;
-  const TextTowerConfig& config = encoder.config().text;
-  const auto dim = static_cast<std::size_t>(encoder.config().embed_dim);
-  std::vector<float> embeddings(texts.size() * dim);
+std::vector<float> embed_texts(const TextStages& stages, std::span<const std::string> texts) {
+  std::unordered_map<std::string_view, std::size_t> row_of;
+  std::vector<std::string_view> distinct;
+  for (const std::string& text : texts)
+    if (row_of.emplace(text, distinct.size()).second) distinct.push_back(text);
+
+  constexpr std::size_t texts_per_batch = 512;  // for all threads
+  const TextTowerConfig& config = stages.encoder.config().text;
+  const auto dim = static_cast<std::size_t>(stages.encoder.config().embed_dim);
+  const auto context = static_cast<std::size_t>(config.context_length);
+  std::vector<float> rows(distinct.size() * dim);
   std::vector<std::int32_t> ids;
-  for (std::size_t first = 0; first < texts.size(); first += texts_per_batch) {
-    const std::size_t count = std::min(texts_per_batch, texts.size() - first);
-    ids.clear();
-    for (const std::string& text : texts.subspan(first, count)) {
-      const auto padded = tokenizer.encode_padded(text, config.context_length, config.pad_id, overflow);
-      ids.insert(ids.end(), padded.begin(), padded.end());
-    }
-    encoder.encode_texts(ids, std::span(embeddings).subspan(first * dim, count * dim));
+  for (std::size_t first = 0; first < distinct.size(); first += texts_per_batch) {
+    const std::size_t count = std::min(texts_per_batch, distinct.size() - first);
+    ids.resize(count * context);
+    stages.pool.for_each(count, [&](std::size_t i, int) {
+      std::ranges::copy(
+          stages.tokenizer.encode_padded(distinct[first + i], config.context_length, config.pad_id, stages.overflow),
+          ids.begin() + static_cast<std::ptrdiff_t>(i * context));
+    });
+    stages.encoder.encode_texts(ids, std::span(rows).subspan(first * dim, count * dim));
+  }
+  if (distinct.size() == texts.size()) return rows;
+
+  std::vector<float> embeddings;
+  embeddings.reserve(texts.size() * dim);
+  for (const std::string& text : texts) {
+    const auto row = std::span(rows).subspan(row_of.at(text) * dim, dim);
+    embeddings.insert(embeddings.end(), row.begin(), row.end());
   }
   return embeddings;
 }

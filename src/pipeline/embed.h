@@ -36,9 +36,15 @@ struct ImageStages {
 void embed_images(const ImageStages& stages, std::size_t count, const std::function<Image(std::size_t index)>& load,
                   const std::function<void(const ImageEmbedding&)>& sink);
 
-/// The embeddings of texts, n × embed_dim, not normalised. Throws Error for a text longer than the context unless it is
-/// to be truncated.
-std::vector<float> embed_texts(Encoder& encoder, const ClipTokenizer& tokenizer, std::span<const std::string> texts,
-                               Overflow overflow);
+struct TextStages {
+  Encoder& encoder;
+  ThreadPool& pool;  ///< the encoder's own
+  const ClipTokenizer& tokenizer;
+  Overflow overflow = Overflow::error;
+};
+
+/// The embeddings of texts, n × embed_dim, not normalised. A text that comes several times is encoded once. Throws
+/// Error for a text longer than the context unless it is to be truncated.
+std::vector<float> embed_texts(const TextStages& stages, std::span<const std::string> texts);
 
 }  // namespace gondola

@@ -3,8 +3,11 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 
 #include "base/json.h"
 #include "tests/support/files.h"
@@ -36,8 +39,9 @@ class Commands : public testing::Test {
   /// `arguments` is a piece of shell.
   Result run(const std::string& arguments) {
     const fs::path error = folder_.path() / "stderr";
-    const std::string command = "cd '" + golden_.string() + "' && '" + std::string(GONDOLA_BINARY_DIR) + "/gondola' " +
-                                arguments + " 2> '" + error.string() + "'";
+    const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' '" +
+                                std::string(GONDOLA_BINARY_DIR) + "/gondola' " + arguments + " 2> '" + error.string() +
+                                "'";
     Result result;
     FILE* pipe = ::popen(command.c_str(), "r");
     std::array<char, 4096> buffer;
@@ -53,6 +57,7 @@ class Commands : public testing::Test {
   const fs::path golden_ = test::golden("cli");
   const Json expected_ = Json::parse(read_file(golden_ / "expected.json"));
   test::TemporaryFolder folder_;
+  const fs::path cache_ = folder_.path() / "cache";
 };
 
 std::string joined(const Json& words) {
@@ -83,6 +88,27 @@ TEST_F(Commands, ClassifyGivesTransformersScores) {
       }
     }
   }
+}
+
+TEST_F(Commands, ClassifyKeepsEncodedLabelsInTheUsersCache) {
+  const std::string command = "classify images --model model --json --labels cat,dog,tea --template 'a {}'";
+  const Result first = run(command);
+  ASSERT_EQ(first.status, 0) << first.error;
+  const fs::path heads = cache_ / "gondola" / "heads";
+  ASSERT_TRUE(fs::exists(heads));
+  ASSERT_EQ(std::distance(fs::directory_iterator(heads), {}), 1);
+  const fs::path entry = fs::directory_iterator(heads)->path();
+  EXPECT_EQ(run(command).out, first.out);
+  ::setenv("GONDOLA_ISA", "scalar", 1);
+  EXPECT_EQ(run(command).status, 0);
+  ::unsetenv("GONDOLA_ISA");
+  EXPECT_EQ(std::distance(fs::directory_iterator(heads), {}), 2) << "kernels that round differently";
+  std::ofstream(entry, std::ios::app) << "damage";
+  EXPECT_EQ(run(command).out, first.out);
+  const auto healed = fs::last_write_time(entry);
+  fs::last_write_time(entry, healed - std::chrono::hours(1));
+  EXPECT_EQ(run(command).out, first.out);
+  EXPECT_GT(fs::last_write_time(entry), healed - std::chrono::hours(1)) << "it counts as used";
 }
 
 TEST_F(Commands, MatchGivesCosinesAndScoresInTheOrderGiven) {

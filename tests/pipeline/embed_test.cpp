@@ -45,6 +45,7 @@ class PlainEncoder : public Encoder {
 
   void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
     ASSERT_EQ(ids.size() / 5, embeddings.size() / 3);
+    texts += ids.size() / 5;
     for (std::size_t text = 0; text < ids.size() / 5; ++text) {
       const auto row = ids.subspan(text * 5, 5);
       embeddings[text * 3] = static_cast<float>(row[1]);
@@ -53,7 +54,7 @@ class PlainEncoder : public Encoder {
     }
   }
 
-  std::atomic<std::size_t> images_alone = 0, images_together = 0;
+  std::atomic<std::size_t> images_alone = 0, images_together = 0, texts = 0;
 
  private:
   static void encode(std::span<const float> pixels, std::span<float> embeddings) {
@@ -215,8 +216,7 @@ TEST(EmbedImages, GivesTheSameBitsWhateverTheThreadsTheNumberAndTheOrder) {
                          .precision = precision});
       std::vector<std::vector<float>> found(100);
       embed_images(
-          {model.encoder(), model.pool(), model.files().preprocess}, numbers.size(),
-          [&](std::size_t index) { return noise(numbers[index]); },
+          model.image_stages(), numbers.size(), [&](std::size_t index) { return noise(numbers[index]); },
           [&](const ImageEmbedding& result) {
             found[numbers[result.index]].assign(result.values.begin(), result.values.end());
           });
@@ -234,27 +234,32 @@ TEST(EmbedImages, GivesTheSameBitsWhateverTheThreadsTheNumberAndTheOrder) {
   }
 }
 
-TEST(EmbedTexts, EncodesEveryTextInOrder) {
+TEST(EmbedTexts, GivesEveryTextItsEmbeddingAndEncodesItOnce) {
   PlainEncoder encoder;
+  ThreadPool pool(3);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});  // every letter is a token
   std::vector<std::string> texts;
-  for (int i = 0; i < 150; ++i) texts.push_back(i % 2 == 0 ? "ab" : "c");
-  const std::vector<float> embeddings = embed_texts(encoder, tokenizer, texts, Overflow::error);
-  ASSERT_EQ(embeddings.size(), 450u);
-  const auto a = static_cast<float>(tokenizer.encode("a").at(0)), c = static_cast<float>(tokenizer.encode("c").at(0));
-  for (std::size_t text = 0; text < 150; ++text) {
-    EXPECT_NE(embeddings[3 * text], text % 2 == 0 ? c : a);
-    EXPECT_EQ(embeddings[3 * text + 2], text % 2 == 0 ? 3 : 2);
+  for (int i = 0; i < 3000; ++i)
+    texts.push_back(std::string(1, static_cast<char>('a' + i % 26)) + static_cast<char>('a' + i / 26 % 26));
+  const std::vector<float> embeddings = embed_texts({encoder, pool, tokenizer}, texts);
+  ASSERT_EQ(embeddings.size(), 9000u);
+  for (std::size_t text = 0; text < texts.size(); ++text) {
+    const std::vector<std::int32_t> ids = tokenizer.encode(texts[text]);
+    EXPECT_EQ(embeddings[3 * text], static_cast<float>(ids.at(0)));
+    EXPECT_EQ(embeddings[3 * text + 1], static_cast<float>(ids.at(1)));
+    EXPECT_EQ(embeddings[3 * text + 2], 3);
   }
-  EXPECT_EQ(embeddings[3], c);
+  EXPECT_EQ(encoder.texts, 26u * 26);
+  EXPECT_TRUE(embed_texts({encoder, pool, tokenizer}, {}).empty());
 }
 
 TEST(EmbedTexts, RefusesOrCutsALongText) {
   PlainEncoder encoder;
+  ThreadPool pool(2);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
   const std::vector<std::string> texts = {"a", "abcdef"};
-  EXPECT_THROW(embed_texts(encoder, tokenizer, texts, Overflow::error), Error);
-  EXPECT_EQ(embed_texts(encoder, tokenizer, texts, Overflow::truncate)[5], 4) << "the end token stays";
+  EXPECT_THROW(embed_texts({encoder, pool, tokenizer, Overflow::error}, texts), Error);
+  EXPECT_EQ(embed_texts({encoder, pool, tokenizer, Overflow::truncate}, texts)[5], 4) << "the end token stays";
 }
 
 }  // namespace
