@@ -17,8 +17,7 @@ std::vector<float> embed_inputs(LoadedModel& model, std::span<const ImageInput> 
   std::vector<float> embeddings;
   embeddings.reserve(images.size() * model.embed_dim());
   embed_images(
-      {model.encoder(), model.pool(), model.files().preprocess}, images.size(),
-      [&](std::size_t index) { return decode_input(images[index]); },
+      model.image_stages(), images.size(), [&](std::size_t index) { return decode_input(images[index]); },
       [&](const ImageEmbedding& result) {
         if (!result.error.empty()) throw Error(result.error);
         embeddings.insert(embeddings.end(), result.values.begin(), result.values.end());
@@ -72,7 +71,7 @@ std::vector<float> Model::embed_text(const std::string& text) const {
 }
 
 std::vector<float> Model::embed_texts(std::span<const std::string> texts) const {
-  std::vector<float> embeddings = gondola::embed_texts(model_->encoder(), model_->tokenizer(), texts, Overflow::error);
+  std::vector<float> embeddings = gondola::embed_texts(model_->text_stages(Overflow::error), texts);
   normalise_rows(embeddings, model_->embed_dim());
   return embeddings;
 }

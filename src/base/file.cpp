@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -79,8 +80,9 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  static std::atomic<unsigned> written = 0;  // others may write the same file: each to its own temporary one
   std::filesystem::path temporary = path;
-  temporary += ".tmp";
+  temporary += fmt::format(".{}-{}.tmp", ::getpid(), ++written);
   std::error_code error;
   try {
     write_and_flush(temporary, bytes);

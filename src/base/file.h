@@ -17,7 +17,7 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit = s
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// Writes the bytes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a reader (or
-/// a crash) sees the old file or the new one, never a part.
+/// a crash) sees the old file or the new one, never a part, whoever else writes it at the same time.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
 /// A file mapped read-only into memory. The mapping lives as long as the object.

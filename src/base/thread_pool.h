@@ -24,8 +24,8 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls body(index, thread) once for every index in [0, count), in any order, from threads numbered
-  /// [0, threads()). Returns when all are done; rethrows the first exception (the remaining indices are then skipped).
-  /// One caller at a time; not to be nested.
+  /// [0, threads()), the caller being 0. Returns when all are done; rethrows the first exception (the remaining indices
+  /// are then skipped). One caller at a time; not to be nested.
   void for_each(std::size_t count, const std::function<void(std::size_t index, int thread)>& body);
 
  private:

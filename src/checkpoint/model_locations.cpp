@@ -36,10 +36,14 @@ std::optional<path> environment(const char* name) {
   return path(value);
 }
 
+}  // namespace
+
 path cache_home() {
   if (const auto folder = environment("XDG_CACHE_HOME")) return *folder;
   return environment("HOME").value_or("/") / ".cache";
 }
+
+namespace {
 
 path openai_cache() {
   return environment("HOME").value_or("/") / ".cache" / "clip";

@@ -4,6 +4,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/progress.h"
+#include "checkpoint/model_locations.h"
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
@@ -63,12 +65,22 @@ void print_text(const std::string& image, const std::vector<ScoredLabel>& best) 
   if (rows.empty()) fmt::print("  no label reaches --min-score\n");
 }
 
+ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::string>& labels, const Options& options) {
+  constexpr std::size_t many_prompts = 1000;  // take seconds
+  const std::size_t prompts = labels.size() * options.templates.size();
+  Progress progress("prompts", prompts, "encoded");
+  PromptOptions prompt_options;
+  prompt_options.overflow = options.truncate ? Overflow::truncate : Overflow::error;
+  prompt_options.cache = cache_home() / "gondola" / "heads";
+  if (prompts > many_prompts) prompt_options.progress = [&](std::size_t done) { progress.update(done); };
+  return ZeroShotClassifier(model, labels, options.templates, prompt_options);
+}
+
 int run(const GlobalOptions& global, const Options& options) {
   const std::vector<std::string> labels = read_labels(options);
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
-  const ZeroShotClassifier classifier(model, labels, options.templates,
-                                      options.truncate ? Overflow::truncate : Overflow::error);
+  const ZeroShotClassifier classifier = make_classifier(model, labels, options);
   return for_each_embedding(global, model, images, options.exif,
                             [&](const std::string& image, std::span<const float> embedding) {
                               const auto best = best_labels(options, classifier, embedding);

@@ -92,15 +92,15 @@ int embed_image_files(const GlobalOptions& global, const Options& options, Loade
 }
 
 void embed_text_file(const GlobalOptions& global, const Options& options, LoadedModel& model) {
-  constexpr std::size_t texts_per_step = 256;
+  constexpr std::size_t texts_per_step = 512;
   const std::vector<std::string> lines = read_lines(options.text_file);
   EmbeddingFile file(options, "text", model.embed_dim());
+  const TextStages stages = model.text_stages(options.truncate ? Overflow::truncate : Overflow::error);
   Progress progress("texts", lines.size(), "done");
   for (std::size_t first = 0; first < lines.size(); first += texts_per_step) {
     stop_if_interrupted();
     const std::size_t count = std::min(texts_per_step, lines.size() - first);
-    file.append(embed_texts(model.encoder(), model.tokenizer(), std::span(lines).subspan(first, count),
-                            options.truncate ? Overflow::truncate : Overflow::error));
+    file.append(embed_texts(stages, std::span(lines).subspan(first, count)));
     progress.update(first + count);
   }
   file.finish(global);

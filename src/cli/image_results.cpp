@@ -38,8 +38,7 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const st
   Progress progress("images", images.size(), "done");
   const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
   embed_images(
-      {model.encoder(), model.pool(), model.files().preprocess}, images.size(),
-      [&](std::size_t index) { return load_image(images[index], decode); },
+      model.image_stages(), images.size(), [&](std::size_t index) { return load_image(images[index], decode); },
       [&](const ImageEmbedding& result) {
         const std::string& image = images[result.index];
         if (result.error.empty()) {

@@ -37,8 +37,8 @@ int run(const GlobalOptions& global, const Options& options) {
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
   const std::size_t dim = model.embed_dim();
-  std::vector<float> texts = embed_texts(model.encoder(), model.tokenizer(), options.texts,
-                                         options.truncate ? Overflow::truncate : Overflow::error);
+  std::vector<float> texts =
+      embed_texts(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error), options.texts);
   normalise_rows(texts, dim);
   return for_each_embedding(global, model, images, options.exif,
                             [&](const std::string& image, std::span<const float> embedding) {

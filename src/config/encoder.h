@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -7,14 +8,23 @@
 
 namespace gondola {
 
-/// The two towers of one model on some device. Embeddings are not normalised. Not thread-safe: one call at a time.
+/// The two towers of one model on some device. Embeddings are not normalised, and depend neither on the batch nor on
+/// which of the calls computes them. Not thread-safe: one call at a time, save for encode_images_alone.
 class Encoder {
  public:
   virtual ~Encoder() = default;
   virtual const ModelConfig& config() const = 0;
 
-  /// pixels: batch × 3 × image_size × image_size, normalised (image/preprocess.h); embeddings: batch × embed_dim.
+  /// By all threads together. pixels: batch × 3 × image_size × image_size, normalised (image/preprocess.h); embeddings:
+  /// batch × embed_dim.
   virtual void encode_images(std::span<const float> pixels, std::span<float> embeddings) = 0;
+
+  /// How many images a call of encode_images_alone makes the best use of. Prepares the tower for such calls.
+  virtual std::size_t images_at_a_time() = 0;
+
+  /// The same as encode_images, without help of other threads: inside ThreadPool::for_each on the encoder's pool every
+  /// thread may call it with its own number, all at the same time, once images_at_a_time has been asked.
+  virtual void encode_images_alone(int thread, std::span<const float> pixels, std::span<float> embeddings) = 0;
 
   /// ids: batch × context_length, padded after the end token (ClipTokenizer::encode_padded); embeddings: batch ×
   /// embed_dim.

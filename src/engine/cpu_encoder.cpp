@@ -28,12 +28,16 @@ class Scheduler {
     const std::size_t each = count / threads, alone = each * threads;
     const std::size_t parts = threads * ((each + items_at_a_time - 1) / items_at_a_time);
     pool_.for_each(parts, [&](std::size_t part, int thread) {
-      const Range items = {alone * part / parts, alone * (part + 1) / parts};
-      AlignedFloats& memory = memory_[static_cast<std::size_t>(thread)];
-      prepare(memory, 1, items);
-      body(Team(), memory, items);
+      run_alone(thread, {alone * part / parts, alone * (part + 1) / parts}, prepare, body);
     });
     if (alone < count) run_together({alone, count}, prepare, body);
+  }
+
+  /// All items by the calling thread, which has this number in the pool.
+  void run_alone(int thread, Range items, const Prepare& prepare, const Body& body) {
+    AlignedFloats& memory = memory_[static_cast<std::size_t>(thread)];
+    prepare(memory, 1, items);
+    body(Team(), memory, items);
   }
 
  private:
@@ -65,18 +69,15 @@ class CpuEncoder : public Encoder {
   const ModelConfig& config() const override { return config_; }
 
   void encode_images(std::span<const float> pixels, std::span<float> embeddings) override {
-    const std::size_t size = static_cast<std::size_t>(config_.image.image_size), image_values = 3 * size * size;
-    const std::size_t images = count_items("pixels", pixels.size(), image_values, embeddings.size());
-    const ImageTower& tower = image_tower();
-    scheduler_.run(
-        images, tower.images_at_a_time(),
-        [&](AlignedFloats& memory, std::size_t threads, Range items) {
-          memory.reserve(tower.workspace_size(threads, items.size()));
-        },
-        [&](const Team& team, AlignedFloats& memory, Range items) {
-          tower.forward(team, memory.data(), pixels.data() + items.first * image_values, items.size(),
-                        embeddings.data() + items.first * embed_dim());
-        });
+    const std::size_t images = count_items("pixels", pixels.size(), image_values(), embeddings.size());
+    scheduler_.run(images, images_at_a_time(), prepare_images(), forward_images(pixels, embeddings));
+  }
+
+  std::size_t images_at_a_time() override { return image_tower().images_at_a_time(); }
+
+  void encode_images_alone(int thread, std::span<const float> pixels, std::span<float> embeddings) override {
+    const std::size_t images = count_items("pixels", pixels.size(), image_values(), embeddings.size());
+    scheduler_.run_alone(thread, {0, images}, prepare_images(), forward_images(pixels, embeddings));
   }
 
   void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
@@ -105,6 +106,24 @@ class CpuEncoder : public Encoder {
     if (results != items * embed_dim())
       fail("room for {} values of embeddings, expected {} × {}", results, items, embed_dim());
     return items;
+  }
+
+  std::size_t image_values() const {
+    const auto size = static_cast<std::size_t>(config_.image.image_size);
+    return 3 * size * size;
+  }
+
+  Scheduler::Prepare prepare_images() {
+    return [&tower = image_tower()](AlignedFloats& memory, std::size_t threads, Range items) {
+      memory.reserve(tower.workspace_size(threads, items.size()));
+    };
+  }
+
+  Scheduler::Body forward_images(std::span<const float> pixels, std::span<float> embeddings) {
+    return [this, pixels, embeddings, &tower = image_tower()](const Team& team, AlignedFloats& memory, Range items) {
+      tower.forward(team, memory.data(), pixels.data() + items.first * image_values(), items.size(),
+                    embeddings.data() + items.first * embed_dim());
+    };
   }
 
   /// Texts whose tokens together make good use of a panel of weights.

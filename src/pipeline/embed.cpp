@@ -1,88 +1,233 @@
 #include "pipeline/embed.h"
 
 #include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
 
 namespace gondola {
 namespace {
 
-/// A batch of preprocessed images, and what became of each.
-struct ImageBatch {
-  std::vector<float> pixels;  // one slot an image
-  std::vector<std::string> errors;
-};
+using Load = std::function<Image(std::size_t index)>;
+using Sink = std::function<void(const ImageEmbedding&)>;
 
-void load_batch(const ImageStages& stages, std::size_t first, std::size_t pixels_per_image,
-                const std::function<Image(std::size_t)>& load, ImageBatch& batch) {
-  stages.pool.for_each(batch.errors.size(), [&](std::size_t slot, int) {
-    try {
-      preprocess(load(first + slot), stages.preprocess,
-                 std::span(batch.pixels).subspan(slot * pixels_per_image, pixels_per_image));
-    } catch (const std::exception& error) {
-      batch.errors[slot] = error.what();
-    }
-  });
-}
+class ImageStream {
+ public:
+  ImageStream(const ImageStages& stages, std::size_t count, const Load& load, const Sink& sink)
+      : stages_(stages),
+        load_(load),
+        sink_(sink),
+        image_values_(3 * static_cast<std::size_t>(stages.preprocess.size * stages.preprocess.size)),
+        dim_(static_cast<std::size_t>(stages.encoder.config().embed_dim)),
+        alone_(count / threads() * threads()),
+        chunk_size_(std::min(stages.encoder.images_at_a_time(), window)),
+        chunks_(threads() * ((alone_ / threads() + chunk_size_ - 1) / chunk_size_)),
+        outcomes_(std::min(alone_, window)),
+        rest_(count - alone_) {}
 
-/// Moves the images that were loaded to the front and returns their number.
-std::size_t close_gaps(ImageBatch& batch, std::size_t pixels_per_image) {
-  std::size_t loaded = 0;
-  for (std::size_t slot = 0; slot < batch.errors.size(); ++slot) {
-    if (!batch.errors[slot].empty()) continue;
-    if (loaded != slot)
-      std::copy_n(batch.pixels.begin() + static_cast<std::ptrdiff_t>(slot * pixels_per_image), pixels_per_image,
-                  batch.pixels.begin() + static_cast<std::ptrdiff_t>(loaded * pixels_per_image));
-    ++loaded;
+  void run() {
+    stages_.pool.for_each(threads(), [this](std::size_t, int thread) {
+      try {
+        work(thread);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        stopped_ = true;
+        changed_.notify_all();
+        throw;
+      }
+    });
+    std::unique_lock lock(mutex_);
+    deliver(lock);
+    lock.unlock();
+    encode_rest();
   }
-  return loaded;
-}
+
+ private:
+  /// Images between the first that is not delivered yet and the last that may be begun: their embeddings take a few
+  /// megabytes, and while one image takes very long the other threads have hundreds to go on with.
+  static constexpr std::size_t window = 1024;
+
+  /// What became of an image that one thread takes through all stages.
+  struct Outcome {
+    bool done = false;
+    std::vector<float> values;
+    std::string error;
+  };
+
+  /// One of the last images, which all threads encode together.
+  struct Loaded {
+    std::vector<float> pixels;
+    std::string error;
+  };
+
+  struct Chunk {
+    std::size_t first = 0, last = 0;
+  };
+
+  std::size_t threads() const { return static_cast<std::size_t>(stages_.pool.threads()); }
+  Outcome& outcome(std::size_t index) { return outcomes_[index % outcomes_.size()]; }
+
+  /// As large as chunk_size_ or a little smaller: every thread has the same number of them, and of images.
+  Chunk chunk(std::size_t number) const {
+    if (number >= chunks_) return {alone_ + number - chunks_, alone_ + number - chunks_ + 1};
+    return {alone_ * number / chunks_, alone_ * (number + 1) / chunks_};
+  }
+
+  void work(int thread) {
+    std::vector<float> pixels, embeddings;
+    while (const std::optional<Chunk> taken = take(thread)) {
+      if (taken->first >= alone_) {
+        Loaded& loaded = rest_[taken->first - alone_];
+        loaded.pixels.resize(image_values_);
+        loaded.error = load(taken->first, loaded.pixels);
+        continue;
+      }
+      pixels.resize(chunk_size_ * image_values_);
+      embeddings.resize(chunk_size_ * dim_);
+      std::size_t loaded = 0;
+      for (std::size_t index = taken->first; index < taken->last && !stopped_; ++index) {
+        Outcome& result = outcome(index);
+        result.error = load(index, std::span(pixels).subspan(loaded * image_values_, image_values_));
+        if (result.error.empty()) ++loaded;
+      }
+      if (stopped_) return;
+      const auto encoded = std::span(embeddings).first(loaded * dim_);
+      if (loaded > 0)
+        stages_.encoder.encode_images_alone(thread, std::span(pixels).first(loaded * image_values_), encoded);
+      std::unique_lock lock(mutex_);
+      publish(*taken, encoded);
+      if (thread == 0) deliver(lock);
+    }
+  }
+
+  /// The next images to work on, as soon as they are in the window. Whenever thread 0 has to wait it delivers what it
+  /// can, to the end, since the others may wait for that.
+  std::optional<Chunk> take(int thread) {
+    std::unique_lock lock(mutex_);
+    const auto wait = [&](const auto& condition) {
+      while (thread == 0 && !stopped_ && !condition()) {
+        changed_.wait(lock, [this] { return stopped_ || outcome(delivered_).done; });
+        deliver(lock);
+      }
+      changed_.wait(lock, [&] { return stopped_ || condition(); });
+    };
+    if (next_ == chunks_ + rest_.size()) {
+      if (thread == 0) wait([this] { return delivered_ == alone_; });
+      return std::nullopt;
+    }
+    const Chunk taken = chunk(next_++);
+    wait([&] { return taken.first >= alone_ || taken.last <= delivered_ + window; });
+    if (stopped_) return std::nullopt;
+    return taken;
+  }
+
+  /// Decodes and preprocesses an image; returns why that failed, or nothing.
+  std::string load(std::size_t index, std::span<float> pixels) const {
+    try {
+      preprocess(load_(index), stages_.preprocess, pixels);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return {};
+  }
+
+  /// Under the lock.
+  void publish(Chunk done, std::span<const float> embeddings) {
+    for (std::size_t index = done.first; index < done.last; ++index) {
+      Outcome& result = outcome(index);
+      if (result.error.empty()) {
+        result.values.assign(embeddings.begin(), embeddings.begin() + static_cast<std::ptrdiff_t>(dim_));
+        embeddings = embeddings.subspan(dim_);
+      }
+      result.done = true;
+    }
+    changed_.notify_all();
+  }
+
+  /// Gives the sink all that is done up to the first image that is not. On the calling thread only.
+  void deliver(std::unique_lock<std::mutex>& lock) {
+    while (!stopped_ && delivered_ < alone_ && outcome(delivered_).done) {
+      lock.unlock();  // nobody else touches the outcome of an image that is done and not delivered
+      Outcome& result = outcome(delivered_);
+      sink_({delivered_, result.error.empty() ? std::span<const float>(result.values) : std::span<const float>(),
+             result.error});
+      lock.lock();
+      result.done = false;
+      ++delivered_;
+      changed_.notify_all();
+    }
+  }
+
+  void encode_rest() {
+    std::vector<float> pixels;
+    for (const Loaded& image : rest_)
+      if (image.error.empty()) pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
+    std::vector<float> embeddings(pixels.size() / image_values_ * dim_);
+    if (!embeddings.empty()) stages_.encoder.encode_images(pixels, embeddings);
+    std::span<const float> remaining = embeddings;
+    for (std::size_t i = 0; i < rest_.size(); ++i) {
+      const std::size_t values = rest_[i].error.empty() ? dim_ : 0;
+      sink_({alone_ + i, remaining.first(values), rest_[i].error});
+      remaining = remaining.subspan(values);
+    }
+  }
+
+  const ImageStages& stages_;
+  const Load& load_;
+  const Sink& sink_;
+  const std::size_t image_values_, dim_;
+  const std::size_t alone_;  ///< how many images are taken through all stages by one thread each
+  const std::size_t chunk_size_, chunks_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Outcome> outcomes_;  ///< a ring: of the images in the window
+  std::vector<Loaded> rest_;
+  std::size_t next_ = 0;       ///< chunk; the images of rest_ come last, one by one
+  std::size_t delivered_ = 0;  ///< images before this one; changed by the calling thread only
+  std::atomic<bool> stopped_ = false;
+};
 
 }  // namespace
 
-void embed_images(const ImageStages& stages, std::size_t count, const std::function<Image(std::size_t index)>& load,
-                  const std::function<void(const ImageEmbedding&)>& sink) {
-  const auto size = static_cast<std::size_t>(stages.preprocess.size);
-  const std::size_t pixels_per_image = 3 * size * size;
-  const auto dim = static_cast<std::size_t>(stages.encoder.config().embed_dim);
-  ImageBatch batch;
-  std::vector<float> embeddings;
-  for (std::size_t first = 0; first < count; first += stages.batch) {
-    batch.errors.assign(std::min(stages.batch, count - first), "");
-    batch.pixels.resize(batch.errors.size() * pixels_per_image);
-    load_batch(stages, first, pixels_per_image, load, batch);
-
-    const std::size_t loaded = close_gaps(batch, pixels_per_image);
-    embeddings.resize(loaded * dim);
-    if (loaded > 0) stages.encoder.encode_images(std::span(batch.pixels).first(loaded * pixels_per_image), embeddings);
-
-    std::span<const float> rest = embeddings;
-    for (std::size_t slot = 0; slot < batch.errors.size(); ++slot) {
-      ImageEmbedding result{first + slot, {}, batch.errors[slot]};
-      if (result.error.empty()) {
-        result.values = rest.first(dim);
-        rest = rest.subspan(dim);
-      }
-      sink(result);
-    }
-  }
+void embed_images(const ImageStages& stages, std::size_t count, const Load& load, const Sink& sink) {
+  ImageStream(stages, count, load, sink).run();
 }
 
-std::vector<float> embed_texts(Encoder& encoder, const ClipTokenizer& tokenizer, std::span<const std::string> texts,
-                               Overflow overflow) {
-  constexpr std::size_t texts_per_batch = 64;
-  const TextTowerConfig& config = encoder.config().text;
-  const auto dim = static_cast<std::size_t>(encoder.config().embed_dim);
-  std::vector<float> embeddings(texts.size() * dim);
+std::vector<float> embed_texts(const TextStages& stages, std::span<const std::string> texts) {
+  std::unordered_map<std::string_view, std::size_t> row_of;
+  std::vector<std::string_view> distinct;
+  for (const std::string& text : texts)
+    if (row_of.emplace(text, distinct.size()).second) distinct.push_back(text);
+
+  constexpr std::size_t texts_per_batch = 512;  // for all threads
+  const TextTowerConfig& config = stages.encoder.config().text;
+  const auto dim = static_cast<std::size_t>(stages.encoder.config().embed_dim);
+  const auto context = static_cast<std::size_t>(config.context_length);
+  std::vector<float> rows(distinct.size() * dim);
   std::vector<std::int32_t> ids;
-  for (std::size_t first = 0; first < texts.size(); first += texts_per_batch) {
-    const std::size_t count = std::min(texts_per_batch, texts.size() - first);
-    ids.clear();
-    for (const std::string& text : texts.subspan(first, count)) {
-      const auto padded = tokenizer.encode_padded(text, config.context_length, config.pad_id, overflow);
-      ids.insert(ids.end(), padded.begin(), padded.end());
-    }
-    encoder.encode_texts(ids, std::span(embeddings).subspan(first * dim, count * dim));
+  for (std::size_t first = 0; first < distinct.size(); first += texts_per_batch) {
+    const std::size_t count = std::min(texts_per_batch, distinct.size() - first);
+    ids.resize(count * context);
+    stages.pool.for_each(count, [&](std::size_t i, int) {
+      std::ranges::copy(
+          stages.tokenizer.encode_padded(distinct[first + i], config.context_length, config.pad_id, stages.overflow),
+          ids.begin() + static_cast<std::ptrdiff_t>(i * context));
+    });
+    stages.encoder.encode_texts(ids, std::span(rows).subspan(first * dim, count * dim));
+  }
+  if (distinct.size() == texts.size()) return rows;
+
+  std::vector<float> embeddings;
+  embeddings.reserve(texts.size() * dim);
+  for (const std::string& text : texts) {
+    const auto row = std::span(rows).subspan(row_of.at(text) * dim, dim);
+    embeddings.insert(embeddings.end(), row.begin(), row.end());
   }
   return embeddings;
 }

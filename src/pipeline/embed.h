@@ -23,20 +23,28 @@ struct ImageEmbedding {
 
 struct ImageStages {
   Encoder& encoder;
-  ThreadPool& pool;
+  ThreadPool& pool;  ///< the encoder's own
   const PreprocessConfig& preprocess;
-  std::size_t batch = 32;
 };
 
-/// Embeds `count` images: load(index) decodes one (on any thread), then it is preprocessed and, together with its
-/// batch, encoded. One batch is in memory at a time, and each stage has all threads to itself. An image that fails to
-/// load is reported and the rest go on. `sink` is called for every index in order, on the calling thread.
+/// Embeds `count` images: load(index) decodes one (on any thread, several at the same time), then it is preprocessed
+/// and encoded. Every thread of the pool takes a few images at a time through all three stages on its own, so that none
+/// waits for another; the last ones, fewer than threads, are encoded by all threads together. However many images there
+/// are, each thread holds those few and a bounded number of embeddings waits for its turn. An image that fails to load
+/// is reported and the rest go on. `sink` is called for every index in order, on the calling thread; what it throws
+/// stops the threads after the image that each is at, and is passed on.
 void embed_images(const ImageStages& stages, std::size_t count, const std::function<Image(std::size_t index)>& load,
                   const std::function<void(const ImageEmbedding&)>& sink);
 
-/// The embeddings of texts, n × embed_dim, not normalised. Throws Error for a text longer than the context unless it is
-/// to be truncated.
-std::vector<float> embed_texts(Encoder& encoder, const ClipTokenizer& tokenizer, std::span<const std::string> texts,
-                               Overflow overflow);
+struct TextStages {
+  Encoder& encoder;
+  ThreadPool& pool;  ///< the encoder's own
+  const ClipTokenizer& tokenizer;
+  Overflow overflow = Overflow::error;
+};
+
+/// The embeddings of texts, n × embed_dim, not normalised. A text that comes several times is encoded once. Throws
+/// Error for a text longer than the context unless it is to be truncated.
+std::vector<float> embed_texts(const TextStages& stages, std::span<const std::string> texts);
 
 }  // namespace gondola

@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "config/encoder.h"
+#include "pipeline/embed.h"
 
 namespace gondola {
 
@@ -31,10 +32,15 @@ class LoadedModel {
   const ModelFiles& files() const { return files_; }
   const ModelConfig& config() const { return files_.config; }
   std::size_t embed_dim() const { return static_cast<std::size_t>(files_.config.embed_dim); }
+  Precision precision() const { return precision_; }
   ThreadPool& pool() { return pool_; }
   Encoder& encoder() { return *encoder_; }
+  /// Where its vocabulary is, if it has one.
+  const std::optional<std::filesystem::path>& vocabulary() const { return vocabulary_; }
   /// Throws Error when the model has no vocabulary.
   const ClipTokenizer& tokenizer();
+  TextStages text_stages(Overflow overflow) { return {encoder(), pool(), tokenizer(), overflow}; }
+  ImageStages image_stages() { return {encoder(), pool(), files().preprocess}; }
 
   /// The scores of one image against several texts, from their cosines: softmax(exp(logit_scale)·cosine), or for a
   /// model trained with the sigmoid loss (arXiv 2303.15343) σ(exp(logit_scale)·cosine + logit_bias).
@@ -43,6 +49,7 @@ class LoadedModel {
  private:
   ModelFiles files_;
   std::optional<std::filesystem::path> vocabulary_;
+  Precision precision_;
   ThreadPool pool_;
   std::unique_ptr<Encoder> encoder_;
   std::optional<ClipTokenizer> tokenizer_;

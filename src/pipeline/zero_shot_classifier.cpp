@@ -1,28 +1,70 @@
 #include "pipeline/zero_shot_classifier.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/error.h"
 #include "metrics/zero_shot.h"
 #include "pipeline/embed.h"
+#include "pipeline/head_cache.h"
 
 namespace gondola {
+namespace {
 
-ZeroShotClassifier::ZeroShotClassifier(LoadedModel& model, std::vector<std::string> labels,
-                                       std::span<const std::string> templates, Overflow overflow)
-    : model_(model), labels_(std::move(labels)) {
-  if (labels_.empty() || templates.empty()) fail("a classifier needs at least one label and one template");
-  // Part by part, so that a thousand labels in eighty templates do not all lie in memory at once.
+/// distinct labels × embed_dim. Part by part, so that a thousand labels in eighty templates do not all lie in memory at
+/// once.
+std::vector<float> encode_distinct(LoadedModel& model, std::span<const std::string> labels,
+                                   std::span<const std::string> templates, const PromptOptions& options) {
+  const TextStages stages = model.text_stages(options.overflow);
   const std::size_t labels_per_part = std::max<std::size_t>(1, 1024 / templates.size());
   std::vector<std::string> prompts;
-  for (std::size_t first = 0; first < labels_.size(); first += labels_per_part) {
+  std::vector<float> head;
+  for (std::size_t first = 0; first < labels.size(); first += labels_per_part) {
+    const std::size_t last = std::min(first + labels_per_part, labels.size());
     prompts.clear();
-    for (std::size_t label = first; label < std::min(first + labels_per_part, labels_.size()); ++label)
-      for (const std::string& text : templates) prompts.push_back(fill_template(text, labels_[label]));
-    const std::vector<float> embeddings = embed_texts(model.encoder(), model.tokenizer(), prompts, overflow);
-    const std::vector<float> part = zero_shot_head(embeddings, templates.size(), model.embed_dim());
-    head_.insert(head_.end(), part.begin(), part.end());
+    for (const std::string& label : labels.subspan(first, last - first))
+      for (const std::string& text : templates) prompts.push_back(fill_template(text, label));
+    const std::vector<float> part = zero_shot_head(embed_texts(stages, prompts), templates.size(), model.embed_dim());
+    head.insert(head.end(), part.begin(), part.end());
+    options.progress(last * templates.size());
+  }
+  return head;
+}
+
+/// labels × embed_dim
+std::vector<float> encode_head(LoadedModel& model, std::span<const std::string> labels,
+                               std::span<const std::string> templates, const PromptOptions& options) {
+  std::map<std::string_view, std::size_t> row_of;
+  std::vector<std::string> distinct;
+  for (const std::string& label : labels)
+    if (row_of.emplace(label, distinct.size()).second) distinct.push_back(label);
+  const std::vector<float> rows = encode_distinct(model, distinct, templates, options);
+  std::vector<float> head;
+  for (const std::string& label : labels) {
+    const auto row = std::span(rows).subspan(row_of.at(label) * model.embed_dim(), model.embed_dim());
+    head.insert(head.end(), row.begin(), row.end());
+  }
+  return head;
+}
+
+}  // namespace
+
+ZeroShotClassifier::ZeroShotClassifier(LoadedModel& model, std::vector<std::string> labels,
+                                       std::span<const std::string> templates, const PromptOptions& options)
+    : model_(model), labels_(std::move(labels)) {
+  if (labels_.empty() || templates.empty()) fail("a classifier needs at least one label and one template");
+  const auto key = options.cache ? head_key(model, labels_, templates, options.overflow) : std::nullopt;
+  if (!key) {
+    head_ = encode_head(model, labels_, templates, options);
+    return;
+  }
+  const HeadCache cache(*options.cache);
+  if (auto found = cache.find(*key, labels_.size() * model.embed_dim())) {
+    head_ = std::move(*found);
+  } else {
+    head_ = encode_head(model, labels_, templates, options);
+    cache.store(*key, head_);
   }
 }
 

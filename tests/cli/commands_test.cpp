@@ -3,8 +3,12 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
 
 #include "base/json.h"
 #include "tests/support/files.h"
@@ -36,8 +40,9 @@ class Commands : public testing::Test {
   /// `arguments` is a piece of shell.
   Result run(const std::string& arguments) {
     const fs::path error = folder_.path() / "stderr";
-    const std::string command = "cd '" + golden_.string() + "' && '" + std::string(GONDOLA_BINARY_DIR) + "/gondola' " +
-                                arguments + " 2> '" + error.string() + "'";
+    const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' '" +
+                                std::string(GONDOLA_BINARY_DIR) + "/gondola' " + arguments + " 2> '" + error.string() +
+                                "'";
     Result result;
     FILE* pipe = ::popen(command.c_str(), "r");
     std::array<char, 4096> buffer;
@@ -53,6 +58,7 @@ class Commands : public testing::Test {
   const fs::path golden_ = test::golden("cli");
   const Json expected_ = Json::parse(read_file(golden_ / "expected.json"));
   test::TemporaryFolder folder_;
+  const fs::path cache_ = folder_.path() / "cache";
 };
 
 std::string joined(const Json& words) {
@@ -83,6 +89,27 @@ TEST_F(Commands, ClassifyGivesTransformersScores) {
       }
     }
   }
+}
+
+TEST_F(Commands, ClassifyKeepsEncodedLabelsInTheUsersCache) {
+  const std::string command = "classify images --model model --json --labels cat,dog,tea --template 'a {}'";
+  const Result first = run(command);
+  ASSERT_EQ(first.status, 0) << first.error;
+  const fs::path heads = cache_ / "gondola" / "heads";
+  ASSERT_TRUE(fs::exists(heads));
+  ASSERT_EQ(std::distance(fs::directory_iterator(heads), {}), 1);
+  const fs::path entry = fs::directory_iterator(heads)->path();
+  EXPECT_EQ(run(command).out, first.out);
+  ::setenv("GONDOLA_ISA", "scalar", 1);
+  EXPECT_EQ(run(command).status, 0);
+  ::unsetenv("GONDOLA_ISA");
+  EXPECT_EQ(std::distance(fs::directory_iterator(heads), {}), 2) << "kernels that round differently";
+  std::ofstream(entry, std::ios::app) << "damage";
+  EXPECT_EQ(run(command).out, first.out);
+  const auto healed = fs::last_write_time(entry);
+  fs::last_write_time(entry, healed - std::chrono::hours(1));
+  EXPECT_EQ(run(command).out, first.out);
+  EXPECT_GT(fs::last_write_time(entry), healed - std::chrono::hours(1)) << "it counts as used";
 }
 
 TEST_F(Commands, MatchGivesCosinesAndScoresInTheOrderGiven) {
@@ -126,6 +153,66 @@ TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
     EXPECT_LT(line.at("peak_fraction").get<double>(), 1.1);
   }
   EXPECT_EQ(run("bench --model model --tower both").status, 2);
+}
+
+TEST_F(Commands, BenchMeasuresTheKernelsOfATower) {
+  for (const std::string tower : {"image", "text"}) {
+    const Result result = run("bench --kernels --json --model model --precision int8 --tower " + tower);
+    ASSERT_EQ(result.status, 0) << result.error;
+    std::map<std::string, Json> parts;
+    double sum = 0;
+    for (const Json& line : result.lines()) {
+      const auto part = line.at("part").get<std::string>();
+      parts[part] = line;
+      EXPECT_EQ(line.at("tower"), tower);
+      EXPECT_GT(line.at("milliseconds").get<double>(), 0) << part;
+      if (part != "softmax" && part != "sum of parts" && part != "whole pass")
+        sum += line.at("milliseconds").get<double>();
+    }
+    EXPECT_EQ(parts.contains("patch embedding"), tower == "image");
+    for (const char* part : {"layer norm", "qkv", "attention", "softmax", "out", "fc1", "fc2", "conversion"})
+      EXPECT_TRUE(parts.contains(part)) << part;
+    EXPECT_EQ(parts.at("qkv").at("calls"), 2);
+    EXPECT_THAT(parts.at("fc1").at("shape").get<std::string>(), testing::EndsWith(" × 32 × 64"));
+    EXPECT_EQ(parts.at("fc1").at("precision"), "int8");
+    EXPECT_GT(parts.at("fc1").at("gflops").get<double>(), 0);
+    EXPECT_GT(parts.at("fc1").at("peak_fraction").get<double>(), 0);
+    EXPECT_FALSE(parts.at("layer norm").contains("gflops"));
+    EXPECT_NEAR(parts.at("sum of parts").at("milliseconds").get<double>(), sum, 1e-6 * sum);
+    EXPECT_EQ(parts.at("whole pass").at("pass_fraction"), 1);
+  }
+  const Result resnet = run("bench --kernels --model ../models/resnet_openai.pt");
+  EXPECT_EQ(resnet.status, 1);
+  EXPECT_THAT(resnet.error, HasSubstr("ModifiedResNet"));
+  EXPECT_EQ(run("bench --kernels --batch 4 --model model").status, 2);
+}
+
+TEST_F(Commands, BenchMeasuresFilesStageByStage) {
+  const Result result = run("bench --json --model model --precision fp32 --files images damaged.png");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.error, HasSubstr("damaged.png"));
+  std::vector<std::string> stages;
+  double seconds = 0;  // of all stages for one image
+  const auto lines = result.lines();
+  for (const Json& line : lines) {
+    stages.push_back(line.at("stage").get<std::string>());
+    EXPECT_EQ(line.at("images"), 3) << "the damaged one is left out";
+    EXPECT_GT(line.at("images_per_second").get<double>(), 0);
+    if (stages.back() != "files") seconds += 1 / line.at("images_per_second").get<double>();
+  }
+  ASSERT_THAT(stages, ElementsAre("read", "decode", "preprocess", "tower", "files"));
+  constexpr double pixels = 60 * 47;
+  EXPECT_NEAR(lines[1].at("megapixels_per_second").get<double>(),
+              lines[1].at("images_per_second").get<double>() * pixels * 1e-6, 1e-6);
+  const double rate = lines[4].at("images_per_second").get<double>();
+  EXPECT_NEAR(lines[4].at("of_tower").get<double>(), rate / lines[3].at("images_per_second").get<double>(), 1e-6);
+  EXPECT_NEAR(lines[4].at("of_stages").get<double>(), rate * seconds, 1e-6);
+
+  const Result none = run("bench --model model --files damaged.png empty.jpg");
+  EXPECT_EQ(none.status, 1);
+  EXPECT_THAT(none.error, HasSubstr("none of the images can be read"));
+  EXPECT_EQ(run("bench --model model --files images --kernels").status, 2);
+  EXPECT_EQ(run("bench --model model --files images --batch 2").status, 2);
 }
 
 TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
@@ -212,7 +299,8 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   EXPECT_EQ(run("match images/a.png --text x --model missing").status, 1);
   EXPECT_EQ(run("classify empty.jpg --labels cat --model model").status, 1);
   EXPECT_EQ(run("--version").status, 0);
-  for (const char* command : {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "vocab"})
+  for (const char* command :
+       {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "vocab", "bench"})
     EXPECT_THAT(run(std::string(command) + " -h").out, HasSubstr("Example: gondola")) << command;
 }
 

@@ -19,7 +19,9 @@ TEST(Installation, BuildsAndRunsTheExample) {
   const std::string photo = "'" GONDOLA_SOURCE_DIR "/examples/photos/chelsea.png'";
   EXPECT_EQ(shell("'" + build + "/classify' '" + prefix + "/share/gondola/models/default' " + photo + " cat rocket"),
             0);
-  EXPECT_EQ(shell("'" + prefix + "/bin/gondola' classify " + photo + " --labels cat,rocket"), 0);
+  EXPECT_EQ(
+      shell("XDG_CACHE_HOME='" + build + "' '" + prefix + "/bin/gondola' classify " + photo + " --labels cat,rocket"),
+      0);
   EXPECT_NE(shell("'" + build + "/classify' /nowhere " + photo + " cat 2> /dev/null"), 0);
 }
 

@@ -1,0 +1,164 @@
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/bench.h"
+#include "cli/inputs.h"
+#include "image/preprocess.h"
+#include "pipeline/embed.h"
+
+namespace gondola::cli {
+namespace {
+
+/// What became of one file on its way to the tower, and how long one thread took.
+struct Passage {
+  double read = 0, decode = 0, preprocess = 0;
+  double megapixels = 0;
+  std::string error;
+};
+
+Passage pass_through(const std::string& file, const PreprocessConfig& config, std::span<float> pixels) {
+  Passage passage;
+  try {
+    std::string bytes;
+    Image image;
+    passage.read = seconds_of([&] { bytes = read_file(file); });
+    passage.decode = seconds_of([&] { image = decode_image(std::as_bytes(std::span(bytes)), file); });
+    passage.preprocess = seconds_of([&] { preprocess(image, config, pixels); });
+    passage.megapixels = 1e-6 * image.width * image.height;
+  } catch (const std::exception& error) {
+    passage.error = error.what();
+  }
+  return passage;
+}
+
+std::vector<Passage> pass_all(const std::vector<std::string>& files, const PreprocessConfig& config, ThreadPool& pool) {
+  const auto size = static_cast<std::size_t>(config.size);
+  std::vector<std::vector<float>> pixels(static_cast<std::size_t>(pool.threads()), std::vector<float>(3 * size * size));
+  std::vector<Passage> passages(files.size());
+  pool.for_each(files.size(), [&](std::size_t i, int thread) {
+    passages[i] = pass_through(files[i], config, pixels[static_cast<std::size_t>(thread)]);
+  });
+  return passages;
+}
+
+struct Stage {
+  const char* name;
+  double rate;        ///< images a second of all threads
+  double megapixels;  ///< a second; 0 where pixels do not matter
+};
+
+class FilesBench {
+ public:
+  FilesBench(const GlobalOptions& global, const BenchOptions& options)
+      : global_(global),
+        model_(load_model_files(model_name(global), global.config)),
+        precision_(tower_precision(global, model_.config, "image")),
+        pool_(global.threads > 0 ? global.threads : available_processors()),
+        tower_(model_, "image", precision_, false, pool_),
+        files_(expand_images(options.files)) {}
+
+  int run() {
+    leave_out_failures();
+    if (files_.empty()) fail("none of the images can be read");
+    const std::vector<Stage> parts = stages();
+    double seconds = 0;  // of all threads for one image, if they only did this work
+    for (const Stage& stage : parts) seconds += 1 / stage.rate;
+    const double rate = files_rate();
+    print_header();
+    for (const Stage& stage : parts) print(stage);
+    print({"files", rate, rate * megapixels_ / static_cast<double>(files_.size())},
+          {{"of_tower", rate / parts.back().rate}, {"of_stages", rate * seconds}});
+    return status_;
+  }
+
+ private:
+  void leave_out_failures() {
+    std::vector<std::string> readable;
+    const std::vector<Passage> passages = pass_all(files_, model_.preprocess, pool_);
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      if (passages[i].error.empty()) {
+        readable.push_back(files_[i]);
+      } else {
+        fmt::print(stderr, "gondola: {}\n", passages[i].error);
+        status_ = 1;
+      }
+    }
+    files_ = std::move(readable);
+  }
+
+  /// By the files that were slow to decode, too: each stage's time is its sum over all of them.
+  std::vector<Stage> stages() {
+    Passage sum;
+    for (const Passage& passage : pass_all(files_, model_.preprocess, pool_)) {
+      sum.read += passage.read;
+      sum.decode += passage.decode;
+      sum.preprocess += passage.preprocess;
+      sum.megapixels += passage.megapixels;
+    }
+    megapixels_ = sum.megapixels;
+    const auto stage = [&](const char* stage_name, double seconds) {
+      const double per_second = pool_.threads() / seconds;
+      return Stage{stage_name, static_cast<double>(files_.size()) * per_second, megapixels_ * per_second};
+    };
+    const std::size_t batch = static_cast<std::size_t>(pool_.threads()) * tower_.encoder().images_at_a_time();
+    return {stage("read", sum.read),
+            stage("decode", sum.decode),
+            stage("preprocess", sum.preprocess),
+            {"tower", static_cast<double>(batch) / tower_.seconds(batch), 0}};
+  }
+
+  double files_rate() {
+    constexpr double enough = 1.5;
+    const double seconds = best_seconds(enough, [&] {
+      embed_images(
+          {tower_.encoder(), pool_, model_.preprocess}, files_.size(),
+          [&](std::size_t i) { return load_image(files_[i]); }, [](const ImageEmbedding&) {});
+    });
+    return static_cast<double>(files_.size()) / seconds;
+  }
+
+  void print_header() const {
+    if (global_.json) return;
+    fmt::print("{} images of {:.2f} megapixels, {}, {}, {} threads\n{:<11} {:>10} {:>14}\n", files_.size(),
+               megapixels_ / static_cast<double>(files_.size()), name(precision_), name(active_isa()), pool_.threads(),
+               "stage", "images/s", "megapixels/s");
+  }
+
+  void print(const Stage& stage, const nlohmann::ordered_json& shares = nlohmann::ordered_json::object()) const {
+    if (global_.json) {
+      nlohmann::ordered_json line = {{"stage", stage.name},       {"precision", name(precision_)},
+                                     {"isa", name(active_isa())}, {"threads", pool_.threads()},
+                                     {"images", files_.size()},   {"images_per_second", stage.rate}};
+      if (stage.megapixels > 0) line["megapixels_per_second"] = stage.megapixels;
+      line.update(shares);
+      fmt::print("{}\n", to_json_line(line));
+      return;
+    }
+    fmt::print("{:<11} {:>10.1f} {:>14}", stage.name, stage.rate,
+               stage.megapixels > 0 ? fmt::format("{:.1f}", stage.megapixels) : "");
+    if (!shares.empty())
+      fmt::print("   {:.0f}% of the tower alone, {:.0f}% of what all stages allow",
+                 100 * shares["of_tower"].get<double>(), 100 * shares["of_stages"].get<double>());
+    fmt::print("\n");
+  }
+
+  const GlobalOptions& global_;
+  ModelFiles model_;
+  Precision precision_;
+  ThreadPool pool_;
+  TowerBench tower_;
+  std::vector<std::string> files_;
+  double megapixels_ = 0;  ///< of all files
+  int status_ = 0;
+};
+
+}  // namespace
+
+int bench_files(const GlobalOptions& global, const BenchOptions& options) {
+  return FilesBench(global, options).run();
+}
+
+}  // namespace gondola::cli

@@ -1,0 +1,172 @@
+#include "pipeline/head_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <fstream>
+#include <string_view>
+#include <utility>
+
+#include "base/cpu.h"
+#include "base/file.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+class Hash {
+ public:
+  void add(std::string_view bytes) {
+    for (const char byte : bytes) state_ = (state_ ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
+  }
+  std::uint64_t value() const { return state_; }
+
+ private:
+  std::uint64_t state_ = 0xcbf29ce484222325u;
+};
+
+std::uint64_t hash_of(std::string_view bytes) {
+  Hash hash;
+  hash.add(bytes);
+  return hash.value();
+}
+
+template <class T>
+std::string_view bytes_of(std::span<const T> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
+/// What tells one version of a file from another without reading it.
+std::string version_of(const fs::path& file) {
+  return fmt::format("{} bytes of {}", fs::file_size(file), fs::last_write_time(file).time_since_epoch().count());
+}
+
+/// The program or library that this code is in.
+fs::path own_binary() {
+  const auto here = reinterpret_cast<std::uintptr_t>(&own_binary);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long first = 0, last = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx", &first, &last) == 2 && first <= here && here < last)
+      return line.substr(std::min(line.find('/'), line.size()));
+  }
+  return {};
+}
+
+/// Names, shapes and the first values of the text tower's tensors: no training leaves those alone.
+std::uint64_t sample_text_weights(const TensorMap& weights) {
+  constexpr std::size_t sample_bytes = 256;
+  Hash hash;
+  for (const auto& [tensor_name, tensor] : weights) {
+    if (tensor_name.starts_with("visual.")) continue;
+    hash.add(fmt::format("{} {} {}\n", tensor_name, name(tensor.type), format_shape(tensor.shape)));
+    hash.add(bytes_of(tensor.bytes.first(std::min(sample_bytes, tensor.bytes.size()))));
+  }
+  return hash.value();
+}
+
+/// A binding for every field, so that a new one does not compile until it is told here.
+std::string describe(const TextTowerConfig& config) {
+  const auto& [context_length, vocab_size, width, heads, layers, mlp_width, activation, norm_eps, causal, pooling,
+               start_id, end_id, pad_id, projection_bias] = config;
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", context_length, vocab_size, width, heads, layers,
+                     mlp_width, static_cast<int>(activation), norm_eps, causal, static_cast<int>(pooling), start_id,
+                     end_id, pad_id, projection_bias);
+}
+
+/// The bytes of every file that the vocabulary at `path` may consist of (text/vocabulary_files.h).
+std::uint64_t hash_vocabulary(const fs::path& path) {
+  Hash hash;
+  for (const fs::path& file :
+       {path, path / "vocab.json", path / "merges.txt", path / "tokenizer.json", path.parent_path() / "merges.txt"})
+    if (fs::is_regular_file(file)) hash.add(file.filename().string() + "\n" + read_file(file));
+  return hash.value();
+}
+
+void append_list(std::string& key, std::string_view what, std::span<const std::string> texts) {
+  key += fmt::format("{} {}\n", texts.size(), what);
+  for (const std::string& text : texts) key += fmt::format("{} {}\n", text.size(), text);
+}
+
+/// The part of an entry before the values: the whole key, so that equal names of files are no mistake.
+std::string head_of_entry(const std::string& key) {
+  return "gondola head 1\n" + key;
+}
+
+}  // namespace
+
+std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
+                                    std::span<const std::string> templates, Overflow overflow) try {
+  std::string key = fmt::format("binary {}\nweights {}, {:016x}\n", version_of(own_binary()),
+                                version_of(model.files().source), sample_text_weights(model.files().weights));
+  key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
+  key += fmt::format("{} on {}\n", name(model.precision()), name(active_isa()));
+  if (model.vocabulary()) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*model.vocabulary()));
+  key += overflow == Overflow::truncate ? "long texts cut\n" : "";
+  append_list(key, "templates", templates);
+  append_list(key, "labels", labels);
+  return key;
+} catch (const std::exception&) {
+  return std::nullopt;
+}
+
+HeadCache::HeadCache(fs::path folder, std::uint64_t limit_bytes)
+    : folder_(std::move(folder)), limit_bytes_(limit_bytes) {}
+
+fs::path HeadCache::file_of(const std::string& key) const {
+  return folder_ / fmt::format("{:016x}.head", hash_of(key));
+}
+
+std::optional<std::vector<float>> HeadCache::find(const std::string& key, std::size_t values) const {
+  try {
+    const std::string head = head_of_entry(key);
+    const std::size_t size = head.size() + values * sizeof(float);
+    std::uint64_t checksum = 0;
+    const std::string entry = read_file(file_of(key), size + sizeof checksum);
+    if (entry.size() != size + sizeof checksum || !entry.starts_with(head)) return std::nullopt;
+    std::memcpy(&checksum, entry.data() + size, sizeof checksum);
+    if (checksum != hash_of(std::string_view(entry).substr(0, size))) return std::nullopt;
+    std::vector<float> found(values);
+    std::memcpy(found.data(), entry.data() + head.size(), values * sizeof(float));
+    std::error_code ignored;
+    fs::last_write_time(file_of(key), fs::file_time_type::clock::now(), ignored);
+    return found;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+void HeadCache::store(const std::string& key, std::span<const float> head) const {
+  try {
+    fs::create_directories(folder_);
+    std::string entry = head_of_entry(key);
+    entry += bytes_of(head);
+    const std::uint64_t checksum = hash_of(entry);
+    entry += bytes_of(std::span(&checksum, 1));
+    write_file_atomically(file_of(key), entry);
+    remove_oldest();
+  } catch (const std::exception&) {  // the next run encodes again
+  }
+}
+
+void HeadCache::remove_oldest() const {
+  std::vector<std::pair<fs::file_time_type, fs::path>> files;
+  std::uint64_t bytes = 0;
+  for (const fs::directory_entry& file : fs::directory_iterator(folder_)) {
+    files.emplace_back(file.last_write_time(), file.path());
+    bytes += file.file_size();
+  }
+  std::ranges::sort(files);
+  for (const auto& [time, file] : files) {
+    if (bytes <= limit_bytes_) return;
+    bytes -= fs::file_size(file);
+    fs::remove(file);
+  }
+}
+
+}  // namespace gondola

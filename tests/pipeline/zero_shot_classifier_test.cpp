@@ -1,0 +1,214 @@
+#include "pipeline/zero_shot_classifier.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "pipeline/head_cache.h"
+#include "tests/support/files.h"
+#include "tests/support/mutate.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::size_t files_in(const fs::path& folder) {
+  return fs::exists(folder) ? static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), {})) : 0;
+}
+
+void overwrite(const fs::path& file, const std::string& bytes) {
+  std::ofstream(file, std::ios::binary) << bytes;
+}
+
+/// A classifier's scores of one image, and how many prompts were encoded for it.
+struct Answer {
+  std::vector<double> scores;
+  std::size_t encoded = 0;
+};
+
+class CachedClassifier : public testing::Test {
+ protected:
+  CachedClassifier() {
+    fs::copy(test::golden("cli") / "model", model_folder_);
+    weights_ = read_file(model_folder_ / "model.safetensors");
+  }
+
+  Answer ask(const std::optional<fs::path>& cache) {
+    LoadedModel model({.name_or_path = model_folder_.string(),
+                       .config = {},
+                       .vocabulary = {},
+                       .threads = 2,
+                       .precision = precision_});
+    Answer answer;
+    PromptOptions options{overflow_, cache, [&](std::size_t done) { answer.encoded = done; }};
+    const ZeroShotClassifier classifier(model, labels_, templates_, options);
+    std::vector<float> embedding(model.embed_dim());
+    for (std::size_t i = 0; i < embedding.size(); ++i) embedding[i] = static_cast<float>(i % 5) - 1.5f;
+    answer.scores = classifier.scores(embedding);
+    return answer;
+  }
+
+  /// Whether a changed question is answered anew, and right, though the cache knows the one before.
+  void expect_encoded_anew(const char* what) {
+    const Answer expected = ask(std::nullopt), found = ask(cache_);
+    EXPECT_GT(found.encoded, 0u) << what;
+    EXPECT_EQ(found.scores, expected.scores) << what;
+    EXPECT_EQ(ask(cache_).encoded, 0u) << what;
+  }
+
+  test::TemporaryFolder folder_;
+  const fs::path model_folder_ = folder_.path() / "model", cache_ = folder_.path() / "cache" / "heads";
+  std::string weights_;
+  std::vector<std::string> labels_ = {"cat", "dog", "cat", "the sea", "dog"};
+  std::vector<std::string> templates_ = {"a photo of a {}.", "the {}", "a photo of a {}."};
+  Precision precision_ = Precision::fp32;
+  Overflow overflow_ = Overflow::error;
+};
+
+TEST_F(CachedClassifier, EncodesOnceAndThenGivesTheSameBits) {
+  const Answer fresh = ask(std::nullopt), first = ask(cache_), second = ask(cache_);
+  EXPECT_EQ(fresh.encoded, 9u) << "of five labels three are distinct";
+  EXPECT_EQ(first.encoded, 9u);
+  EXPECT_EQ(second.encoded, 0u);
+  EXPECT_EQ(first.scores, fresh.scores);
+  EXPECT_EQ(second.scores, fresh.scores);
+  EXPECT_EQ(fresh.scores[0], fresh.scores[2]);
+  EXPECT_NE(fresh.scores[0], fresh.scores[1]);
+  EXPECT_EQ(files_in(cache_), 1u);
+}
+
+TEST_F(CachedClassifier, EncodesAnewWhateverChanges) {
+  ask(cache_);
+  labels_ = {"dog", "cat", "cat", "the sea", "dog"};
+  expect_encoded_anew("order of labels");
+  templates_ = {"a photo of a {}.", "the {}", "the {}"};
+  expect_encoded_anew("weights of templates");
+  templates_ = {"the {}"};
+  labels_ = {"a", "b\n1 c"};
+  expect_encoded_anew("other labels");
+  labels_ = {"a", "b", "c"};
+  expect_encoded_anew("labels that look alike when joined");
+  overflow_ = Overflow::truncate;
+  expect_encoded_anew("cutting long texts");
+  precision_ = Precision::bf16;
+  expect_encoded_anew("precision");
+  const fs::path merges = model_folder_ / "merges.txt";
+  overwrite(merges, "#version: 0.2\nt h\nth e</w>\n");
+  labels_ = {"cat", "dog"};
+  expect_encoded_anew("vocabulary");
+  overwrite(merges, read_file(test::golden("cli") / "model" / "merges.txt"));
+  expect_encoded_anew("vocabulary of the same labels");
+}
+
+TEST_F(CachedClassifier, EncodesAnewWhenTheWeightsChange) {
+  ask(cache_);
+  const fs::path file = model_folder_ / "model.safetensors";
+  const auto time = fs::last_write_time(file);
+  fs::last_write_time(file, time + std::chrono::seconds(1));
+  expect_encoded_anew("time of the weights");
+  // Every weight of the file a little different, and its time set back.
+  const std::size_t header =
+      8 + static_cast<unsigned char>(weights_[0]) + 256u * static_cast<unsigned char>(weights_[1]);
+  for (std::size_t i = header; i + 4 <= weights_.size(); i += 4)
+    weights_[i + 1] = static_cast<char>(weights_[i + 1] ^ 1);
+  overwrite(file, weights_);
+  fs::last_write_time(file, time);
+  expect_encoded_anew("weights");
+}
+
+TEST_F(CachedClassifier, IgnoresDamagedEntriesAndReplacesThem) {
+  const Answer fresh = ask(cache_);
+  const fs::path entry = fs::directory_iterator(cache_)->path();
+  const std::string bytes = read_file(entry);
+  for (std::uint64_t number = 0; number < 60; ++number) {
+    const std::string damaged = number == 0 ? "" : test::mutate(bytes, number);
+    overwrite(entry, damaged);
+    const Answer found = ask(cache_);
+    EXPECT_EQ(found.scores, fresh.scores) << number;
+    EXPECT_EQ(found.encoded > 0, damaged != bytes) << number;
+    ASSERT_EQ(read_file(entry), bytes) << number;
+  }
+}
+
+TEST_F(CachedClassifier, DoesWithoutAFolderThatCannotBeWritten) {
+  const Answer fresh = ask(std::nullopt);
+  overwrite(folder_.path() / "file", "");
+  for (const fs::path& cache : {folder_.path() / "file" / "cache", fs::path("/proc/gondola")}) {
+    for (int run = 0; run < 2; ++run) {
+      const Answer found = ask(cache);
+      EXPECT_EQ(found.scores, fresh.scores);
+      EXPECT_GT(found.encoded, 0u);
+    }
+  }
+  EXPECT_EQ(read_file(folder_.path() / "file"), "");
+}
+
+TEST_F(CachedClassifier, FailsAsWithoutACache) {
+  ask(cache_);
+  templates_ = {"no place for a label"};
+  EXPECT_THROW(ask(cache_), Error);
+  templates_ = {"{}"};
+  labels_ = {std::string(300, 'z')};
+  EXPECT_THROW(ask(cache_), Error);
+  EXPECT_EQ(files_in(cache_), 1u);
+}
+
+TEST(HeadCache, TellsKeysApartAndKnowsTheNumberOfValues) {
+  const test::TemporaryFolder folder;
+  const HeadCache cache(folder.path());
+  const std::vector<float> head = {1, -2, 0.5f};
+  cache.store("key", head);
+  EXPECT_EQ(cache.find("key", 3), head);
+  EXPECT_EQ(cache.find("key", 2), std::nullopt);
+  EXPECT_EQ(cache.find("key", 4), std::nullopt);
+  EXPECT_EQ(cache.find("other", 3), std::nullopt);
+  const fs::path entry = fs::directory_iterator(folder.path())->path();
+  cache.store("other", head);
+  for (const fs::directory_entry& file : fs::directory_iterator(folder.path()))
+    if (file.path() != entry) fs::rename(file.path(), entry);
+  EXPECT_EQ(cache.find("key", 3), std::nullopt) << "the entry of another key under this one's name";
+}
+
+TEST(HeadCache, RemovesTheLeastRecentlyUsedAboveTheLimit) {
+  const test::TemporaryFolder folder;
+  const HeadCache cache(folder.path(), 10'000);
+  const std::vector<float> head(1000, 1.0f);
+  const auto age = [&](int seconds) {
+    for (const fs::directory_entry& file : fs::directory_iterator(folder.path()))
+      fs::last_write_time(file, file.last_write_time() - std::chrono::seconds(seconds));
+  };
+  for (const char* key : {"a", "b"}) {
+    cache.store(key, head);
+    age(10);
+  }
+  EXPECT_TRUE(cache.find("a", 1000));  // now younger than b
+  cache.store("c", head);
+  EXPECT_TRUE(cache.find("a", 1000));
+  EXPECT_FALSE(cache.find("b", 1000));
+  EXPECT_TRUE(cache.find("c", 1000));
+}
+
+TEST(HeadCache, IsSafeWithManyWritersAndReaders) {
+  const test::TemporaryFolder folder;
+  const std::vector<float> head(20'000, 3.0f);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      const HeadCache cache(folder.path());
+      for (int i = 0; i < 20; ++i) {
+        cache.store("key", head);
+        EXPECT_EQ(cache.find("key", head.size()), head);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(files_in(folder.path()), 1u) << "no temporary file is left";
+}
+
+}  // namespace
+}  // namespace gondola
