@@ -47,7 +47,7 @@ class VisionTransformer : public ImageTower {
   }
 
   std::size_t images_at_a_time() const override {
-    constexpr std::size_t rows = 150;
+    constexpr std::size_t rows = 200;
     return std::max<std::size_t>(1, rows / tokens());
   }
 
