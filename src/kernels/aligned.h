@@ -26,7 +26,7 @@ class AlignedFloats {
     data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
     // Faults of small pages cost as much as packing a model's weights.
-    if (alignment == huge_page) ::madvise(data_.get(), bytes, MADV_HUGEPAGE);
+    if (alignment == huge_page) ::madvise(data_.get(), bytes / huge_page * huge_page, MADV_HUGEPAGE);
     size_ = size;
   }
 
