@@ -37,12 +37,12 @@ struct Result {
 
 class Commands : public testing::Test {
  protected:
-  /// `arguments` is a piece of shell.
-  Result run(const std::string& arguments) {
+  /// `arguments` is a piece of shell; so is what stands before the program, `emulator`.
+  Result run(const std::string& arguments, const std::string& emulator = "") {
     const fs::path error = folder_.path() / "stderr";
-    const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' '" +
-                                std::string(GONDOLA_BINARY_DIR) + "/gondola' " + arguments + " 2> '" + error.string() +
-                                "'";
+    const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' " +
+                                emulator + " '" + std::string(GONDOLA_BINARY_DIR) + "/gondola' " + arguments + " 2> '" +
+                                error.string() + "'";
     Result result;
     FILE* pipe = ::popen(command.c_str(), "r");
     std::array<char, 4096> buffer;
@@ -302,6 +302,28 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   for (const char* command :
        {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "vocab", "bench"})
     EXPECT_THAT(run(std::string(command) + " -h").out, HasSubstr("Example: gondola")) << command;
+}
+
+// An emulated processor without an instruction set stops the program where one of its instructions is executed.
+TEST_F(Commands, OlderProcessorsExecuteNothingThatTheyLack) {
+  if (std::system("command -v qemu-x86_64 > /dev/null") != 0)
+    GTEST_SKIP() << "qemu-x86_64 (qemu-user) is not installed";
+  for (const auto& [processor, isa] : {std::pair("Haswell", "avx2"), std::pair("Nehalem", "scalar")}) {
+    const std::string emulator = std::string("qemu-x86_64 -cpu ") + processor;
+    EXPECT_EQ(run("info --model model --json", emulator).lines().at(0).at("isa"), isa);
+    for (const char* precision : {"fp32", "bf16", "int8"}) {
+      const std::string command =
+          std::string("match images --model model --text 'a cat' --json --precision ") + precision;
+      const Result native = run(command), emulated = run(command, emulator);
+      ASSERT_EQ(emulated.status, 0) << processor << " " << precision << ": " << emulated.error;
+      for (std::size_t i = 0; i < native.lines().size(); ++i) {
+        const auto similarity = [&](const Result& result) {
+          return result.lines().at(i).at("texts").at(0).at("similarity").get<double>();
+        };
+        EXPECT_NEAR(similarity(emulated), similarity(native), std::string_view(precision) == "fp32" ? 1e-5 : 0.02);
+      }
+    }
+  }
 }
 
 TEST_F(Commands, TheDefaultModelNeedsNoFlag) {
