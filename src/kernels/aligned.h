@@ -20,13 +20,14 @@ class AlignedFloats {
     if (size <= size_) return;
     constexpr std::size_t line = 64, huge_page = std::size_t{2} << 20;
     const std::size_t alignment = size * sizeof(float) < huge_page ? line : huge_page;
-    const std::size_t bytes = (size * sizeof(float) + line - 1) / line * line;
+    const std::size_t bytes = (size * sizeof(float) + alignment - 1) / alignment * alignment;
     data_.reset();
     size_ = 0;
     data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
-    // Faults of small pages cost as much as packing a model's weights.
-    if (alignment == huge_page) ::madvise(data_.get(), bytes / huge_page * huge_page, MADV_HUGEPAGE);
+    // Faults of small pages cost as much as packing a model's weights. A tail of one would hold memory for nothing.
+    if (alignment == huge_page)
+      ::madvise(data_.get(), size * sizeof(float) / huge_page * huge_page, MADV_HUGEPAGE);
     size_ = size;
   }
 
