@@ -2,8 +2,8 @@
 #
 # One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
 # includes, which tests/architecture checks against the rows of docs/architecture.md.
-# A file called *_avx2.cpp, *_avx512vnni.cpp and so on is compiled for that instruction set (base/cpu.h), and reached only
-# behind a run-time check.
+# A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h), and
+# reached only behind a run-time check.
 # -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651).
 set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict)
 
@@ -26,8 +26,9 @@ function(gondola_room NAME)
   set(avx2vnni ${avx2} -mavxvnni)
   set(avx512vnni ${avx512} -mavx512vnni)
   set(avx512bf16 ${avx512vnni} -mavx512bf16)
+  set(amx ${avx512bf16} -mamx-tile -mamx-bf16 -mamx-int8)
   foreach(source IN LISTS sources)
-    if(source MATCHES "_(avx[0-9a-z]+)\\.cpp$")
+    if(source MATCHES "_(avx[0-9a-z]+|amx)\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${${CMAKE_MATCH_1}}")
     endif()
   endforeach()

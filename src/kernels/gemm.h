@@ -59,6 +59,7 @@ GemmFunction gemm_scalar;
 GemmFunction gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2, gemm_int8_avx2vnni;
 GemmFunction gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512, gemm_int8_avx512vnni, gemm_bf16_avx512bf16,
     gemm_int8_avx512bf16;
+GemmFunction gemm_bf16_amx, gemm_int8_amx;
 
 /// Multiplies and adds in registers alone, `steps` times a loop of independent sums, as fast as the processor can.
 /// Returns the number of operations: the peak that a product is measured by.
@@ -66,6 +67,7 @@ using PeakFunction = std::size_t(std::size_t steps);
 PeakFunction peak_scalar;
 PeakFunction peak_fp32_avx2, peak_bf16_avx2, peak_int8_avx2, peak_int8_avx2vnni;
 PeakFunction peak_fp32_avx512, peak_bf16_avx512, peak_int8_avx512, peak_int8_avx512vnni, peak_bf16_avx512bf16;
+PeakFunction peak_bf16_amx, peak_int8_amx;
 
 /// Columns of a panel in each version.
 inline constexpr std::size_t scalar_panel_width = 8, avx2_panel_width = 16, avx512_panel_width = 32;

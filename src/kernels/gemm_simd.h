@@ -89,6 +89,21 @@ template <class Dot, int Rows>
   }
 }
 
+/// What becomes of the sums of one block of the depth: they wait for the next one, or are finished.
+template <class Dot, int Rows>
+[[gnu::always_inline]] inline void conclude_tile(const TileArguments& t, const typename Dot::Sum (&sums)[Rows][2]) {
+  Vector values[Rows][2];
+  for_each_vector<Rows>([&](int r, int half) { values[r][half] = value_of<Dot>(sums[r][half], t, r, half); });
+  if (t.add)
+    for_each_vector<Rows>([&](int r, int half) {
+      values[r][half] = values[r][half] + load(t.sums + r * int{panel_width} + half * int{lanes});
+    });
+  if (!t.last)
+    return for_each_vector<Rows>(
+        [&](int r, int half) { store(t.sums + r * int{panel_width} + half * int{lanes}, values[r][half]); });
+  finish_tile<Dot, Rows>(t, values);
+}
+
 template <class Dot, int Rows>
 void multiply_tile(const TileArguments& t) {
   typename Dot::Sum sums[Rows][2];
@@ -114,23 +129,16 @@ void multiply_tile(const TileArguments& t) {
       }
     }
   }
-  Vector values[Rows][2];
-  for_each_vector<Rows>([&](int r, int half) { values[r][half] = value_of<Dot>(sums[r][half], t, r, half); });
-  if (t.add)
-    for_each_vector<Rows>([&](int r, int half) {
-      values[r][half] = values[r][half] + load(t.sums + r * int{panel_width} + half * int{lanes});
-    });
-  if (!t.last)
-    return for_each_vector<Rows>(
-        [&](int r, int half) { store(t.sums + r * int{panel_width} + half * int{lanes}, values[r][half]); });
-  finish_tile<Dot, Rows>(t, values);
+  conclude_tile<Dot, Rows>(t, sums);
 }
 
 using TileFunction = void(const TileArguments&);
 
-/// multiply_tile for 1 … MaxRows rows.
+/// multiply_tile for 1 … MaxRows rows. What stands in its place (gemm_amx.cpp) is called like it with the product, one
+/// of its tiles, and that tile's first row and number of rows, a multiple of row_step except for the last of a block.
 template <class Dot, int MaxRows>
 struct TileTable {
+  static constexpr std::size_t row_step = 1;
   TileFunction* of[MaxRows + 1] = {};
   constexpr TileTable() { fill<MaxRows>(); }
   template <int Rows>
@@ -138,6 +146,7 @@ struct TileTable {
     of[Rows] = multiply_tile<Dot, Rows>;
     if constexpr (Rows > 1) fill<Rows - 1>();
   }
+  void operator()(const GemmArguments&, const TileArguments& t, std::size_t, std::size_t rows) const { of[rows](t); }
 };
 
 /// The residual and the activation of the sums of one tile, whose rows start at `row`: the way of a panel that is not
@@ -207,12 +216,16 @@ inline DepthPart part_of(const GemmArguments& g, std::size_t part, std::size_t p
 }
 
 /// Rows [first, first + count) of one panel.
-template <class Dot, int MaxRows>
+template <class Dot, int MaxRows, class Tiles>
 void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count, std::size_t panel) {
-  static constexpr TileTable<Dot, MaxRows> tile_functions;
+  static constexpr Tiles multiply_one;
   constexpr std::size_t group = group_size(Dot::precision), value_bytes = size_of(Dot::precision);
   alignas(64) float sums[block_rows * panel_width];
   const std::size_t tiles = (count + MaxRows - 1) / MaxRows, parts = part_count(g);
+  const std::size_t row_steps = (count + Tiles::row_step - 1) / Tiles::row_step;
+  const auto first_of = [&](std::size_t tile) {
+    return tile == tiles ? count : row_steps * tile / tiles * Tiles::row_step;
+  };
   const std::byte* panel_start = g.right.panels + panel * (g.right.depth / group) * step_bytes;
   const std::byte* left = static_cast<const std::byte*>(g.left);
   const std::size_t column = panel * panel_width;
@@ -235,7 +248,7 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
       t.column_sums = g.right.sums + (part * panel_count(g.right.columns, panel_width) + panel) * panel_width;
     const std::byte* following = t.panel + t.taps * t.groups * step_bytes;
     for (std::size_t tile = 0; tile < tiles; ++tile) {
-      const std::size_t offset = count * tile / tiles, rows = count * (tile + 1) / tiles - offset;
+      const std::size_t offset = first_of(tile), rows = first_of(tile + 1) - offset;
       const std::byte* plain_rows[MaxRows];
       if (g.left_rows != nullptr) {
         t.rows = reinterpret_cast<const std::byte* const*>(g.left_rows) + depth.first_tap * g.rows + first + offset;
@@ -256,7 +269,7 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
       } else {
         t.out = t.sums;
       }
-      tile_functions.of[rows](t);
+      multiply_one(g, t, first + offset, rows);
       if (t.last && !direct) activate<Dot>(g, t.sums, first + offset, rows, panel);
     }
   }
@@ -285,7 +298,7 @@ std::size_t multiply_registers(std::size_t steps) {
   return steps * count * lanes * 2 * group_size(Dot::precision);
 }
 
-template <class Dot, int MaxRows>
+template <class Dot, int MaxRows, class Tiles = TileTable<Dot, MaxRows>>
 void multiply(const GemmArguments& g) {
   const std::size_t fitting = block_bytes / (g.right.depth * size_of(Dot::precision));
   const std::size_t most = fitting < block_rows ? fitting + 1 : block_rows;
@@ -293,7 +306,7 @@ void multiply(const GemmArguments& g) {
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t first = g.rows * block / blocks, count = g.rows * (block + 1) / blocks - first;
     for (std::size_t panel = g.first_panel; panel < g.last_panel; ++panel)
-      multiply_panel<Dot, MaxRows>(g, first, count, panel);
+      multiply_panel<Dot, MaxRows, Tiles>(g, first, count, panel);
   }
 }
 

@@ -37,6 +37,8 @@ constexpr Kernels avx512 = {avx512_panel_width,
 constexpr Kernels avx512vnni = with(avx512, Precision::int8, gemm_int8_avx512vnni, peak_int8_avx512vnni);
 constexpr Kernels avx512bf16 = with(with(avx512vnni, Precision::int8, gemm_int8_avx512bf16, peak_int8_avx512vnni),
                                     Precision::bf16, gemm_bf16_avx512bf16, peak_bf16_avx512bf16);
+constexpr Kernels amx = with(with(avx512bf16, Precision::int8, gemm_int8_amx, peak_int8_amx), Precision::bf16,
+                             gemm_bf16_amx, peak_bf16_amx);
 
 }  // namespace
 
@@ -53,8 +55,9 @@ const Kernels& kernels_for(Isa isa) {
     case Isa::avx512vnni:
       return avx512vnni;
     case Isa::avx512bf16:
-    case Isa::amx:
       return avx512bf16;
+    case Isa::amx:
+      return amx;
   }
   return scalar;
 }

@@ -13,14 +13,19 @@
 #include "kernels/aligned.h"
 #include "kernels/kernels.h"
 #include "kernels/packed_matrix.h"
+#include "tests/kernels/amx_emulator.h"
 
 namespace gondola::test {
 
-/// The instruction sets with kernels of their own that this machine can run.
+/// The instruction sets with kernels of their own that this machine can run; AMX is emulated where only that is
+/// missing.
 inline std::vector<Isa> kernel_isas() {
   std::vector<Isa> isas;
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx2vnni, Isa::avx512, Isa::avx512vnni, Isa::avx512bf16})
     if (isa <= active_isa() && (isa != Isa::avx2vnni || __builtin_cpu_supports("avxvnni"))) isas.push_back(isa);
+  if (active_isa() < Isa::avx512bf16) return isas;
+  if (active_isa() < Isa::amx) emulate_amx();
+  isas.push_back(Isa::amx);
   return isas;
 }
 

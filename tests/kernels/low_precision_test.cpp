@@ -1,5 +1,6 @@
 // Products in bf16 and int8, and the rows that feed them, against double precision.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -23,7 +24,8 @@ struct Shape {
 
 constexpr Shape shapes[] = {{1, 4, 1},     {1, 768, 31},   {2, 8, 8},     {6, 64, 16},
                             {7, 60, 17},   {14, 128, 32},  {15, 772, 64}, {50, 1540, 40},
-                            {257, 12, 15}, {3, 3072, 100}, {29, 768, 65}, {25, 2052, 129}};
+                            {257, 12, 15}, {3, 3072, 100}, {29, 768, 65}, {25, 2052, 129},
+                            {16, 64, 32},  {33, 1024, 20}, {300, 68, 33}, {17, 36000, 1}};
 
 /// The operands of one product as their bytes, and what those mean.
 struct Problem {
@@ -172,6 +174,97 @@ TEST_P(LowPrecisionTest, NeitherRowsNorPanelsComputedTogetherChangeABit) {
       }
       ASSERT_EQ(parts, out);
     }
+  }
+}
+
+TEST_P(LowPrecisionTest, AddsTheResidualInPlace) {
+  for (Precision precision : {Precision::bf16, Precision::int8}) {
+    for (const Shape& shape : shapes) {
+      const Problem p(kernels(), precision, shape, 6);
+      Random random(7);
+      const std::vector<float> residual = random_floats(shape.rows * shape.columns, random);
+      std::vector<float> alone(residual.size()), in_place = residual;
+      kernels().gemm(p.arguments(alone.data(), Precision::fp32));
+      GemmArguments g = p.arguments(in_place.data(), Precision::fp32);
+      g.residual = in_place.data();
+      g.residual_stride = g.out_stride;
+      kernels().gemm(g);
+      for (std::size_t i = 0; i < residual.size(); ++i) ASSERT_EQ(in_place[i], alone[i] + residual[i]);
+    }
+  }
+}
+
+TEST_P(LowPrecisionTest, GathersRowsFromTapsInBf16) {
+  constexpr std::size_t taps = 3;
+  for (const Shape& shape : {Shape{1, 6, 1}, Shape{15, 3 * 64, 33}, Shape{40, 3 * 800, 20}}) {
+    const Problem p(kernels(), Precision::bf16, shape, 8);
+    std::vector<const void*> rows(taps * shape.rows);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      rows[i] = p.left.data() + (i % shape.rows * p.left_stride + i / shape.rows * (shape.depth / taps)) * 2;
+    std::vector<float> out(shape.rows * shape.columns);
+    GemmArguments g = p.arguments(out.data(), Precision::fp32);
+    g.left = nullptr;
+    g.left_rows = rows.data();
+    g.taps = taps;
+    kernels().gemm(g);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      double sum, magnitude;
+      p.reference(i / shape.columns, i % shape.columns, sum, magnitude);
+      ASSERT_NEAR(out[i], sum, 1e-6 * (magnitude + 1));
+    }
+  }
+}
+
+/// Bytes that end where the next page may not be touched.
+class GuardedBytes {
+ public:
+  GuardedBytes(const void* bytes, std::size_t size) {
+    constexpr std::size_t page = 4096;
+    const std::size_t room = (size + page - 1) / page * page;
+    mapped_ = room + page;
+    start_ =
+        static_cast<std::byte*>(::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ::mprotect(start_ + room, page, PROT_NONE);
+    data_ = start_ + room - size;
+    std::memcpy(data_, bytes, size);
+  }
+  ~GuardedBytes() { ::munmap(start_, mapped_); }
+  GuardedBytes(const GuardedBytes&) = delete;
+  GuardedBytes& operator=(const GuardedBytes&) = delete;
+  const std::byte* data() const { return data_; }
+
+ private:
+  std::byte *start_, *data_;
+  std::size_t mapped_;
+};
+
+TEST_P(LowPrecisionTest, ReadsNothingBeyondItsOperands) {
+  for (Precision precision : {Precision::bf16, Precision::int8}) {
+    for (const Shape& shape : shapes) {
+      const Problem p(kernels(), precision, shape, 9);
+      std::vector<float> out(shape.rows * shape.columns), expected(out.size());
+      GemmArguments g = p.arguments(expected.data(), Precision::fp32);
+      kernels().gemm(g);
+      const std::size_t size = size_of(precision), last_row = (shape.rows - 1) * p.left_stride + shape.depth;
+      const GuardedBytes left(p.left.data(), last_row * size),
+          right(p.view.panels, packed_bytes(precision, shape.depth, shape.columns, kernels().panel_width));
+      g.left = left.data();
+      g.right.panels = right.data();
+      g.out = out.data();
+      kernels().gemm(g);
+      ASSERT_EQ(out, expected);
+    }
+  }
+}
+
+TEST_P(LowPrecisionTest, NoRowsAreNoProduct) {
+  for (Precision precision : {Precision::bf16, Precision::int8}) {
+    const Problem p(kernels(), precision, {1, 64, 32}, 10);
+    std::vector<float> out(32, 9);
+    GemmArguments g = p.arguments(out.data(), Precision::fp32);
+    g.rows = 0;
+    kernels().gemm(g);
+    ASSERT_EQ(out, std::vector<float>(32, 9));
   }
 }
 
