@@ -52,9 +52,10 @@ int main(int argc, char** argv) {
   const std::size_t batch = std::stoul(argv[3]);
   const auto size = static_cast<std::size_t>(config.image.image_size);
   const auto context = static_cast<std::size_t>(config.text.context_length);
-  const auto precision = parse_precision(argv[5]).value_or(default_precision());
+  const TensorMap weights = random_weights(config);
+  const auto precision = parse_precision(argv[5]).value_or(default_precision(weights));
   ThreadPool pool;
-  const auto encoder = make_cpu_encoder(config, random_weights(config), {precision}, pool);
+  const auto encoder = make_cpu_encoder(config, weights, {precision}, pool);
   std::vector<float> pixels(batch * 3 * size * size, 0.5f);
   std::vector<float> embeddings(batch * static_cast<std::size_t>(config.embed_dim));
   // The end token last: every position is computed.

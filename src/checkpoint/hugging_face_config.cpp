@@ -1,6 +1,7 @@
 #include "checkpoint/hugging_face_config.h"
 
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "checkpoint/fields.h"
@@ -37,6 +38,15 @@ Json tower_object(const Json& json, const std::string& name, const std::string& 
   for (const std::string& key : {name + "_dict", name})
     if (json.contains(key) && !json.at(key).is_null()) return json.at(key);
   return Json::object();
+}
+
+/// Which weights are int8 shows in the weights.
+void check_quantization(const Fields& fields) {
+  const std::pair<const char*, const char*> known[] = {{"quant_method", "compressed-tensors"},
+                                                       {"format", "int-quantized"}};
+  for (const auto& [key, value] : known)
+    if (fields.string(key, "") != value)
+      fields.refuse(key, "only int8 weights of compressed-tensors (\"int-quantized\") are supported");
 }
 
 ImageTowerConfig read_image_tower(const Fields& fields) {
@@ -112,7 +122,7 @@ Size read_size(const Fields& fields, const char* key, int otherwise) {
 ModelConfig read_hugging_face_config(const Json& json, const std::string& origin) {
   const Fields fields(json, origin);
   if (fields.string("model_type", "clip") != "clip") fields.refuse("model_type", "only \"clip\" is supported");
-  if (fields.has("quantization_config")) fields.refuse("quantization_config", "quantised weights are not supported");
+  if (fields.has("quantization_config")) check_quantization(fields.object("quantization_config"));
   const Json image = tower_object(json, "vision_config", origin), text = tower_object(json, "text_config", origin);
   ModelConfig config;
   config.name = origin;

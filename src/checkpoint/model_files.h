@@ -40,13 +40,14 @@ ModelFiles load_model_files(const std::string& name_or_path,
 ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<std::filesystem::path>& override_path);
 
 /// Writes a folder that transformers.CLIPModel.from_pretrained loads (config.json, model.safetensors,
-/// preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …). Throws Error for a ModifiedResNet.
+/// preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …). Without `weights_type` weights keep
+/// theirs, int8 ones too, which transformers reads with compressed-tensors. Throws Error for a ModifiedResNet.
 void write_hugging_face_folder(const std::filesystem::path& folder, const ModelFiles& model,
-                               const ClipTokenizer* tokenizer, DType weights_type = DType::float32);
+                               const ClipTokenizer* tokenizer, std::optional<DType> weights_type);
 
 /// Writes a folder that open_clip loads with `local-dir:` (open_clip_config.json, open_clip_model.safetensors,
 /// vocab.json, merges.txt …).
 void write_open_clip_folder(const std::filesystem::path& folder, const ModelFiles& model,
-                            const ClipTokenizer* tokenizer, DType weights_type = DType::float32);
+                            const ClipTokenizer* tokenizer, std::optional<DType> weights_type);
 
 }  // namespace gondola

@@ -84,6 +84,11 @@ bool drop_prefix(std::string& name, std::string_view prefix) {
   return true;
 }
 
+/// What a layer has: its scales where it is int8 (checkpoint/quantized_weights.h).
+bool is_kind(std::string_view kind) {
+  return kind == "weight" || kind == "bias" || kind == "weight_scale";
+}
+
 /// One weight of a layer: "3.mlp.fc1.bias" below `to_prefix`.
 void add_layer_weight(const std::string& full_name, const std::string& name, const std::string& to_prefix,
                       const TensorMap& weights, TensorMap& result) {
@@ -91,14 +96,14 @@ void add_layer_weight(const std::string& full_name, const std::string& name, con
   const std::string to_layer = to_prefix + name.substr(0, dot + 1);
   const std::string rest = name.substr(std::min(dot + 1, name.size()));
   for (const auto& [from, to] : layer_names)
-    if (rest == std::string(from) + ".weight" || rest == std::string(from) + ".bias") {
+    if (rest.starts_with(std::string(from) + ".") && is_kind(rest.substr(std::strlen(from) + 1))) {
       result[to_layer + to + rest.substr(std::strlen(from))] = weights.at(full_name);
       return;
     }
   for (const char* projection : projections) {
     if (!rest.starts_with(projection)) continue;
     const std::string kind = rest.substr(std::strlen(projection));
-    if (kind != "weight" && kind != "bias") break;
+    if (!is_kind(kind)) break;
     if (projection != projections[0]) return;  // all three are taken with the queries
     const std::string from_layer = full_name.substr(0, full_name.size() - rest.size());
     std::array<const Tensor*, 3> parts{};

@@ -70,6 +70,10 @@ Tensor make_tensor(std::vector<std::int64_t> shape, std::vector<float> values) {
   return own(DType::float32, std::move(shape), std::move(values));
 }
 
+Tensor make_int8_tensor(std::vector<std::int64_t> shape, std::vector<std::int8_t> values) {
+  return own(DType::int8, std::move(shape), std::move(values));
+}
+
 std::vector<float> to_floats(const Tensor& tensor) {
   std::vector<float> values;
   values.reserve(tensor.bytes.size() / size_of(tensor.type));

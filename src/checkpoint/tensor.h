@@ -27,6 +27,7 @@ struct Tensor {
 };
 
 Tensor make_tensor(std::vector<std::int64_t> shape, std::vector<float> values);
+Tensor make_int8_tensor(std::vector<std::int64_t> shape, std::vector<std::int8_t> values);
 
 /// The values as fp32, whatever floating-point or integer type they are stored in.
 std::vector<float> to_floats(const Tensor& tensor);

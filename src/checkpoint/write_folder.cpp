@@ -7,6 +7,7 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/names.h"
 #include "checkpoint/open_clip_config.h"
+#include "checkpoint/quantized_weights.h"
 #include "checkpoint/safetensors.h"
 #include "text/byte_alphabet.h"
 
@@ -22,14 +23,36 @@ void write_json(const path& file, const ordered_json& json) {
 
 /// The weights in another type. Scalars and the statistics of BatchNorm keep theirs: they take no room, and a variance
 /// may lie outside fp16.
-TensorMap convert_weights(const TensorMap& weights, DType type) {
+TensorMap convert_weights(const TensorMap& weights, std::optional<DType> type) {
+  if (!type) return weights;
   TensorMap result;
   for (const auto& [name, tensor] : weights) {
     const bool is_kept = name == "logit_scale" || name == "logit_bias" || name.ends_with(".running_mean") ||
                          name.ends_with(".running_var") || name.ends_with(".num_batches_tracked");
-    result[name] = is_kept ? tensor : convert(tensor, type);
+    result[name] = is_kept ? tensor : convert(tensor, *type);
   }
   return result;
+}
+
+/// What compressed-tensors calls int8 weights with a scale an output channel, and activations whose scales are found as
+/// they are made. `weights` have transformers' names.
+ordered_json quantization_config(const TensorMap& weights) {
+  constexpr std::string_view kind = ".weight";
+  ordered_json ignored = ordered_json::array();
+  for (const auto& [name, tensor] : weights) {
+    const bool linear = name.ends_with(kind) && tensor.shape.size() == 2 && name.find("embedding") == std::string::npos;
+    if (linear && tensor.type != DType::int8) ignored.push_back(name.substr(0, name.size() - kind.size()));
+  }
+  const ordered_json numbers = {{"num_bits", 8}, {"type", "int"}};
+  ordered_json weight = numbers, activation = numbers;
+  weight.update({{"strategy", "channel"}, {"symmetric", true}, {"dynamic", false}});
+  activation.update({{"strategy", "token"}, {"symmetric", false}, {"dynamic", true}});
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "int-quantized"},
+          {"quantization_status", "compressed"},
+          {"config_groups",
+           {{"group_0", {{"targets", {"Linear"}}, {"weights", weight}, {"input_activations", activation}}}}},
+          {"ignore", ignored}};
 }
 
 void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int context_length) {
@@ -62,19 +85,20 @@ void create_folder(const path& folder) {
 }  // namespace
 
 void write_hugging_face_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
-                               DType weights_type) {
+                               std::optional<DType> weights_type) {
   ordered_json config = to_hugging_face_config(model.config);
-  config["dtype"] = name(weights_type);
-  const TensorMap weights = convert_weights(model.weights, weights_type);
+  config["dtype"] = name(weights_type.value_or(DType::float32));
+  const TensorMap weights = to_hugging_face_names(convert_weights(model.weights, weights_type));
+  if (is_quantized(weights)) config["quantization_config"] = quantization_config(weights);
   create_folder(folder);
   write_json(folder / "config.json", config);
   write_json(folder / "preprocessor_config.json", to_hugging_face_preprocess(model.preprocess));
-  write_safetensors(folder / "model.safetensors", to_hugging_face_names(weights), {{"format", "pt"}});
+  write_safetensors(folder / "model.safetensors", weights, {{"format", "pt"}});
   if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
 }
 
 void write_open_clip_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
-                            DType weights_type) {
+                            std::optional<DType> weights_type) {
   ordered_json config = to_open_clip_config(model.config);
   if (tokenizer != nullptr) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
   const TensorMap weights = convert_weights(model.weights, weights_type);

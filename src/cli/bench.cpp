@@ -16,7 +16,7 @@ constexpr int usual_text_tokens = 20;  ///< a caption; --full takes the whole co
 
 int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
   const ModelFiles files = load_model_files(model_name(global), global.config);
-  const Precision precision = tower_precision(global, files.config, options.tower);
+  const Precision precision = tower_precision(global, files, options.tower);
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   TowerBench bench(files, options.tower, precision, options.full, pool);
   constexpr double giga = 1e9;
@@ -65,9 +65,9 @@ double peak_rate(ThreadPool& pool, Precision precision) {
   return best;
 }
 
-Precision tower_precision(const GlobalOptions& global, const ModelConfig& config, const std::string& tower) {
-  const Precision wanted = parse_precision(global.precision).value_or(default_precision());
-  return tower == "image" ? image_precision(config, wanted) : wanted;
+Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {
+  const Precision wanted = parse_precision(global.precision).value_or(default_precision(files.weights));
+  return tower == "image" ? image_precision(files.config, wanted) : wanted;
 }
 
 TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, Precision precision, bool full,

@@ -56,7 +56,7 @@ MeasuredSeconds beside_peak(ThreadPool& pool, Precision precision, const auto& m
 }
 
 /// The precision that a model's tower runs in under --precision.
-Precision tower_precision(const GlobalOptions& global, const ModelConfig& config, const std::string& tower);
+Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower);
 
 /// One tower of a model, on noise.
 class TowerBench {

@@ -55,7 +55,7 @@ class FilesBench {
   FilesBench(const GlobalOptions& global, const BenchOptions& options)
       : global_(global),
         model_(load_model_files(model_name(global), global.config)),
-        precision_(tower_precision(global, model_.config, "image")),
+        precision_(tower_precision(global, model_, "image")),
         pool_(global.threads > 0 ? global.threads : available_processors()),
         tower_(model_, "image", precision_, false, pool_),
         files_(expand_images(options.files)) {}

@@ -339,7 +339,7 @@ int bench_kernels(const GlobalOptions& global, const BenchOptions& options) {
   const bool image = options.tower == "image";
   if (image && files.config.image.architecture != ImageArchitecture::vit)
     fail("--kernels: the image tower of {} is a ModifiedResNet, expected a ViT", files.config.name);
-  const Precision precision = tower_precision(global, files.config, options.tower);
+  const Precision precision = tower_precision(global, files, options.tower);
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   TowerBench tower(files, options.tower, precision, true, pool);
   const TowerShape shape =

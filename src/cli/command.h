@@ -25,6 +25,7 @@ void add_tokenize(CLI::App& app, const GlobalOptions& global, int& status);
 void add_preprocess(CLI::App& app, const GlobalOptions& global, int& status);
 void add_info(CLI::App& app, const GlobalOptions& global, int& status);
 void add_convert(CLI::App& app, const GlobalOptions& global, int& status);
+void add_quantize(CLI::App& app, const GlobalOptions& global, int& status);
 void add_bench(CLI::App& app, const GlobalOptions& global, int& status);
 void add_vocab(CLI::App& app, const GlobalOptions& global, int& status);
 void add_train(CLI::App& app, const GlobalOptions& global, int& status);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "checkpoint/model_files.h"
+#include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
 
 namespace gondola::cli {
@@ -20,7 +21,8 @@ struct Options {
 
 void run(const Options& options, const GlobalOptions& global) {
   if (fs::exists(options.out) && !fs::is_empty(options.out)) fail("{}: is not empty", options.out.string());
-  const ModelFiles model = load_model_files(model_name(global), global.config);
+  ModelFiles model = load_model_files(model_name(global), global.config);
+  model.weights = dequantize(model.weights);
   std::unique_ptr<ClipTokenizer> tokenizer;
   if (model.vocabulary || global.vocab) {
     tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));

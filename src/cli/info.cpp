@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/cpu.h"
 #include "base/json.h"
 #include "checkpoint/model_files.h"
+#include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
 #include "engine/cpu_encoder.h"
 
@@ -101,6 +103,16 @@ nlohmann::ordered_json describe_weights(const ModelFiles& model) {
   return types;
 }
 
+/// How many of the transformers' linear layers are stored in int8.
+nlohmann::ordered_json describe_quantization(const ModelFiles& model) {
+  if (!is_quantized(model.weights)) return nullptr;
+  const bool vit = model.config.image.architecture == ImageArchitecture::vit;
+  const std::int64_t layers = std::int64_t{4} * (model.config.text.layers + (vit ? model.config.image.layers : 0));
+  const std::int64_t int8 =
+      std::ranges::count_if(model.weights, [](const auto& weight) { return weight.second.type == DType::int8; });
+  return {{"int8_layers", int8}, {"other_layers", layers - int8}};
+}
+
 nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
@@ -121,6 +133,7 @@ nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
           {"parameters", {{"image", parameters.image}, {"text", parameters.text}, {"total", parameters.total}}},
           {"gflops", {{"image", flops.image / giga}, {"text", flops.text / giga}}},
           {"stored_values", describe_weights(model)},
+          {"quantization", describe_quantization(model)},
           {"isa", name(active_isa())},
           {"precision", {{"image", name(image_precision(model.config, precision))}, {"text", name(precision)}}}};
 }
@@ -150,9 +163,9 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
   command->footer("Example: gondola info --model ViT-B-32.pt");
   command->callback([&global, &status] {
+    const ModelFiles files = load_model_files(model_name(global), global.config);
     const nlohmann::ordered_json description =
-        describe(load_model_files(model_name(global), global.config),
-                 parse_precision(global.precision).value_or(default_precision()));
+        describe(files, parse_precision(global.precision).value_or(default_precision(files.weights)));
     if (global.json) {
       fmt::print("{}\n", to_json_line(description));
     } else {

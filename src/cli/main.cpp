@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
   app.add_option("--threads", global.threads, "default: all processors")->check(CLI::Range(1, 1024));
-  app.add_option("--precision", global.precision, "default: bf16 where the processor has it, else fp32")
+  app.add_option("--precision", global.precision,
+                 "default: int8 for an int8 model, else bf16 where the processor has it, else fp32")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}));
   app.add_flag("--json", global.json, "one JSON object a line");
 
@@ -30,6 +31,7 @@ int main(int argc, char** argv) {
   add_preprocess(app, global, status);
   add_info(app, global, status);
   add_convert(app, global, status);
+  add_quantize(app, global, status);
   add_bench(app, global, status);
   add_vocab(app, global, status);
   add_train(app, global, status);

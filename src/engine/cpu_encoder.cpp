@@ -161,7 +161,8 @@ class CpuEncoder : public Encoder {
 
 }  // namespace
 
-Precision default_precision() {
+Precision default_precision(const TensorMap& weights) {
+  if (is_quantized(weights)) return Precision::int8;
   return kernels_for(active_isa()).native_bf16 ? Precision::bf16 : Precision::fp32;
 }
 

@@ -9,8 +9,9 @@
 
 namespace gondola {
 
-/// What `--precision auto` means: bf16 where the processor has it natively, else fp32.
-Precision default_precision();
+/// What `--precision auto` means: int8 for a model with int8 weights; else bf16 where the processor has it natively,
+/// else fp32.
+Precision default_precision(const TensorMap& weights);
 
 /// What the image tower runs in when `precision` is asked for: a ModifiedResNet stays in fp32.
 Precision image_precision(const ModelConfig& config, Precision precision);

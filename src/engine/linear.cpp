@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "kernels/packed_matrix.h"
@@ -11,8 +13,32 @@ namespace gondola {
 Linear::Linear(const Kernels& kernels, Precision precision, std::span<const float> weight, std::span<const float> bias,
                std::size_t in, std::size_t out, float scale)
     : kernels_(&kernels), precision_(in % group_bytes == 0 ? precision : Precision::fp32), in_(in), out_(out) {
-  pack(weight, scale);
   set_bias(bias, scale);
+  if (precision_ == Precision::fp32) {
+    const std::size_t width = kernels.panel_width;
+    packed_ = AlignedFloats(packed_bytes(precision_, in, out, width) / sizeof(float));
+    pack_columns(std::as_bytes(weight).data(), in * sizeof(float), in, out, width, panel_bytes());
+    if (scale != 1) std::for_each_n(packed_.data(), packed_.size(), [scale](float& value) { value *= scale; });
+    return;
+  }
+  std::vector<float> scaled(in);
+  pack([&](std::size_t column, std::byte* values) {
+    std::ranges::transform(weight.subspan(column * in, in), scaled.begin(),
+                           [scale](float value) { return value * scale; });
+    if (precision_ == Precision::int8) return quantize_row(scaled, {reinterpret_cast<std::int8_t*>(values), in});
+    kernels.convert({1, in, scaled.data(), in, {values, in, precision_}});
+    return 1.0f;
+  });
+}
+
+Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const float> bias, std::size_t in,
+               std::size_t out, float scale)
+    : kernels_(&kernels), precision_(Precision::int8), in_(in), out_(out) {
+  set_bias(bias, scale);
+  pack([&](std::size_t column, std::byte* values) {
+    std::memcpy(values, weight.integers.data() + column * in, in);
+    return weight.scales[column] * scale;
+  });
 }
 
 Linear Linear::from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
@@ -23,56 +49,38 @@ Linear Linear::from_projection(const Kernels& kernels, Precision precision, std:
   return Linear(kernels, precision, transposed, bias, in, out);
 }
 
-namespace {
-
-/// The integers of one column and their sums over the blocks of the depth, `sums_stride` apart; returns what a 1 is
-/// worth.
-float quantize_column(std::span<const float> values, std::byte* integers, std::int32_t* sums, std::size_t sums_stride) {
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers) {
   float largest = 0;
   for (float value : values) largest = std::max(largest, std::abs(value));
   if (largest == 0) largest = 1;
   constexpr float steps = 127;
-  const DepthBlocks blocks(values.size());
-  for (std::size_t block = 0; block < blocks.count(); ++block) {
-    std::int32_t sum = 0;
-    for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) {
-      const auto integer = static_cast<std::int32_t>(std::lrint(values[i] * (steps / largest)));
-      integers[i] = static_cast<std::byte>(integer);
-      sum += integer;
-    }
-    sums[block * sums_stride] = sum;
-  }
+  std::ranges::transform(values, integers.begin(),
+                         [&](float value) { return static_cast<std::int8_t>(std::lrint(value * (steps / largest))); });
   return largest / steps;
 }
 
-}  // namespace
-
-void Linear::pack(std::span<const float> weight, float scale) {
+template <class Write>
+void Linear::pack(const Write& write) {
   const std::size_t width = kernels_->panel_width, padded = panels() * width, column_bytes = in_ * size_of(precision_);
   packed_ = AlignedFloats(packed_bytes(precision_, in_, out_, width) / sizeof(float));
-  if (precision_ == Precision::fp32) {
-    pack_columns(std::as_bytes(weight).data(), column_bytes, in_, out_, width, panel_bytes());
-    if (scale != 1) std::for_each_n(packed_.data(), packed_.size(), [scale](float& value) { value *= scale; });
-    return;
-  }
+  const DepthBlocks blocks(in_);
   if (precision_ == Precision::int8) {
     scales_ = AlignedFloats(padded);
     std::fill_n(scales_.data(), padded, 0.0f);
-    sums_.assign(DepthBlocks(in_).count() * padded, 0);
+    sums_.assign(blocks.count() * padded, 0);
   }
   std::vector<std::byte> columns(width * column_bytes);
-  std::vector<float> scaled(in_);
   for (std::size_t first = 0; first < out_; first += width) {
     const std::size_t count = std::min(width, out_ - first);
     for (std::size_t i = 0; i < count; ++i) {
-      std::ranges::transform(weight.subspan((first + i) * in_, in_), scaled.begin(),
-                             [scale](float value) { return value * scale; });
       std::byte* column = columns.data() + i * column_bytes;
-      if (precision_ == Precision::int8) {
-        scales_.data()[first + i] = quantize_column(scaled, column, sums_.data() + first + i, padded);
-      } else {
-        kernels_->convert({1, in_, scaled.data(), in_, {column, in_, precision_}});
-      }
+      const float scale = write(first + i, column);
+      if (precision_ != Precision::int8) continue;
+      scales_.data()[first + i] = scale;
+      const auto* integers = reinterpret_cast<const std::int8_t*>(column);
+      for (std::size_t block = 0; block < blocks.count(); ++block)
+        sums_[block * padded + first + i] =
+            std::accumulate(integers + blocks.first(block), integers + blocks.first(block + 1), std::int32_t{0});
     }
     pack_columns(columns.data(), column_bytes, column_bytes / group_bytes, count, width,
                  panel_bytes() + first * column_bytes);
@@ -134,6 +142,10 @@ GemmArguments Linear::product(const Operand& in, const RowsOut& out, Epilogue ep
 
 void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out, Epilogue epilogue,
                    ConstRows residual) const {
+  if (inputs_ != nullptr) {
+    const Range seen = team.share(rows);
+    inputs_->add(seen.size(), static_cast<const float*>(in.data) + seen.first * in.stride, in.stride, in_);
+  }
   const Shares mine = share_product(team, rows, panels());
   GemmArguments g = product(in, out, epilogue, mine);
   if (residual.data != nullptr) g.residual = residual.data + mine.rows.first * residual.stride;

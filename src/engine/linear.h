@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/calibration.h"
 #include "engine/team.h"
 #include "kernels/aligned.h"
 #include "kernels/kernels.h"
@@ -50,6 +51,19 @@ struct Shares {
 };
 Shares share_product(const Team& team, std::size_t rows, std::size_t panels);
 
+/// A weight in int8, out × in: a value is its integer times the scale of its row.
+struct Int8Rows {
+  std::span<const std::int8_t> integers;
+  std::span<const float> scales;
+  Int8Rows rows(std::size_t first, std::size_t count) const {
+    const std::size_t in = integers.size() / scales.size();
+    return {integers.subspan(first * in, count * in), scales.subspan(first, count)};
+  }
+};
+
+/// Integers from −127 to 127 for one row of a weight; returns its scale.
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers);
+
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {
  public:
@@ -58,6 +72,9 @@ class Linear {
   /// int8 `in` has to be a multiple of 4, else the layer stays in fp32. In int8 each row of the weight has a scale.
   Linear(const Kernels& kernels, Precision precision, std::span<const float> weight, std::span<const float> bias,
          std::size_t in, std::size_t out, float scale = 1);
+  /// The same in int8, with integers that are there already; `in` is a multiple of 4.
+  Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const float> bias, std::size_t in, std::size_t out,
+         float scale = 1);
   /// `weight` is in × out: a projection that is applied from the right.
   static Linear from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
                                 std::span<const float> bias, std::size_t in, std::size_t out);
@@ -79,6 +96,9 @@ class Linear {
   void apply_columns(const Team& team, Range columns, std::size_t rows, const Operand& in, const RowsOut& out,
                      Epilogue epilogue) const;
 
+  /// From here on `inputs` is shown what this layer, in fp32, reads.
+  void watch(LayerInputs& inputs) { inputs_ = &inputs; }
+
   Precision precision() const { return precision_; }
   std::size_t out() const { return out_; }
   std::size_t panels() const;
@@ -87,7 +107,9 @@ class Linear {
 
  private:
   GemmArguments product(const Operand& in, const RowsOut& out, Epilogue epilogue, const Shares& mine) const;
-  void pack(std::span<const float> weight, float scale);
+  /// write(column, integers or bf16) writes a column of the packed matrix, and returns its scale where it is int8.
+  template <class Write>
+  void pack(const Write& write);
   void set_bias(std::span<const float> bias, float scale);
   std::byte* panel_bytes() { return reinterpret_cast<std::byte*>(packed_.data()); }
 
@@ -97,6 +119,7 @@ class Linear {
   AlignedFloats packed_, bias_;
   AlignedFloats scales_;            ///< int8: one a column
   std::vector<std::int32_t> sums_;  ///< int8: [blocks of the depth][padded columns]
+  LayerInputs* inputs_ = nullptr;
 };
 
 /// A layer normalisation; every thread of the team does some rows.

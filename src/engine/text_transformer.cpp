@@ -18,6 +18,7 @@ TransformerConfig transformer_config(const TextTowerConfig& text, const CpuOptio
   config.causal = text.causal;
   config.precision = options.precision;
   config.every_token = options.every_token;
+  config.calibration = options.calibration;
   return config;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/block_weights.h"
 #include "kernels/attention.h"
 
 namespace gondola {
@@ -14,6 +15,12 @@ OperandBuffer take_operand(Workspace& workspace, std::size_t rows, std::size_t w
   const std::size_t scales = rows * DepthBlocks(width).count();
   float* data = workspace.take((rows * width * bytes + sizeof(float) - 1) / sizeof(float));
   return {data, reinterpret_cast<RowScale*>(workspace.take(scales * sizeof(RowScale) / sizeof(float)))};
+}
+
+/// What a layer whose weight is not int8 runs in when the towers are to run in `precision`.
+Precision float_layer_precision(const Kernels& kernels, const Weights& weights, Precision precision) {
+  if (precision != Precision::int8 || !weights.quantized()) return precision;
+  return kernels.native_bf16 ? Precision::bf16 : Precision::fp32;
 }
 
 /// tokens → pooled_tokens
@@ -58,25 +65,34 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
   const auto norm = [&](const std::string& name) {
     return LayerNorm(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config.norm_eps);
   };
-  const auto linear = [&](const std::string& name, std::size_t in, std::size_t out) {
-    return Linear(kernels, config.precision, weights[name + ".weight"].values(), weights[name + ".bias"].values(), in,
-                  out);
+  // Rows [first, first + out) of a weight and its bias, multiplied by `scale`.
+  const auto linear = [&](const std::string& weight_name, const std::string& bias_name, std::size_t in,
+                          std::size_t first, std::size_t out, float scale = 1) {
+    const FloatArray bias = weights[bias_name];
+    const std::span<const float> biases = bias.values().subspan(first, out);
+    if (config.precision == Precision::int8 && weights.is_int8(weight_name) && in % group_bytes == 0) {
+      const FloatArray scales = weights[scale_name(weight_name)];
+      const Int8Rows rows = {weights.integers(weight_name), scales.values()};
+      return Linear(kernels, rows.rows(first, out), biases, in, out, scale);
+    }
+    const FloatArray weight = weights[weight_name];
+    Linear layer(kernels, float_layer_precision(kernels, weights, config.precision),
+                 weight.values().subspan(first * in, out * in), biases, in, out, scale);
+    if (config.calibration != nullptr) layer.watch((*config.calibration)[weights.full_name(weight_name)]);
+    return layer;
   };
-  const std::size_t width = config.width;
+  const std::size_t width = config.width, mlp_width = config.mlp_width;
   const bool bf16 = config.precision != Precision::fp32 && kernels.native_bf16 && width / config.heads % 2 == 0;
   if (bf16) attention_precision_ = Precision::bf16;
   attention_norm_ = norm("ln_1");
   mlp_norm_ = norm("ln_2");
   // The rows of in_proj are those of the queries, the keys and the values.
-  const FloatArray weight = weights["attn.in_proj_weight"], bias = weights["attn.in_proj_bias"];
   const float scale = 1 / std::sqrt(static_cast<float>(width / config.heads));
-  query_ = Linear(kernels, config.precision, weight.values().first(width * width), bias.values().first(width), width,
-                  width, scale);
-  key_value_ = Linear(kernels, config.precision, weight.values().subspan(width * width), bias.values().subspan(width),
-                      width, 2 * width);
-  attention_out_ = linear("attn.out_proj", width, width);
-  hidden_ = linear("mlp.c_fc", width, config.mlp_width);
-  mlp_out_ = linear("mlp.c_proj", config.mlp_width, width);
+  query_ = linear("attn.in_proj_weight", "attn.in_proj_bias", width, 0, width, scale);
+  key_value_ = linear("attn.in_proj_weight", "attn.in_proj_bias", width, width, 2 * width);
+  attention_out_ = linear("attn.out_proj.weight", "attn.out_proj.bias", width, 0, width);
+  hidden_ = linear("mlp.c_fc.weight", "mlp.c_fc.bias", width, 0, mlp_width);
+  mlp_out_ = linear("mlp.c_proj.weight", "mlp.c_proj.bias", mlp_width, 0, width);
 }
 
 void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
@@ -190,7 +206,12 @@ Transformer::Transformer(const Kernels& kernels, const Weights& weights, const T
                          ThreadPool& pool)
     : config_(config), blocks_(config.layers) {
   pool.for_each(blocks_.size(), [&](std::size_t layer, int) {
-    blocks_[layer] = TransformerBlock(kernels, weights.below("resblocks." + std::to_string(layer)), config);
+    const Weights block = weights.below("resblocks." + std::to_string(layer));
+    if (config.precision == Precision::int8 && !block.quantized()) {
+      blocks_[layer] = TransformerBlock(kernels, Weights(smooth_by_norms(block)), config);
+    } else {
+      blocks_[layer] = TransformerBlock(kernels, block, config);
+    }
   });
 }
 

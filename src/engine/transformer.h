@@ -29,6 +29,7 @@ struct TransformerConfig {
   bool every_token = false;  ///< computes the last layer for all tokens, though one is pooled
   Precision precision =
       Precision::fp32;  ///< of the linear layers; the residual stream is fp32, attention at least bf16
+  Calibration* calibration = nullptr;
 };
 
 /// The memory of one pass. `tokens` is the residual stream, rows × width, which a caller fills. The buffers whose name

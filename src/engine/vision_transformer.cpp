@@ -20,6 +20,7 @@ TransformerConfig transformer_config(const ImageTowerConfig& image, const CpuOpt
   config.norm_eps = image.norm_eps;
   config.precision = options.precision;
   config.every_token = options.every_token;
+  config.calibration = options.calibration;
   return config;
 }
 

@@ -1,5 +1,9 @@
 #include "engine/weights.h"
 
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -89,6 +93,14 @@ bool is_floating_point(DType type) {
   return type == DType::float16 || type == DType::bfloat16 || type == DType::float32 || type == DType::float64;
 }
 
+/// The weights that may be int8.
+bool is_linear_of_block(const std::string& name) {
+  constexpr std::array<std::string_view, 4> ends = {".attn.in_proj_weight", ".attn.out_proj.weight", ".mlp.c_fc.weight",
+                                                    ".mlp.c_proj.weight"};
+  return name.find("transformer.resblocks.") != std::string::npos &&
+         std::ranges::any_of(ends, [&](std::string_view end) { return name.ends_with(end); });
+}
+
 /// What a checkpoint holds besides the towers' weights.
 bool is_elsewhere(const std::string& name) {
   return name == "logit_scale" || name == "logit_bias" || name.ends_with(".num_batches_tracked");
@@ -109,6 +121,7 @@ Shapes weight_shapes(const ModelConfig& config) {
 
 void check_weights(const ModelConfig& config, const TensorMap& weights) {
   const Shapes shapes = weight_shapes(config);
+  std::set<std::string> scales;
   for (const auto& [name, shape] : shapes) {
     const auto found = weights.find(name);
     if (found == weights.end()) fail("{}: the weight {} {} is missing", config.name, name, format_shape(shape));
@@ -116,15 +129,30 @@ void check_weights(const ModelConfig& config, const TensorMap& weights) {
     if (tensor.shape != shape)
       fail("{}: the weight {} has shape {}, expected {}", config.name, name, format_shape(tensor.shape),
            format_shape(shape));
-    if (!is_floating_point(tensor.type))
+    if (tensor.type == DType::int8 && is_linear_of_block(name)) {
+      scales_of(weights, name);
+      scales.insert(scale_name(name));
+    } else if (!is_floating_point(tensor.type)) {
       fail("{}: the weight {} has type {}, expected floating point", config.name, name, gondola::name(tensor.type));
+    }
     if (tensor.bytes.size() != static_cast<std::size_t>(tensor.elements()) * size_of(tensor.type))
       fail("{}: the weight {} has {} bytes, which do not fit its shape {}", config.name, name, tensor.bytes.size(),
            format_shape(shape));
   }
   for (const auto& [name, tensor] : weights)
-    if (!shapes.contains(name) && !is_elsewhere(name))
+    if (!shapes.contains(name) && !scales.contains(name) && !is_elsewhere(name))
       fail("{}: the weight {} {} has no place in this architecture", config.name, name, format_shape(tensor.shape));
+}
+
+FloatArray Weights::operator[](const std::string& name) const {
+  const std::string full = prefix_ + name;
+  const Tensor& tensor = tensors_->at(full);
+  return FloatArray(tensor.type == DType::int8 ? dequantize(tensor, scales_of(*tensors_, full)) : tensor);
+}
+
+std::span<const std::int8_t> Weights::integers(const std::string& name) const {
+  const std::span<const std::byte> bytes = tensors_->at(prefix_ + name).bytes;
+  return {reinterpret_cast<const std::int8_t*>(bytes.data()), bytes.size()};
 }
 
 FloatArray::FloatArray(const Tensor& tensor) {

@@ -23,7 +23,7 @@ double scalar(const ModelFiles& files, const std::string& name) {
 LoadedModel::LoadedModel(const ModelSource& source)
     : files_(load_model_files(source.name_or_path, source.config)),
       vocabulary_(source.vocabulary ? source.vocabulary : files_.vocabulary),
-      precision_(source.precision.value_or(default_precision())),
+      precision_(source.precision.value_or(default_precision(files_.weights))),
       pool_(source.threads == 0 ? available_processors() : source.threads),
       encoder_(make_cpu_encoder(files_.config, files_.weights, CpuOptions{precision_}, pool_)),
       logit_scale_(std::exp(scalar(files_, "logit_scale"))) {

@@ -20,7 +20,7 @@ struct ModelSource {
   std::string name_or_path;
   std::optional<std::filesystem::path> config, vocabulary;
   int threads = 0;                     ///< 0: one for each processor
-  std::optional<Precision> precision;  ///< the processor's default_precision() without
+  std::optional<Precision> precision;  ///< default_precision (engine/cpu_encoder.h) without
 };
 
 /// A model ready to run on the CPU: its files, the threads, the towers and, from the first use, its tokenizer.

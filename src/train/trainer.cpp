@@ -16,6 +16,7 @@
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/open_clip_config.h"
+#include "checkpoint/quantized_weights.h"
 #include "text/train_bpe.h"
 #include "train/events.h"
 #include "train/loss.h"
@@ -76,6 +77,7 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
 /// The weights that the recipe starts from. Throws Error when they are of another architecture.
 TensorMap initial_weights(const Recipe& recipe) {
   ModelFiles files = load_model_files(recipe.initial);
+  files.weights = dequantize(files.weights);
   if (to_open_clip_config(files.config) != to_open_clip_config(recipe.model))  // by the fields that count
     fail("{}: has another architecture than the recipe, or another vocabulary", recipe.initial);
   return std::move(files.weights);

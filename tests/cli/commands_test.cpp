@@ -282,6 +282,51 @@ TEST_F(Commands, ConvertedModelsGiveTheSameAnswers) {
   EXPECT_THAT(resnet.error, HasSubstr("ModifiedResNet"));
 }
 
+TEST_F(Commands, QuantizeWritesAModelThatAnswersTheSame) {
+  const std::string quantize = "quantize model --calibrate images --json --out ";
+  const Result result = run(quantize + out("q"));
+  ASSERT_EQ(result.status, 0) << result.error;
+  const auto lines = result.lines();
+  ASSERT_EQ(lines.size(), 20u);  // 16 layers, 2 towers, the answers, the folder
+  EXPECT_EQ(lines[0].at("layer"), "visual.transformer.resblocks.0.attn.in_proj_weight");
+  EXPECT_EQ(lines[0].at("precision"), "int8");
+  EXPECT_EQ(lines[16].at("tower"), "image");
+  EXPECT_GT(lines[17].at("cosine_min"), 0.99);
+  EXPECT_EQ(lines[18].at("images"), 1);
+  EXPECT_EQ(fs::path(lines[19].at("model").get<std::string>()).filename(), "q");
+  EXPECT_FALSE(fs::exists(folder_.path() / "q.partial"));
+
+  const std::string question = "match images --json --text 'the cat' --model ";
+  const auto similarity = [&](const std::string& model) {
+    const Result answer = run(question + model);
+    EXPECT_EQ(answer.status, 0) << answer.error;
+    return answer.lines().at(0).at("texts")[0].at("similarity").get<double>();
+  };
+  const double exact = similarity("model --precision fp32"), int8 = similarity(out("q"));
+  EXPECT_NEAR(int8, exact, 0.03);
+  EXPECT_NE(int8, exact);
+  EXPECT_NEAR(similarity(out("q") + " --precision fp32"), exact, 0.03);
+  const Json info = run("info --json --model " + out("q")).lines().at(0);
+  EXPECT_EQ(info.at("precision").at("image"), "int8");
+  EXPECT_EQ(
+      info.at("quantization").at("int8_layers").get<int>() + info.at("quantization").at("other_layers").get<int>(), 16);
+  EXPECT_TRUE(run("info --json --model model").lines().at(0).at("quantization").is_null());
+
+  // Converted, the integers become the values that they stand for.
+  ASSERT_EQ(run("convert --to hf --model " + out("q") + " --out " + out("c")).status, 0);
+  EXPECT_EQ(similarity(out("c") + " --precision fp32"), similarity(out("q") + " --precision fp32"));
+
+  EXPECT_EQ(run(quantize + out("q")).status, 1);  // not empty
+  EXPECT_THAT(run("quantize " + out("q") + " --calibrate images --out " + out("r")).error, HasSubstr("int8 already"));
+  const Result damaged = run("quantize model --calibrate images damaged.png --out " + out("d"));
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_THAT(damaged.error, HasSubstr("damaged.png"));
+  EXPECT_THAT(damaged.out, HasSubstr("of 16 layers in int8"));
+  EXPECT_TRUE(fs::exists(folder_.path() / "d" / "model.safetensors"));
+  EXPECT_EQ(run("quantize model --calibrate empty.jpg --out " + out("e")).status, 1);
+  EXPECT_FALSE(fs::exists(folder_.path() / "e"));
+}
+
 TEST_F(Commands, VocabTrainsAVocabularyThatLoads) {
   ASSERT_EQ(run("vocab ../text/corpus.txt --size 525 --out " + out("v")).status, 0);
   const Json line = run("tokenize --json --model model --vocab " + out("v") + " 'latin letter'").lines().at(0);
@@ -300,7 +345,7 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   EXPECT_EQ(run("classify empty.jpg --labels cat --model model").status, 1);
   EXPECT_EQ(run("--version").status, 0);
   for (const char* command :
-       {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "vocab", "bench"})
+       {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "quantize", "vocab", "bench"})
     EXPECT_THAT(run(std::string(command) + " -h").out, HasSubstr("Example: gondola")) << command;
 }
 

@@ -17,6 +17,7 @@ Writes golden/models/:
   resnet_open_clip/      open_clip folder, safetensors fp16               ModifiedResNet with QuickGELU
   vit_hf/                transformers' CLIPModel.save_pretrained, fp32    QuickGELU, end token pooling
   vit_hf_legacy/         the same, pytorch_model.bin, old short config    GELU, eos_token_id 2: pooled at the largest id
+  vit_hf_int8/           the same as vit_hf, int8 of compressed-tensors   one layer in bf16
 
 and of each NAME (without its extension)
 
@@ -261,6 +262,40 @@ def save_hf(folder, name, seed, options):
     save_hf_embeddings(folder, name, model, options, end_id)
 
 
+@torch.no_grad()
+def save_hf_int8(folder, name, seed, options):
+    """int8 weights with a scale an output channel, as compressed-tensors stores them; one layer in bf16. The embeddings
+    are those of the weights as they are stored, in fp32."""
+    end_id = options.vocab_size - 1
+    model = hf_model(seed, options, "quick_gelu", eos_token_id=end_id)
+    kept = "vision_model.encoder.layers.1.mlp.fc2"
+    state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    for layer, module in model.named_modules():
+        if not isinstance(module, torch.nn.Linear) or ".encoder." not in layer:
+            continue
+        if layer == kept:
+            state[layer + ".weight"] = module.weight.bfloat16()
+            module.weight.copy_(module.weight.bfloat16().float())
+            continue
+        scale = module.weight.abs().amax(dim=1, keepdim=True) / 127
+        integers = torch.round(module.weight * (127 / module.weight.abs().amax(dim=1, keepdim=True))).to(torch.int8)
+        state[layer + ".weight"], state[layer + ".weight_scale"] = integers, scale
+        module.weight.copy_(integers.float() * scale)
+    model.save_pretrained(folder / name)  # for its configuration
+    save_file(state, folder / name / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / name / "config.json").read_text())
+    numbers = {"num_bits": 8, "type": "int"}
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors", "format": "int-quantized", "quantization_status": "compressed",
+        "config_groups": {"group_0": {
+            "targets": ["Linear"], "weights": dict(numbers, strategy="channel", symmetric=True, dynamic=False),
+            "input_activations": dict(numbers, strategy="token", symmetric=False, dynamic=True)}},
+        "ignore": [kept, "visual_projection", "text_projection"]}
+    (folder / name / "config.json").write_text(json.dumps(config, indent=2))
+    (folder / name / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=2))
+    save_hf_embeddings(folder, name, model, options, end_id)
+
+
 def save_hf_legacy(folder, name, seed, options):
     """As the files of 2021: only what differs from the defaults, eos_token_id 2, a buffer of positions, a .bin."""
     model = hf_model(seed, options, "gelu", eos_token_id=2)
@@ -317,6 +352,7 @@ def write_small(folder):
                                                      text_layers=1, **RESNET, eos_id=63), torch.float16)
     save_hf(folder, "vit_hf", 9, Options(vision_mlp_ratio=2.0, text_mlp_ratio=2.0))
     save_hf_legacy(folder, "vit_hf_legacy", 10, Options(vision_mlp_ratio=2.0, text_mlp_ratio=2.0))
+    save_hf_int8(folder, "vit_hf_int8", 9, Options(vision_mlp_ratio=2.0, text_mlp_ratio=2.0))
 
 
 FULL = {

@@ -45,8 +45,9 @@ inline void PrintTo(const GoldenModel& model, std::ostream* out) {
 
 inline std::vector<GoldenModel> golden_models() {
   std::vector<GoldenModel> models;
-  for (const char* file : {"vit_openai.pt", "resnet_openai.pt", "vit_scripted.pt", "vit_open_clip", "vit_state_dict.pt",
-                           "vit_average", "vit_custom_text", "resnet_open_clip", "vit_hf", "vit_hf_legacy"}) {
+  for (const char* file :
+       {"vit_openai.pt", "resnet_openai.pt", "vit_scripted.pt", "vit_open_clip", "vit_state_dict.pt", "vit_average",
+        "vit_custom_text", "resnet_open_clip", "vit_hf", "vit_hf_legacy", "vit_hf_int8"}) {
     GoldenModel model{"", golden("models"), file, std::string(file).starts_with("resnet") ? "64" : "32", {}};
     model.name = model.stem();
     if (model.name == "vit_state_dict") model.config = golden("models") / "vit_state_dict.json";

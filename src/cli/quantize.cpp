@@ -1,0 +1,147 @@
+#include "pipeline/quantize.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/interrupt.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/inputs.h"
+
+namespace gondola::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string model;
+  std::vector<std::string> images;
+  std::string labels_file;
+  fs::path out;
+};
+
+/// Writes the folder beside its place and then moves it there: a reader never sees a part of it.
+void write_folder(const fs::path& out, const ModelFiles& model, const ClipTokenizer* tokenizer) {
+  fs::path partial = fs::absolute(out).lexically_normal();
+  if (!partial.has_filename()) partial = partial.parent_path();  // "folder/"
+  partial += ".partial";
+  fs::remove_all(partial);
+  try {
+    if (model.family == Family::hugging_face) {
+      write_hugging_face_folder(partial, model, tokenizer, std::nullopt);
+    } else {
+      write_open_clip_folder(partial, model, tokenizer, std::nullopt);
+    }
+    fs::rename(partial, out);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(partial, ignored);
+    throw;
+  }
+}
+
+nlohmann::ordered_json to_json(const EmbeddingCosines& cosines) {
+  return {{"count", cosines.count},
+          {"cosine_min", cosines.least},
+          {"cosine_mean", cosines.mean},
+          {"centred_cosine_min", cosines.least_centred},
+          {"centred_cosine_mean", cosines.mean_centred}};
+}
+
+void print_json(const QuantizationReport& report) {
+  for (const QuantizedLayer& layer : report.layers)
+    fmt::print("{}\n", to_json_line({{"layer", layer.weight},
+                                     {"precision", name(layer.precision)},
+                                     {"alpha", layer.alpha ? nlohmann::ordered_json(*layer.alpha) : nullptr},
+                                     {"cosine", layer.cosine}}));
+  for (const auto& [tower, cosines] : {std::pair("image", &report.images), {"text", &report.texts}}) {
+    nlohmann::ordered_json line = {{"tower", tower}};
+    line.update(to_json(*cosines));
+    fmt::print("{}\n", to_json_line(line));
+  }
+  fmt::print("{}\n", to_json_line({{"zero_shot_agreement", report.agreement},
+                                   {"images", report.images.count},
+                                   {"labels", report.labels}}));
+}
+
+void print_text(const QuantizationReport& report) {
+  std::size_t width = 0, kept = 0;
+  for (const QuantizedLayer& layer : report.layers) width = std::max(width, layer.weight.size());
+  fmt::print("{:<{}}  runs in  smoothing  cosine\n", "layer", width);
+  for (const QuantizedLayer& layer : report.layers) {
+    fmt::print("{:<{}}  {:<7}  {:<9}  {:.6f}\n", layer.weight, width, name(layer.precision),
+               layer.alpha ? fmt::format("{:.1f}", *layer.alpha) : "none", layer.cosine);
+    kept += layer.precision == Precision::int8 ? 0 : 1;
+  }
+  fmt::print("{} of {} layers in int8, {} in bf16\n", report.layers.size() - kept, report.layers.size(), kept);
+  for (const auto& [tower, cosines] : {std::pair("images", &report.images), {"texts", &report.texts}})
+    fmt::print(
+        "cosine with fp32, {} {}: worst {:.5f}, mean {:.5f}; without the mean embedding worst {:.5f}, mean {:.5f}\n",
+        cosines->count, tower, cosines->least, cosines->mean, cosines->least_centred, cosines->mean_centred);
+  fmt::print("the best of {} labels is that of fp32 for {:.1f} % of {} images\n", report.labels, 100 * report.agreement,
+             report.images.count);
+}
+
+int run(const GlobalOptions& global, const Options& options) {
+  if (fs::exists(options.out) && !fs::is_empty(options.out)) fail("{}: is not empty", options.out.string());
+  catch_interrupts();
+  const ModelFiles model = load_model_files(options.model.empty() ? model_name(global) : options.model, global.config);
+  std::unique_ptr<ClipTokenizer> tokenizer;
+  if (model.vocabulary || global.vocab)
+    tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
+  QuantizeInputs inputs;
+  const std::vector<std::string> images = expand_images(options.images);
+  inputs.images = images.size();
+  inputs.load = [&](std::size_t index) { return load_image(images[index]); };
+  inputs.tokenizer = tokenizer.get();
+  if (!options.labels_file.empty()) {
+    if (!tokenizer)
+      fail("{}: labels need a vocabulary, and the model has none; name one with --vocab", model.config.name);
+    inputs.labels = read_lines(options.labels_file);
+    std::erase(inputs.labels, "");
+  }
+  ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
+  QuantizationReport report;
+  const ModelFiles quantized = quantize(model, inputs, pool, report);
+  write_folder(options.out, quantized, tokenizer.get());
+  for (const std::string& error : report.errors) {
+    if (global.json) {
+      fmt::print("{}\n", to_json_line({{"error", error}}));
+    } else {
+      fmt::print(stderr, "gondola: {}\n", error);
+    }
+  }
+  if (global.json) {
+    print_json(report);
+    fmt::print("{}\n", to_json_line({{"model", options.out.string()}}));
+  } else {
+    print_text(report);
+    fmt::print("{}\n", options.out.string());
+  }
+  return report.errors.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app, const GlobalOptions& global, int& status) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("quantize", "Write a model in int8, calibrated by images");
+  command->add_option("MODEL", options->model, "as --model");
+  command
+      ->add_option("--calibrate", options->images,
+                   "photos like those to come, a few hundred: " + std::string(image_argument_help))
+      ->required();
+  command->add_option("--out", options->out, "folder to write, new or empty")->required();
+  command
+      ->add_option("--labels-file", options->labels_file,
+                   "labels to judge by, one a line; default: words of the vocabulary")
+      ->check(CLI::ExistingFile);
+  command->footer("Example: gondola quantize openai/clip-vit-base-patch32 --calibrate photos/ --out clip-int8");
+  command->callback([options, &global, &status] { status = run(global, *options); });
+}
+
+}  // namespace gondola::cli

@@ -1,0 +1,123 @@
+#include "engine/block_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace gondola {
+namespace {
+
+constexpr const char* names[] = {
+    "ln_1.weight",          "ln_1.bias",          "attn.in_proj_weight", "attn.in_proj_bias",
+    "attn.out_proj.weight", "attn.out_proj.bias", "ln_2.weight",         "ln_2.bias",
+    "mlp.c_fc.weight",      "mlp.c_fc.bias",      "mlp.c_proj.weight",   "mlp.c_proj.bias"};
+
+void divide(std::span<float> values, std::span<const float> scales) {
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] /= scales[i];
+}
+
+}  // namespace
+
+BlockWeights::BlockWeights(const Weights& weights) {
+  for (const char* name : names) {
+    const FloatArray array = weights[name];
+    values_[name] = {array.values().begin(), array.values().end()};
+  }
+}
+
+TensorMap BlockWeights::tensors() const {
+  TensorMap tensors;
+  for (const auto& [name, values] : values_) {
+    const auto size = static_cast<std::int64_t>(values.size());
+    tensors[name] = make_tensor({size}, values);
+  }
+  for (const auto& [weight, bias] : block_layers) {
+    Tensor& tensor = tensors.at(weight);
+    const std::int64_t out = tensors.at(bias).shape[0];
+    tensor.shape = {out, tensor.shape[0] / out};
+  }
+  return tensors;
+}
+
+void BlockWeights::smooth(const std::string& weight, std::span<const float> scales) {
+  std::vector<float>& columns = values_.at(weight);
+  const std::size_t in = scales.size();
+  for (std::size_t i = 0; i < columns.size(); ++i) columns[i] *= scales[i % in];
+  if (weight == "attn.out_proj.weight") {
+    const std::size_t first = 2 * in;  // queries, keys, values
+    for (std::size_t row = 0; row < in; ++row) {
+      float* values = values_.at("attn.in_proj_weight").data() + (first + row) * in;
+      for (std::size_t i = 0; i < in; ++i) values[i] /= scales[row];
+    }
+    divide(std::span(values_.at("attn.in_proj_bias")).subspan(first), scales);
+    return;
+  }
+  const std::string norm = weight == "attn.in_proj_weight" ? "ln_1" : "ln_2";
+  divide(values_.at(norm + ".weight"), scales);
+  divide(values_.at(norm + ".bias"), scales);
+}
+
+void BlockWeights::shift(const std::string& weight, const std::string& bias, std::span<const float> centre) {
+  const std::size_t in = centre.size();
+  std::vector<float>& own = values_.at(bias);
+  for (std::size_t row = 0; row < own.size(); ++row)
+    own[row] += static_cast<float>(std::inner_product(
+        centre.begin(), centre.end(), values_.at(weight).begin() + static_cast<std::ptrdiff_t>(row * in), 0.0));
+  const std::span<float> before = weight == "attn.out_proj.weight"
+                                      ? std::span(values_.at("attn.in_proj_bias")).subspan(2 * in)
+                                  : weight == "attn.in_proj_weight" ? std::span(values_.at("ln_1.bias"))
+                                                                    : std::span(values_.at("ln_2.bias"));
+  for (std::size_t i = 0; i < in; ++i) before[i] -= centre[i];
+}
+
+void BlockWeights::reorder_hidden(std::span<const std::size_t> order) {
+  const std::vector<float> rows = values_.at("mlp.c_fc.weight"), biases = values_.at("mlp.c_fc.bias"),
+                           columns = values_.at("mlp.c_proj.weight");
+  const std::size_t in = width(), hidden = order.size();
+  for (std::size_t i = 0; i < hidden; ++i) {
+    std::copy_n(rows.data() + order[i] * in, in, values_.at("mlp.c_fc.weight").data() + i * in);
+    values_.at("mlp.c_fc.bias")[i] = biases[order[i]];
+    for (std::size_t row = 0; row < in; ++row)
+      values_.at("mlp.c_proj.weight")[row * hidden + i] = columns[row * hidden + order[i]];
+  }
+}
+
+std::vector<float> smoothing_scales(std::span<const float> largest_input, std::span<const float> weight, float alpha) {
+  const std::size_t in = largest_input.size();
+  std::vector<float> largest_weight(in), scales(in, 1);
+  for (std::size_t i = 0; i < weight.size(); ++i)
+    largest_weight[i % in] = std::max(largest_weight[i % in], std::abs(weight[i]));
+  for (std::size_t i = 0; i < in; ++i)
+    if (largest_input[i] != 0 && largest_weight[i] > 0)
+      scales[i] = std::pow(std::abs(largest_input[i]), alpha) / std::pow(largest_weight[i], 1 - alpha);
+  return scales;
+}
+
+TensorMap smooth_by_norms(const Weights& weights) {
+  BlockWeights block(weights);
+  const std::size_t width = block.width(), first = 2 * width;
+  const auto even_out = [&](const BlockLayer& layer, const std::vector<float>& centre, std::vector<float> deviation) {
+    constexpr float alpha = 0.5f;
+    block.shift(layer.weight, layer.bias, centre);
+    block.smooth(layer.weight, smoothing_scales(deviation, block[layer.weight], alpha));
+  };
+  // Values: products of what the norm leaves.
+  std::vector<float> centre(width), deviation(width);
+  const std::vector<float>& in_proj = block["attn.in_proj_weight"];
+  for (std::size_t row = 0; row < width; ++row) {
+    double mean = block["attn.in_proj_bias"][first + row], variance = 0;
+    for (std::size_t i = 0; i < width; ++i) {
+      const double value = in_proj[(first + row) * width + i];
+      mean += value * block["ln_1.bias"][i];
+      variance += value * value * block["ln_1.weight"][i] * block["ln_1.weight"][i];
+    }
+    centre[row] = static_cast<float>(mean);
+    deviation[row] = static_cast<float>(std::sqrt(variance));
+  }
+  even_out(block_layers[1], centre, deviation);
+  even_out(block_layers[0], block["ln_1.bias"], block["ln_1.weight"]);
+  even_out(block_layers[2], block["ln_2.bias"], block["ln_2.weight"]);
+  return block.tensors();
+}
+
+}  // namespace gondola

@@ -1,0 +1,69 @@
+#include "engine/calibration.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace gondola {
+namespace {
+
+/// Rows to keep: enough that the mean error of an output is known to a sixteenth of an error's own size.
+constexpr std::size_t most_kept = 256;
+
+/// FNV-1a over the values, its bits mixed at the end (the finaliser of MurmurHash3).
+std::uint64_t hash(const float* row, std::size_t width) {
+  std::uint64_t state = 0xcbf29ce484222325;
+  for (std::size_t i = 0; i < width; ++i) state = (state ^ std::bit_cast<std::uint32_t>(row[i])) * 0x100000001b3;
+  state = (state ^ state >> 33) * 0xff51afd7ed558ccd;
+  state = (state ^ state >> 33) * 0xc4ceb9fe1a85ec53;
+  return state ^ state >> 33;
+}
+
+}  // namespace
+
+void LayerInputs::add(std::size_t rows, const float* in, std::size_t stride, std::size_t width) {
+  if (rows == 0) return;
+  std::vector<float> least(in, in + width), largest = least;
+  std::vector<std::uint64_t> hashes(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const float* values = in + row * stride;
+    for (std::size_t i = 0; i < width; ++i) {
+      least[i] = std::min(least[i], values[i]);
+      largest[i] = std::max(largest[i], values[i]);
+    }
+    hashes[row] = hash(values, width);
+  }
+  const std::lock_guard lock(mutex_);
+  if (least_.empty()) {
+    least_ = least;
+    largest_ = largest;
+  }
+  for (std::size_t i = 0; i < width; ++i) {
+    least_[i] = std::min(least_[i], least[i]);
+    largest_[i] = std::max(largest_[i], largest[i]);
+  }
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (kept_.size() == most_kept && hashes[row] >= kept_.rbegin()->first) continue;
+    kept_.try_emplace(hashes[row], in + row * stride, in + row * stride + width);
+    if (kept_.size() > most_kept) kept_.erase(std::prev(kept_.end()));
+  }
+}
+
+std::vector<float> LayerInputs::reach(std::span<const float> centre) const {
+  std::vector<float> result(width());
+  for (std::size_t i = 0; i < width(); ++i) result[i] = std::max(largest_[i] - centre[i], centre[i] - least_[i]);
+  return result;
+}
+
+std::vector<float> LayerInputs::rows() const {
+  std::vector<float> all;
+  for (const auto& [unused, row] : kept_) all.insert(all.end(), row.begin(), row.end());
+  return all;
+}
+
+LayerInputs& Calibration::operator[](const std::string& weight) {
+  const std::lock_guard lock(mutex_);
+  return layers_[weight];
+}
+
+}  // namespace gondola

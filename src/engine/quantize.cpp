@@ -1,0 +1,235 @@
+#include "engine/quantize.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "engine/block_weights.h"
+#include "engine/linear.h"
+#include "kernels/kernels.h"
+
+namespace gondola {
+namespace {
+
+/// Below it a layer stays in bf16. Of ViT-B/32's layers with random weights none is below 0.999, and the error of all
+/// 48 together then is a thousandth; those whose hidden layer has channels of a hundred times the others' size, which
+/// nothing can smooth, lie between 0.93 and 0.998, and one of them costs the tower more than all others.
+constexpr double least_cosine = 0.998;
+
+/// rows × in values times a weight (out × in), by the kernels: rows × out.
+std::vector<float> product(const Kernels& kernels, Precision precision, const std::vector<float>& rows,
+                           std::span<const float> weight, std::size_t in) {
+  const std::size_t count = rows.size() / in, out = weight.size() / in;
+  const Linear layer(kernels, precision, weight, {}, in, out);
+  AlignedFloats inputs(rows.size()), prepared(rows.size());
+  std::ranges::copy(rows, inputs.data());
+  std::vector<RowScale> scales(count * DepthBlocks(in).count());
+  const Operand operand = layer.prepare(Team(), count, Rows{inputs.data(), in}, {prepared.data(), scales.data()});
+  std::vector<float> products(count * out);
+  layer.apply(Team(), count, operand, Rows{products.data(), out});
+  return products;
+}
+
+/// How the products of one layer on its calibration rows differ from the exact ones.
+struct Difference {
+  double cosine = 1;              ///< as in QuantizedLayer, once the mean error is corrected
+  std::vector<float> mean_error;  ///< exact − found, one an output
+};
+
+Difference compare(const std::vector<float>& exact, const std::vector<float>& found, std::size_t out) {
+  const auto rows = static_cast<float>(exact.size() / out);
+  Difference result;
+  result.mean_error.resize(out);
+  std::vector<float> mean(out);
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    mean[i % out] += exact[i] / rows;
+    result.mean_error[i % out] += (exact[i] - found[i]) / rows;
+  }
+  double product = 0, left = 0, right = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double a = exact[i] - mean[i % out], b = found[i] + result.mean_error[i % out] - mean[i % out];
+    product += a * b;
+    left += a * a;
+    right += b * b;
+  }
+  if (left > 0 && right > 0) result.cosine = product / std::sqrt(left * right);
+  return result;
+}
+
+std::vector<float> times(std::vector<float> rows, std::span<const float> scales) {
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] *= scales[i % scales.size()];
+  return rows;
+}
+
+std::vector<float> divided(std::vector<float> rows, std::span<const float> scales) {
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] /= scales[i % scales.size()];
+  return rows;
+}
+
+/// One block, all of whose layers become int8.
+class BlockQuantizer {
+ public:
+  BlockQuantizer(const Kernels& kernels, const Weights& weights, Calibration& calibration)
+      : kernels_(kernels), weights_(weights), block_(weights), calibration_(calibration) {}
+
+  TensorMap run(std::span<QuantizedLayer> report) {
+    order_hidden();
+    // Backwards: what evens out the inputs of out_proj does so with the values that in_proj writes.
+    for (std::size_t i = 3; i-- > 0;) even_out(i, report[i]);
+    TensorMap tensors;
+    for (std::size_t i = 0; i < std::size(block_layers); ++i) quantize(i, report[i], tensors);
+    TensorMap others = block_.tensors();
+    tensors.merge(others);
+    return tensors;
+  }
+
+ private:
+  LayerInputs& inputs(const BlockLayer& layer) { return calibration_[weights_.full_name(layer.weight)]; }
+
+  /// Channels of like size side by side: int8 has a scale for each block of the depth (kernels/packed_matrix.h).
+  void order_hidden() {
+    const LayerInputs& seen = inputs(block_layers[3]);
+    const std::vector<float> reach = seen.reach(std::vector<float>(seen.width())), rows = seen.rows();
+    std::vector<std::size_t> order(reach.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return reach[i]; });
+    block_.reorder_hidden(order);
+    const std::size_t width = order.size();
+    for (std::size_t i = 0; i < rows.size(); ++i) rows_[3].push_back(rows[i / width * width + order[i % width]]);
+  }
+
+  /// Centres the inputs of a layer, and smooths them as much as serves its products best.
+  void even_out(std::size_t index, QuantizedLayer& layer) {
+    const BlockLayer& names = block_layers[index];
+    const LayerInputs& seen = inputs(names);
+    const std::size_t in = seen.width(), out = block_[names.bias].size();
+    std::vector<float> rows = seen.rows(), centre(in);
+    for (std::size_t i = 0; i < rows.size(); ++i) centre[i % in] += rows[i] / static_cast<float>(rows.size() / in);
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] -= centre[i % in];
+    block_.shift(names.weight, names.bias, centre);
+
+    const std::vector<float>& weight = block_[names.weight];
+    const std::vector<float> reach = seen.reach(centre), exact = product(kernels_, Precision::fp32, rows, weight, in);
+    const auto cosine = [&](const std::vector<float>& scales) {
+      const auto found = product(kernels_, Precision::int8, divided(rows, scales), times(weight, scales), in);
+      return compare(exact, found, out).cosine;
+    };
+    std::vector<float> best(in, 1);
+    double highest = cosine(best);
+    for (const float alpha : {0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f}) {
+      const std::vector<float> scales = smoothing_scales(reach, weight, alpha);
+      const double found = cosine(scales);
+      if (found <= highest) continue;
+      highest = found;
+      best = scales;
+      layer.alpha = alpha;
+    }
+    block_.smooth(names.weight, best);
+    rows_[index] = divided(std::move(rows), best);
+  }
+
+  void quantize(std::size_t index, QuantizedLayer& layer, TensorMap& tensors) {
+    const auto& [weight_name, bias_name] = block_layers[index];
+    const std::vector<float>&weight = block_[weight_name], &rows = rows_[index];
+    std::vector<float>& bias = block_[bias_name];
+    const std::size_t out = bias.size(), in = weight.size() / out;
+    const Difference difference = compare(product(kernels_, Precision::fp32, rows, weight, in),
+                                          product(kernels_, Precision::int8, rows, weight, in), out);
+    layer.weight = weights_.full_name(weight_name);
+    layer.bias = weights_.full_name(bias_name);
+    layer.cosine = difference.cosine;
+    const auto outputs = static_cast<std::int64_t>(out);
+    layer.bf16_weight = convert(make_tensor({outputs, static_cast<std::int64_t>(in)}, weight), DType::bfloat16);
+    layer.bf16_bias = make_tensor({outputs}, bias);
+    std::ranges::transform(bias, difference.mean_error, bias.begin(), std::plus<>());
+    std::vector<float> scales(out);
+    std::vector<std::int8_t> integers(out * in);
+    for (std::size_t row = 0; row < out; ++row)
+      scales[row] = quantize_row(std::span(weight).subspan(row * in, in), std::span(integers).subspan(row * in, in));
+    tensors[weight_name] = make_int8_tensor(layer.bf16_weight.shape, std::move(integers));
+    tensors[scale_name(weight_name)] = make_tensor({outputs, 1}, std::move(scales));
+  }
+
+  const Kernels& kernels_;
+  Weights weights_;
+  BlockWeights block_;
+  Calibration& calibration_;
+  std::array<std::vector<float>, std::size(block_layers)> rows_;  ///< what each layer reads, evened out
+};
+
+}  // namespace
+
+std::vector<QuantizedLayer> quantize_blocks(TensorMap& weights, const std::string& prefix, int layers,
+                                            Calibration& calibration, ThreadPool& pool) {
+  const Kernels& kernels = kernels_for(active_isa());
+  const Weights transformer(weights, prefix + "transformer.");
+  constexpr std::size_t each = std::size(block_layers);
+  std::vector<TensorMap> blocks(static_cast<std::size_t>(layers));
+  std::vector<QuantizedLayer> report(blocks.size() * each);
+  pool.for_each(blocks.size(), [&](std::size_t i, int) {
+    if (interrupted()) fail("interrupted");
+    const Weights block = transformer.below("resblocks." + std::to_string(i));
+    blocks[i] = BlockQuantizer(kernels, block, calibration).run(std::span(report).subspan(i * each, each));
+  });
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    for (auto& [name, tensor] : blocks[i])
+      weights[prefix + "transformer.resblocks." + std::to_string(i) + "." + name] = std::move(tensor);
+  for (QuantizedLayer& layer : report)
+    if (layer.cosine < least_cosine) keep_in_bf16(weights, layer);
+  return report;
+}
+
+void keep_in_bf16(TensorMap& weights, QuantizedLayer& layer) {
+  layer.precision = Precision::bf16;
+  weights[layer.weight] = layer.bf16_weight;
+  weights[layer.bias] = layer.bf16_bias;
+  weights.erase(scale_name(layer.weight));
+}
+
+void shift_embeddings(TensorMap& weights, const std::string& norm_bias, const std::string& projection,
+                      std::span<const float> shift) {
+  const std::vector<float> matrix = to_floats(weights.at(projection));  // width × dim
+  std::vector<float> bias = to_floats(weights.at(norm_bias));
+  const std::size_t dim = shift.size(), width = bias.size();
+  const auto project = [&](const std::vector<double>& x) {
+    std::vector<double> result(dim);
+    for (std::size_t i = 0; i < matrix.size(); ++i) result[i % dim] += x[i / dim] * matrix[i];
+    return result;
+  };
+  const auto project_back = [&](const std::vector<double>& x) {
+    std::vector<double> result(width);
+    for (std::size_t i = 0; i < matrix.size(); ++i) result[i / dim] += x[i % dim] * matrix[i];
+    return result;
+  };
+  const auto square = [](const std::vector<double>& x) {
+    return std::inner_product(x.begin(), x.end(), x.begin(), 0.0);
+  };
+  const auto add = [](std::vector<double>& x, double factor, const std::vector<double>& y) {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += factor * y[i];
+  };
+  // Conjugate gradients on the normal equations (Hestenes and Stiefel 1952, section 10), from zero.
+  std::vector<double> found(width), rest(shift.begin(), shift.end()), gradient = project_back(rest), step = gradient;
+  const double whole = square(rest);
+  double slope = square(gradient);
+  constexpr int most_steps = 200;
+  constexpr double enough = 1e-6;  // a thousandth of the shift is left
+  for (int i = 0; i < most_steps && square(rest) > enough * whole && slope > 0; ++i) {
+    const std::vector<double> projected = project(step);
+    const double length = slope / square(projected);
+    add(found, length, step);
+    add(rest, -length, projected);
+    gradient = project_back(rest);
+    const double next = square(gradient);
+    for (std::size_t j = 0; j < width; ++j) step[j] = gradient[j] + next / slope * step[j];
+    slope = next;
+  }
+  for (std::size_t i = 0; i < width; ++i) bias[i] += static_cast<float>(found[i]);
+  weights[norm_bias] = make_tensor({static_cast<std::int64_t>(width)}, std::move(bias));
+}
+
+}  // namespace gondola

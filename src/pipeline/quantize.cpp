@@ -1,0 +1,320 @@
+#include "pipeline/quantize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "base/random.h"
+#include "checkpoint/quantized_weights.h"
+#include "engine/block_weights.h"
+#include "engine/cpu_encoder.h"
+#include "metrics/zero_shot.h"
+#include "pipeline/embed.h"
+#include "pipeline/zero_shot_classifier.h"
+
+namespace gondola {
+namespace {
+
+constexpr std::size_t most_texts = 256;
+
+/// Whole words of the vocabulary, evenly spread over it.
+std::vector<std::string> vocabulary_words(const ClipTokenizer& tokenizer, std::size_t most) {
+  constexpr std::string_view end_of_word = "</w>";
+  std::vector<std::string> words;
+  for (std::int32_t id = 0; id < tokenizer.size(); ++id) {
+    std::string_view token = tokenizer.token(id);
+    if (!token.ends_with(end_of_word)) continue;
+    token.remove_suffix(end_of_word.size());
+    const bool letters = std::ranges::all_of(token, [](char c) { return c >= 'a' && c <= 'z'; });
+    if (letters && token.size() > 2) words.emplace_back(token);
+  }
+  if (words.size() <= most) return words;
+  std::vector<std::string> spread;
+  for (std::size_t i = 0; i < most; ++i) spread.push_back(words[i * words.size() / most]);
+  return spread;
+}
+
+/// Texts as the text tower reads them, n × context_length.
+class Texts {
+ public:
+  Texts(const TextTowerConfig& config, const ClipTokenizer* tokenizer) : config_(config), tokenizer_(tokenizer) {}
+
+  void add(const std::string& text) {
+    const auto padded = tokenizer_->encode_padded(text, config_.context_length, config_.pad_id, Overflow::truncate);
+    ids_.insert(ids_.end(), padded.begin(), padded.end());
+  }
+
+  void add_random(std::uint64_t seed) {
+    Random random(seed);
+    const auto context = static_cast<std::size_t>(config_.context_length);
+    std::vector<std::int32_t> text(context, config_.pad_id);
+    const std::size_t words = context < 3 ? 0 : 1 + random.below(std::min<std::size_t>(context - 2, 16));
+    for (std::size_t i = 0; i < words; ++i)
+      text[i + 1] = static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(config_.vocab_size)));
+    text[0] = config_.start_id;
+    text[std::min(words + 1, context - 1)] = config_.end_id;
+    ids_.insert(ids_.end(), text.begin(), text.end());
+  }
+
+  std::vector<float> encode(Encoder& encoder) const {
+    const std::size_t count = ids_.size() / static_cast<std::size_t>(config_.context_length);
+    std::vector<float> embeddings(count * static_cast<std::size_t>(encoder.config().embed_dim));
+    encoder.encode_texts(ids_, embeddings);
+    return embeddings;
+  }
+
+ private:
+  const TextTowerConfig& config_;
+  const ClipTokenizer* tokenizer_;
+  std::vector<std::int32_t> ids_;
+};
+
+/// Both kinds of texts are templates of words, in some of which stand several; labels are other words.
+struct CalibrationTexts {
+  Texts calibration, labels;
+};
+
+CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inputs) {
+  CalibrationTexts texts = {{config.text, inputs.tokenizer}, {config.text, inputs.tokenizer}};
+  if (inputs.tokenizer == nullptr) {
+    for (std::size_t i = 0; i < most_texts; ++i) texts.calibration.add_random(2 * i);
+    for (std::size_t i = 0; i < most_texts; ++i) texts.labels.add_random(2 * i + 1);
+    return texts;
+  }
+  const std::vector<std::string> words = vocabulary_words(*inputs.tokenizer, 2 * most_texts);
+  constexpr std::size_t longest = 8;
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    std::string several = words[i];
+    for (std::size_t more = i / 2 % longest; more > 0; --more) several += " " + words[(i + 38 * more) % words.size()];
+    texts.calibration.add(fill_template(default_template, several));
+  }
+  if (inputs.labels.empty()) {
+    for (std::size_t i = 1; i < words.size(); i += 2) texts.labels.add(fill_template(default_template, words[i]));
+  } else {
+    for (const std::string& label : inputs.labels) texts.labels.add(fill_template(default_template, label));
+  }
+  return texts;
+}
+
+/// Every other image, embedded, and the texts of that half.
+class Half {
+ public:
+  Half(const QuantizeInputs& inputs, const PreprocessConfig& preprocess, ThreadPool& pool, std::size_t first,
+       const Texts& texts)
+      : inputs_(inputs), preprocess_(preprocess), pool_(pool), first_(inputs.images > 1 ? first : 0), texts_(texts) {}
+
+  /// Images that cannot be read are left out, and named in `errors`.
+  std::vector<float> images(Encoder& encoder, const std::string& stage, std::vector<std::string>& errors) const {
+    const std::size_t count = (inputs_.images - first_ + 1) / 2;
+    std::vector<float> embeddings;
+    Progress progress(stage, count, "images");
+    errors.clear();
+    embed_images(
+        {encoder, pool_, preprocess_}, count, [&](std::size_t i) { return inputs_.load(2 * i + first_); },
+        [&](const ImageEmbedding& image) {
+          if (interrupted()) fail("interrupted");
+          embeddings.insert(embeddings.end(), image.values.begin(), image.values.end());
+          if (!image.error.empty()) errors.push_back(image.error);
+          progress.update(image.index + 1);
+        });
+    if (embeddings.empty()) fail("none of the images can be read; the first: {}", errors.front());
+    return embeddings;
+  }
+
+  std::vector<float> texts(Encoder& encoder) const { return texts_.encode(encoder); }
+
+ private:
+  const QuantizeInputs& inputs_;
+  const PreprocessConfig& preprocess_;
+  ThreadPool& pool_;
+  std::size_t first_;
+  const Texts& texts_;
+};
+
+struct Embeddings {
+  std::vector<float> images, texts;
+};
+
+/// The mean row of exact − found.
+std::vector<float> mean_difference(std::span<const float> exact, std::span<const float> found, std::size_t dim) {
+  std::vector<double> sum(dim);
+  for (std::size_t i = 0; i < exact.size(); ++i) sum[i % dim] += double{exact[i]} - found[i];
+  std::vector<float> mean;
+  for (double value : sum) mean.push_back(static_cast<float>(value / static_cast<double>(exact.size() / dim)));
+  return mean;
+}
+
+/// One tower on its way to int8.
+class TowerQuantizer {
+ public:
+  /// What the tower embeds of the calibration inputs, under these weights.
+  using Embed = std::function<std::vector<float>(const TensorMap& weights)>;
+
+  TowerQuantizer(TensorMap& weights, std::vector<QuantizedLayer> layers, std::vector<float> exact, std::size_t dim,
+                 Embed embed)
+      : weights_(weights), layers_(std::move(layers)), exact_(std::move(exact)), dim_(dim), embed_(std::move(embed)) {}
+
+  std::vector<QuantizedLayer> run(const std::string& norm_bias, const std::string& projection) {
+    std::vector<float> found = embed_(weights_);
+    // Layers of one kind at a time, the kind first that helps most.
+    while (error(found) > 1 && keep_kind_in_bf16()) found = embed_(weights_);
+    shift_embeddings(weights_, norm_bias, projection, mean_difference(exact_, found, dim_));
+    return std::move(layers_);
+  }
+
+ private:
+  /// How much of the error that is allowed the worst of the calibration inputs has. An int8 model should reach a cosine
+  /// of 0.998, and of 0.995 without the mean embedding, for any input: half of that is left to the worse ones to come.
+  double error(std::vector<float> found) const {
+    constexpr double allowed = 0.001, allowed_centred = 0.0025;
+    const std::vector<float> shift = mean_difference(exact_, found, dim_);
+    for (std::size_t i = 0; i < found.size(); ++i) found[i] += shift[i % dim_];
+    const EmbeddingCosines cosines = compare_embeddings(exact_, found, dim_);
+    return std::max((1 - cosines.least) / allowed, (1 - cosines.least_centred) / allowed_centred);
+  }
+
+  static void keep(const std::string& kind, TensorMap& weights, std::vector<QuantizedLayer>& layers) {
+    for (QuantizedLayer& layer : layers)
+      if (layer.precision == Precision::int8 && layer.weight.ends_with(kind)) keep_in_bf16(weights, layer);
+  }
+
+  /// False when there is none left.
+  bool keep_kind_in_bf16() {
+    std::string best;
+    double least = 0;
+    for (const BlockLayer& kind : block_layers) {
+      TensorMap weights = weights_;
+      std::vector<QuantizedLayer> layers = layers_;
+      keep(kind.weight, weights, layers);
+      if (weights.size() == weights_.size()) continue;  // no scales went: nothing of this kind is int8
+      const double left = error(embed_(weights));
+      if (!best.empty() && left >= least) continue;
+      least = left;
+      best = kind.weight;
+    }
+    if (!best.empty()) keep(best, weights_, layers_);
+    return !best.empty();
+  }
+
+  TensorMap& weights_;
+  std::vector<QuantizedLayer> layers_;
+  std::vector<float> exact_;
+  std::size_t dim_;
+  Embed embed_;
+};
+
+/// The best label of each image.
+std::vector<std::size_t> answers(Embeddings embeddings, std::size_t dim) {
+  normalise_rows(embeddings.images, dim);
+  normalise_rows(embeddings.texts, dim);
+  const std::vector<float> scores = similarities(embeddings.images, embeddings.texts, dim);
+  const std::size_t labels = embeddings.texts.size() / dim;
+  std::vector<std::size_t> best;
+  for (auto row = scores.begin(); row != scores.end(); row += static_cast<std::ptrdiff_t>(labels))
+    best.push_back(static_cast<std::size_t>(std::max_element(row, row + static_cast<std::ptrdiff_t>(labels)) - row));
+  return best;
+}
+
+/// Types that take no more room than what reads them makes use of: int8 models run the patch embedding in bf16, and a
+/// token embedding in fp16 is a thousandth of its size off.
+void shrink(TensorMap& weights) {
+  const auto store = [&](const std::string& name, DType type) {
+    const auto found = weights.find(name);
+    if (found == weights.end() || found->second.type != DType::float32) return;
+    found->second = convert(found->second, type);
+  };
+  store("visual.conv1.weight", DType::bfloat16);
+  constexpr float largest_half = 65504;
+  const std::vector<float> tokens = to_floats(weights.at("token_embedding.weight"));
+  if (std::ranges::all_of(tokens, [](float value) { return std::abs(value) <= largest_half; }))
+    store("token_embedding.weight", DType::float16);
+}
+
+}  // namespace
+
+EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<const float> found, std::size_t dim) {
+  EmbeddingCosines result;
+  result.count = exact.size() / dim;
+  if (result.count == 0) return result;
+  std::vector<float> left(exact.begin(), exact.end()), right(found.begin(), found.end());
+  normalise_rows(left, dim);
+  normalise_rows(right, dim);
+  std::vector<double> mean(dim);
+  for (std::size_t i = 0; i < left.size(); ++i) mean[i % dim] += left[i] / static_cast<double>(result.count);
+  const auto cosine = [&](std::size_t row, double centred) {
+    double product = 0, a = 0, b = 0;
+    for (std::size_t i = 0; i < dim; ++i) {
+      const double x = left[row * dim + i] - centred * mean[i], y = right[row * dim + i] - centred * mean[i];
+      product += x * y;
+      a += x * x;
+      b += y * y;
+    }
+    return a > 0 && b > 0 ? product / std::sqrt(a * b) : 1;
+  };
+  result.mean = result.mean_centred = 0;
+  for (std::size_t row = 0; row < result.count; ++row) {
+    const double raw = cosine(row, 0), centred = cosine(row, 1), share = 1 / static_cast<double>(result.count);
+    result.least = std::min(result.least, raw);
+    result.least_centred = std::min(result.least_centred, centred);
+    result.mean += raw * share;
+    result.mean_centred += centred * share;
+  }
+  return result;
+}
+
+ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, ThreadPool& pool,
+                    QuantizationReport& report) {
+  if (is_quantized(model.weights)) fail("{}: is int8 already", model.config.name);
+  const CalibrationTexts texts = make_texts(model.config, inputs);
+  const Half calibrating(inputs, model.preprocess, pool, 0, texts.calibration);
+  const Half judging(inputs, model.preprocess, pool, 1, texts.labels);
+  const auto dim = static_cast<std::size_t>(model.config.embed_dim);
+  const auto encoder = [&](const TensorMap& weights, const CpuOptions& options) {
+    return make_cpu_encoder(model.config, weights, options, pool);
+  };
+  const auto embed = [&](const Half& half, Encoder& with, const std::string& stage) {
+    std::vector<std::string> errors;
+    Embeddings embeddings = {half.images(with, stage, errors), half.texts(with)};
+    report.errors.insert(report.errors.end(), errors.begin(), errors.end());
+    return embeddings;
+  };
+  const Embeddings exact = embed(judging, *encoder(model.weights, {Precision::fp32}), "fp32");
+  Calibration calibration;
+  Embeddings calibrated = embed(
+      calibrating, *encoder(model.weights, {.precision = Precision::fp32, .calibration = &calibration}), "calibration");
+
+  ModelFiles result = model;
+  shrink(result.weights);
+  std::vector<QuantizedLayer> image_layers, text_layers;
+  const bool vit = model.config.image.architecture == ImageArchitecture::vit;
+  if (vit) image_layers = quantize_blocks(result.weights, "visual.", model.config.image.layers, calibration, pool);
+  text_layers = quantize_blocks(result.weights, "", model.config.text.layers, calibration, pool);
+  std::vector<std::string> known_errors;
+  if (vit) {
+    TowerQuantizer tower(result.weights, std::move(image_layers), std::move(calibrated.images), dim,
+                         [&](const TensorMap& weights) {
+                           return calibrating.images(*encoder(weights, {Precision::int8}), "int8", known_errors);
+                         });
+    report.layers = tower.run("visual.ln_post.bias", "visual.proj");
+  }
+  TowerQuantizer tower(
+      result.weights, std::move(text_layers), std::move(calibrated.texts), dim,
+      [&](const TensorMap& weights) { return calibrating.texts(*encoder(weights, {Precision::int8})); });
+  std::ranges::move(tower.run("ln_final.bias", "text_projection"), std::back_inserter(report.layers));
+  if (!is_quantized(result.weights)) fail("{}: no layer is good enough in int8", model.config.name);
+
+  Embeddings found = {judging.images(*encoder(result.weights, {Precision::int8}), "int8", known_errors),
+                      judging.texts(*encoder(result.weights, {Precision::int8}))};
+  report.images = compare_embeddings(exact.images, found.images, dim);
+  report.texts = compare_embeddings(exact.texts, found.texts, dim);
+  report.labels = exact.texts.size() / dim;
+  const std::vector<std::size_t> expected = answers(exact, dim), given = answers(std::move(found), dim);
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) same += expected[i] == given[i] ? 1 : 0;
+  report.agreement = static_cast<double>(same) / static_cast<double>(expected.size());
+  return result;
+}
+
+}  // namespace gondola

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "checkpoint/model_files.h"
+#include "engine/quantize.h"
+#include "image/image.h"
+#include "text/clip_tokenizer.h"
+
+namespace gondola {
+
+/// What a model is calibrated and judged by. Every other image calibrates, those between judge.
+struct QuantizeInputs {
+  std::size_t images = 0;
+  std::function<Image(std::size_t index)> load;  ///< on any thread
+  const ClipTokenizer* tokenizer = nullptr;      ///< without one, texts are random tokens
+  std::vector<std::string> labels;               ///< to judge zero-shot answers by; empty: words of the vocabulary
+};
+
+/// Cosines between the embeddings of two models: as they are, and with the mean embedding of the first taken off both,
+/// which is what distinguishes one input from another.
+struct EmbeddingCosines {
+  std::size_t count = 0;
+  double least = 1, mean = 1, least_centred = 1, mean_centred = 1;
+};
+/// Of n × dim values each.
+EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<const float> found, std::size_t dim);
+
+struct QuantizationReport {
+  std::vector<QuantizedLayer> layers;
+  EmbeddingCosines images, texts;
+  std::size_t labels = 0;
+  double agreement = 1;             ///< the share of images whose best label is that of the fp32 model
+  std::vector<std::string> errors;  ///< of images that cannot be read
+};
+
+/// The model in int8, by calibration: the linear layers of the transformers (engine/quantize.h); a ModifiedResNet stays
+/// as it is. Throws Error for a model that is int8 already, when no image can be read, and when interrupted.
+ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, ThreadPool& pool,
+                    QuantizationReport& report);
+
+}  // namespace gondola

@@ -1,0 +1,120 @@
+#include "pipeline/quantize.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "checkpoint/quantized_weights.h"
+#include "engine/cpu_encoder.h"
+#include "tests/support/files.h"
+#include "tests/support/models.h"
+
+namespace gondola {
+namespace {
+
+/// Noise of its own for each index.
+Image noise(std::size_t index) {
+  Image image;
+  image.mode = PixelMode::rgb;
+  image.width = image.height = 32;
+  Random random(index);
+  for (int i = 0; i < 32 * 32 * 3; ++i) image.pixels.push_back(static_cast<std::uint8_t>(random.below(256)));
+  return image;
+}
+
+class Quantize : public testing::Test {
+ protected:
+  const ModelFiles model_ = load_model_files((test::golden("cli") / "model").string());
+  const ClipTokenizer tokenizer_ = load_tokenizer(model_, {});
+  QuantizeInputs inputs_ = {24, noise, &tokenizer_, {}};
+  QuantizationReport report_;
+
+  ModelFiles run(const ModelFiles& model, int threads) {
+    ThreadPool pool(threads);
+    report_ = {};
+    return quantize(model, inputs_, pool, report_);
+  }
+};
+
+TEST_F(Quantize, WritesAFolderThatGivesTheSameBits) {
+  const ModelFiles quantized = run(model_, 2);
+  test::TemporaryFolder folder;
+  write_hugging_face_folder(folder.path() / "hf", quantized, &tokenizer_, std::nullopt);
+  write_open_clip_folder(folder.path() / "open_clip", quantized, &tokenizer_, std::nullopt);
+  ThreadPool pool(2);
+  std::vector<float> pixels(3 * 32 * 32), expected(16), found(16);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(static_cast<float>(i));
+  make_cpu_encoder(quantized.config, quantized.weights, {Precision::int8}, pool)->encode_images(pixels, expected);
+  for (const char* name : {"hf", "open_clip"}) {
+    const ModelFiles files = load_model_files((folder.path() / name).string());
+    EXPECT_EQ(default_precision(files.weights), Precision::int8);
+    make_cpu_encoder(files.config, files.weights, {Precision::int8}, pool)->encode_images(pixels, found);
+    EXPECT_EQ(found, expected) << name;
+  }
+}
+
+TEST_F(Quantize, ReportsWhatItCosts) {
+  run(model_, 2);
+  EXPECT_EQ(report_.layers.size(), 16u);
+  for (const QuantizedLayer& layer : report_.layers) EXPECT_GT(layer.cosine, 0.99) << layer.weight;
+  EXPECT_EQ(report_.images.count, 12u);
+  EXPECT_GT(report_.images.least, 0.997);
+  EXPECT_LT(report_.images.least, 1);
+  EXPECT_GE(report_.images.mean, report_.images.least);
+  EXPECT_GT(report_.images.least_centred, 0.995);
+  EXPECT_GT(report_.texts.least, 0.997);
+  EXPECT_GT(report_.agreement, 0.6);
+  EXPECT_TRUE(report_.errors.empty());
+}
+
+TEST_F(Quantize, DoesNotDependOnTheThreads) {
+  const TensorMap one = run(model_, 1).weights, three = run(model_, 3).weights;
+  for (const auto& [name, tensor] : one) EXPECT_TRUE(std::ranges::equal(tensor.bytes, three.at(name).bytes)) << name;
+}
+
+TEST_F(Quantize, TakesRandomTokensWithoutAVocabularyAndLeavesAResNetAsItIs) {
+  ModelFiles resnet;
+  for (const test::GoldenModel& golden : test::golden_models())
+    if (golden.name == "resnet_open_clip") resnet = golden.load();
+  inputs_.tokenizer = nullptr;
+  const ModelFiles quantized = run(resnet, 2);
+  for (const auto& [name, tensor] : resnet.weights)
+    if (name.starts_with("visual.")) {
+      EXPECT_TRUE(std::ranges::equal(tensor.bytes, quantized.weights.at(name).bytes)) << name;
+    }
+  EXPECT_TRUE(is_quantized(quantized.weights));
+  EXPECT_EQ(report_.images.least, 1);
+}
+
+TEST_F(Quantize, GoesOnPastImagesThatCannotBeRead) {
+  inputs_.load = [](std::size_t index) {
+    if (index % 5 == 0) throw Error("image " + std::to_string(index));
+    return noise(index);
+  };
+  run(model_, 2);
+  EXPECT_THAT(report_.errors, testing::UnorderedElementsAre("image 0", "image 5", "image 10", "image 15", "image 20"));
+  inputs_.load = [](std::size_t) -> Image { throw Error("damaged"); };
+  EXPECT_THAT([&] { run(model_, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("damaged")));
+}
+
+TEST_F(Quantize, RefusesAnInt8Model) {
+  const ModelFiles quantized = run(model_, 1);
+  EXPECT_THAT([&] { run(quantized, 1); }, testing::ThrowsMessage<Error>(testing::HasSubstr("int8 already")));
+}
+
+TEST(CompareEmbeddings, TakesTheMeanOfTheExactOnesOffBoth) {
+  // Directions at 0° and 90° become (±1, ∓1)/2 about their mean; the second one is found at 45°, which lies on the
+  // mean's own direction: (√½ − ½)·(1, 1), at a right angle to what it should be.
+  const float exact[] = {2, 0, 0, 3}, found[] = {5, 0, 1, 1};
+  const EmbeddingCosines cosines = compare_embeddings(exact, found, 2);
+  EXPECT_EQ(cosines.count, 2u);
+  EXPECT_NEAR(cosines.least, std::sqrt(0.5), 1e-6);
+  EXPECT_NEAR(cosines.mean, (1 + std::sqrt(0.5)) / 2, 1e-6);
+  EXPECT_NEAR(cosines.least_centred, 0, 1e-6);
+  EXPECT_NEAR(cosines.mean_centred, 0.5, 1e-6);
+}
+
+}  // namespace
+}  // namespace gondola
