@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include "checkpoint/quantized_weights.h"
 #include "engine/cpu_encoder.h"
 #include "tests/support/models.h"
 #include "torch_towers/clip_model.h"
@@ -25,6 +26,7 @@ class TorchTowers : public testing::TestWithParam<test::GoldenModel> {};
 TEST_P(TorchTowers, AgreeWithTheEngineAndWithPyTorch) {
   const test::GoldenModel& golden = GetParam();
   ModelFiles files = golden.load();
+  files.weights = dequantize(files.weights);  // as the trainer does
   files.weights.erase("logit_bias");  // of the sigmoid loss, which is not the trainer's
   ClipModel model(files.config);
   model.load_weights(files.weights);
@@ -47,6 +49,7 @@ TEST_P(TorchTowers, AgreeWithTheEngineAndWithPyTorch) {
 
 TEST_P(TorchTowers, GiveBackTheWeightsTheyLoaded) {
   ModelFiles files = GetParam().load();
+  files.weights = dequantize(files.weights);
   files.weights.erase("logit_bias");
   std::erase_if(files.weights, [](const auto& item) { return item.first.ends_with(".num_batches_tracked"); });
   ClipModel model(files.config);
