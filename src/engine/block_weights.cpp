@@ -42,11 +42,12 @@ TensorMap BlockWeights::tensors() const {
 void BlockWeights::smooth(const std::string& weight, std::span<const float> scales) {
   std::vector<float>& columns = values_.at(weight);
   const std::size_t in = scales.size();
-  for (std::size_t i = 0; i < columns.size(); ++i) columns[i] *= scales[i % in];
+  for (std::size_t row = 0; row < columns.size(); row += in)
+    for (std::size_t i = 0; i < in; ++i) columns[row + i] *= scales[i];
   if (weight == "attn.out_proj.weight") {
     const std::size_t first = 2 * in;  // queries, keys, values
-    for (std::size_t row = 0; row < in; ++row) {
-      float* values = values_.at("attn.in_proj_weight").data() + (first + row) * in;
+    float* values = values_.at("attn.in_proj_weight").data() + first * in;
+    for (std::size_t row = 0; row < in; ++row, values += in) {
       for (std::size_t i = 0; i < in; ++i) values[i] /= scales[row];
     }
     divide(std::span(values_.at("attn.in_proj_bias")).subspan(first), scales);
@@ -60,9 +61,9 @@ void BlockWeights::smooth(const std::string& weight, std::span<const float> scal
 void BlockWeights::shift(const std::string& weight, const std::string& bias, std::span<const float> centre) {
   const std::size_t in = centre.size();
   std::vector<float>& own = values_.at(bias);
+  const float* columns = values_.at(weight).data();
   for (std::size_t row = 0; row < own.size(); ++row)
-    own[row] += static_cast<float>(std::inner_product(
-        centre.begin(), centre.end(), values_.at(weight).begin() + static_cast<std::ptrdiff_t>(row * in), 0.0));
+    own[row] += static_cast<float>(std::inner_product(centre.begin(), centre.end(), columns + row * in, 0.0));
   const std::span<float> before = weight == "attn.out_proj.weight"
                                       ? std::span(values_.at("attn.in_proj_bias")).subspan(2 * in)
                                   : weight == "attn.in_proj_weight" ? std::span(values_.at("ln_1.bias"))
@@ -85,8 +86,8 @@ void BlockWeights::reorder_hidden(std::span<const std::size_t> order) {
 std::vector<float> smoothing_scales(std::span<const float> largest_input, std::span<const float> weight, float alpha) {
   const std::size_t in = largest_input.size();
   std::vector<float> largest_weight(in), scales(in, 1);
-  for (std::size_t i = 0; i < weight.size(); ++i)
-    largest_weight[i % in] = std::max(largest_weight[i % in], std::abs(weight[i]));
+  for (std::size_t row = 0; row < weight.size(); row += in)
+    for (std::size_t i = 0; i < in; ++i) largest_weight[i] = std::max(largest_weight[i], std::abs(weight[row + i]));
   for (std::size_t i = 0; i < in; ++i)
     if (largest_input[i] != 0 && largest_weight[i] > 0)
       scales[i] = std::pow(std::abs(largest_input[i]), alpha) / std::pow(largest_weight[i], 1 - alpha);
@@ -103,13 +104,14 @@ TensorMap smooth_by_norms(const Weights& weights) {
   };
   // Values: products of what the norm leaves.
   std::vector<float> centre(width), deviation(width);
-  const std::vector<float>& in_proj = block["attn.in_proj_weight"];
+  const std::vector<float>&in_proj = block["attn.in_proj_weight"], &norm_weight = block["ln_1.weight"],
+        &norm_bias = block["ln_1.bias"];
   for (std::size_t row = 0; row < width; ++row) {
     double mean = block["attn.in_proj_bias"][first + row], variance = 0;
     for (std::size_t i = 0; i < width; ++i) {
       const double value = in_proj[(first + row) * width + i];
-      mean += value * block["ln_1.bias"][i];
-      variance += value * value * block["ln_1.weight"][i] * block["ln_1.weight"][i];
+      mean += value * norm_bias[i];
+      variance += value * value * norm_weight[i] * norm_weight[i];
     }
     centre[row] = static_cast<float>(mean);
     deviation[row] = static_cast<float>(std::sqrt(variance));
