@@ -25,11 +25,11 @@ BlockWeights::BlockWeights(const Weights& weights) {
   }
 }
 
-TensorMap BlockWeights::tensors() const {
+TensorMap BlockWeights::take_tensors() {
   TensorMap tensors;
-  for (const auto& [name, values] : values_) {
+  for (auto& [name, values] : values_) {
     const auto size = static_cast<std::int64_t>(values.size());
-    tensors[name] = make_tensor({size}, values);
+    tensors[name] = make_tensor({size}, std::move(values));
   }
   for (const auto& [weight, bias] : block_layers) {
     Tensor& tensor = tensors.at(weight);
@@ -42,8 +42,8 @@ TensorMap BlockWeights::tensors() const {
 void BlockWeights::smooth(const std::string& weight, std::span<const float> scales) {
   std::vector<float>& columns = values_.at(weight);
   const std::size_t in = scales.size();
-  for (std::size_t row = 0; row < columns.size(); row += in)
-    for (std::size_t i = 0; i < in; ++i) columns[row + i] *= scales[i];
+  for (std::size_t first = 0; first < columns.size(); first += in)
+    for (std::size_t i = 0; i < in; ++i) columns[first + i] *= scales[i];
   if (weight == "attn.out_proj.weight") {
     const std::size_t first = 2 * in;  // queries, keys, values
     float* values = values_.at("attn.in_proj_weight").data() + first * in;
@@ -61,9 +61,9 @@ void BlockWeights::smooth(const std::string& weight, std::span<const float> scal
 void BlockWeights::shift(const std::string& weight, const std::string& bias, std::span<const float> centre) {
   const std::size_t in = centre.size();
   std::vector<float>& own = values_.at(bias);
-  const float* columns = values_.at(weight).data();
+  const float* rows = values_.at(weight).data();
   for (std::size_t row = 0; row < own.size(); ++row)
-    own[row] += static_cast<float>(std::inner_product(centre.begin(), centre.end(), columns + row * in, 0.0));
+    own[row] += static_cast<float>(std::inner_product(centre.begin(), centre.end(), rows + row * in, 0.0));
   const std::span<float> before = weight == "attn.out_proj.weight"
                                       ? std::span(values_.at("attn.in_proj_bias")).subspan(2 * in)
                                   : weight == "attn.in_proj_weight" ? std::span(values_.at("ln_1.bias"))
@@ -86,8 +86,8 @@ void BlockWeights::reorder_hidden(std::span<const std::size_t> order) {
 std::vector<float> smoothing_scales(std::span<const float> largest_input, std::span<const float> weight, float alpha) {
   const std::size_t in = largest_input.size();
   std::vector<float> largest_weight(in), scales(in, 1);
-  for (std::size_t row = 0; row < weight.size(); row += in)
-    for (std::size_t i = 0; i < in; ++i) largest_weight[i] = std::max(largest_weight[i], std::abs(weight[row + i]));
+  for (std::size_t first = 0; first < weight.size(); first += in)
+    for (std::size_t i = 0; i < in; ++i) largest_weight[i] = std::max(largest_weight[i], std::abs(weight[first + i]));
   for (std::size_t i = 0; i < in; ++i)
     if (largest_input[i] != 0 && largest_weight[i] > 0)
       scales[i] = std::pow(std::abs(largest_input[i]), alpha) / std::pow(largest_weight[i], 1 - alpha);
@@ -97,29 +97,30 @@ std::vector<float> smoothing_scales(std::span<const float> largest_input, std::s
 TensorMap smooth_by_norms(const Weights& weights) {
   BlockWeights block(weights);
   const std::size_t width = block.width(), first = 2 * width;
-  const auto even_out = [&](const BlockLayer& layer, const std::vector<float>& centre, std::vector<float> deviation) {
+  const auto even_out = [&](const BlockLayer& layer, const std::vector<float> centre,
+                            const std::vector<float> deviation) {
     constexpr float alpha = 0.5f;
     block.shift(layer.weight, layer.bias, centre);
     block.smooth(layer.weight, smoothing_scales(deviation, block[layer.weight], alpha));
   };
   // Values: products of what the norm leaves.
   std::vector<float> centre(width), deviation(width);
-  const std::vector<float>&in_proj = block["attn.in_proj_weight"], &norm_weight = block["ln_1.weight"],
-        &norm_bias = block["ln_1.bias"];
+  const std::vector<float>&in_proj = block["attn.in_proj_weight"], &biases = block["attn.in_proj_bias"];
+  const std::vector<float>&norm_weight = block["ln_1.weight"], &norm_bias = block["ln_1.bias"];
   for (std::size_t row = 0; row < width; ++row) {
-    double mean = block["attn.in_proj_bias"][first + row], variance = 0;
+    double mean = biases[first + row], variance = 0;
     for (std::size_t i = 0; i < width; ++i) {
-      const double value = in_proj[(first + row) * width + i];
+      const float value = in_proj[(first + row) * width + i], spread = value * norm_weight[i];
       mean += value * norm_bias[i];
-      variance += value * value * norm_weight[i] * norm_weight[i];
+      variance += spread * spread;
     }
     centre[row] = static_cast<float>(mean);
     deviation[row] = static_cast<float>(std::sqrt(variance));
   }
   even_out(block_layers[1], centre, deviation);
-  even_out(block_layers[0], block["ln_1.bias"], block["ln_1.weight"]);
+  even_out(block_layers[0], norm_bias, norm_weight);
   even_out(block_layers[2], block["ln_2.bias"], block["ln_2.weight"]);
-  return block.tensors();
+  return block.take_tensors();
 }
 
 }  // namespace gondola

@@ -19,7 +19,8 @@ class BlockWeights {
   std::vector<float>& operator[](const std::string& name) { return values_.at(name); }
   const std::vector<float>& operator[](const std::string& name) const { return values_.at(name); }
   std::size_t width() const { return values_.at("ln_1.weight").size(); }
-  TensorMap tensors() const;
+  /// The result; nothing is left here.
+  TensorMap take_tensors();
 
   /// What a layer reads comes divided by `scales`, a value a channel: its columns grow by them, and what writes the
   /// channels shrinks: a layer norm, or the rows of in_proj that make the values.

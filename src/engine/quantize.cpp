@@ -83,7 +83,7 @@ class BlockQuantizer {
     for (std::size_t i = 3; i-- > 0;) even_out(i, report[i]);
     TensorMap tensors;
     for (std::size_t i = 0; i < std::size(block_layers); ++i) quantize(i, report[i], tensors);
-    TensorMap others = block_.tensors();
+    TensorMap others = block_.take_tensors();
     tensors.merge(others);
     return tensors;
   }

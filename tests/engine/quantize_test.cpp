@@ -39,7 +39,7 @@ void change_blocks(ModelFiles& files, const Change& change) {
       const std::string prefix = tower + "transformer.resblocks." + std::to_string(layer) + ".";
       BlockWeights block(Weights(files.weights, prefix));
       change(block);
-      for (auto& [name, tensor] : block.tensors()) files.weights[prefix + name] = tensor;
+      for (auto& [name, tensor] : block.take_tensors()) files.weights[prefix + name] = tensor;
     }
   }
 }
