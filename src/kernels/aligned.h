@@ -26,8 +26,7 @@ class AlignedFloats {
     data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
     // Faults of small pages cost as much as packing a model's weights. A tail of one would hold memory for nothing.
-    if (alignment == huge_page)
-      ::madvise(data_.get(), size * sizeof(float) / huge_page * huge_page, MADV_HUGEPAGE);
+    if (alignment == huge_page) ::madvise(data_.get(), size * sizeof(float) / huge_page * huge_page, MADV_HUGEPAGE);
     size_ = size;
   }
 

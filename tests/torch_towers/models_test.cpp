@@ -27,7 +27,7 @@ TEST_P(TorchTowers, AgreeWithTheEngineAndWithPyTorch) {
   const test::GoldenModel& golden = GetParam();
   ModelFiles files = golden.load();
   files.weights = dequantize(files.weights);  // as the trainer does
-  files.weights.erase("logit_bias");  // of the sigmoid loss, which is not the trainer's
+  files.weights.erase("logit_bias");          // of the sigmoid loss, which is not the trainer's
   ClipModel model(files.config);
   model.load_weights(files.weights);
   model.eval();
