@@ -2,9 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <fmt/format.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <chrono>
@@ -15,11 +13,8 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
-#include "checkpoint/open_clip_config.h"
-#include "checkpoint/quantized_weights.h"
 #include "text/train_bpe.h"
 #include "train/events.h"
-#include "train/loss.h"
 #include "train/schedule.h"
 
 namespace gondola {
@@ -30,25 +25,6 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
-
-/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object.
-class Autocast {
- public:
-  Autocast(bool bf16, c10::DeviceType device) : device_(device), was_(at::autocast::is_autocast_enabled(device)) {
-    at::autocast::set_autocast_enabled(device_, bf16);
-    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
-  }
-  ~Autocast() {
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(device_, was_);
-  }
-  Autocast(const Autocast&) = delete;
-  Autocast& operator=(const Autocast&) = delete;
-
- private:
-  c10::DeviceType device_;
-  bool was_;
-};
 
 std::vector<std::string> collect_captions(const Dataset& dataset) {
   std::vector<std::string> captions;
@@ -74,19 +50,6 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
   return tokenizer;
 }
 
-/// The weights that the recipe starts from. Throws Error when they are of another architecture.
-TensorMap initial_weights(const Recipe& recipe) {
-  ModelFiles files = load_model_files(recipe.initial);
-  files.weights = dequantize(files.weights);
-  if (to_open_clip_config(files.config) != to_open_clip_config(recipe.model))  // by the fields that count
-    fail("{}: has another architecture than the recipe, or another vocabulary", recipe.initial);
-  return std::move(files.weights);
-}
-
-at::Tensor normalised(const at::Tensor& x) {
-  return x / x.norm(2, 1, true).clamp_min(1e-12);
-}
-
 }  // namespace
 
 Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
@@ -108,70 +71,25 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
   }
 
   torch::manual_seed(recipe_.seed);
-  model_ = std::make_shared<ClipModel>(recipe_.model);
-  if (!recipe_.initial.empty()) model_->load_weights(initial_weights(recipe_));
-  model_->to(torch::Device(recipe_.device));
-  if (recipe_.batch_norm_embeddings) {
-    image_norm_ = std::make_shared<EmbeddingNorm>(recipe_.model.embed_dim);
-    text_norm_ = std::make_shared<EmbeddingNorm>(recipe_.model.embed_dim);
-    image_norm_->to(torch::Device(recipe_.device));
-    text_norm_->to(torch::Device(recipe_.device));
-  }
-  for (const auto& item : model_->named_parameters()) parameters_.emplace_back(item.key(), item.value());
-  optimiser_ = std::make_unique<AdamW>(parameters_, recipe_);
+  objective_ = std::make_unique<Objective>(recipe_);
+  optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_);
 }
 
 Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
-  const torch::Device device(recipe_.device);
-  const auto pixels = batch.pixels.to(device).contiguous(at::MemoryFormat::ChannelsLast);
-  const auto ids = batch.ids.to(device), caption = batch.caption.to(device);
-  at::Tensor images, texts;
-  {
-    const Autocast autocast(recipe_.bf16, device.type());
-    images = model_->encode_images(pixels);
-    texts = model_->encode_texts(ids);
-  }
-  images = images.to(at::kFloat);
-  texts = texts.to(at::kFloat);
-  if (image_norm_) {
-    images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()));
-    texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)));
-  }
-  const auto loss =
-      contrastive_loss(normalised(images), normalised(texts), caption, model_->logit_scale, recipe_.soft_targets);
-  const double value = loss.item<double>();
-  if (!std::isfinite(value)) fail("the loss is {}: try a lower train.learning_rate or more warmup_steps", value);
-  loss.backward();
-  const double norm = clip_gradients(parameters_, recipe_.gradient_clip);
+  const double loss = objective_->backward(batch);
+  const double norm = clip_gradients(objective_->parameters(), recipe_.gradient_clip);
   optimiser_->step(learning_rate);
-  const torch::NoGradGuard no_gradients;
-  model_->logit_scale.clamp_(0, std::log(100.0));  // after the step (arXiv 2103.00020, 2.5)
-  return {value, norm};
-}
-
-Encoders Trainer::evaluation_encoders() {
-  const torch::Device device(recipe_.device);
-  const auto encode = [this, device](const at::Tensor& input, auto method, const auto& norm) {
-    const torch::NoGradGuard no_gradients;
-    const Autocast autocast(recipe_.bf16, device.type());
-    const auto embeddings = (model_.get()->*method)(input.to(device)).to(at::kFloat);
-    return norm ? norm->forward(embeddings, {}) : embeddings;
-  };
-  return {[=, this](const at::Tensor& pixels) {
-            return encode(pixels.contiguous(at::MemoryFormat::ChannelsLast), &ClipModel::encode_images, image_norm_);
-          },
-          [=, this](const at::Tensor& ids) { return encode(ids, &ClipModel::encode_texts, text_norm_); }};
+  objective_->constrain();
+  return {loss, norm};
 }
 
 void Trainer::run_validation(std::int64_t steps) {
-  const std::vector<torch::nn::Module*> modules = {model_.get(), image_norm_.get(), text_norm_.get()};
-  for (auto* module : modules)
-    if (module != nullptr) module->eval();
+  objective_->train(false);
   EventWriter events(folder_.events());
   for (std::size_t set = 0; set < validation_.size(); ++set) {
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
     std::string text;
-    for (const auto& [name, value] : validate(*validation_[set], *tokenizer_, recipe_, evaluation_encoders())) {
+    for (const auto& [name, value] : validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
       events.scalar(fmt::format("{}/{}", name, set), steps, value);
@@ -179,8 +97,7 @@ void Trainer::run_validation(std::int64_t steps) {
     folder_.log(line);
     fmt::print(stderr, "\nstep {}  {}{}\n", steps, recipe_.validation[set], text);
   }
-  for (auto* module : modules)
-    if (module != nullptr) module->train();
+  objective_->train(true);
 }
 
 bool Trainer::run() {
@@ -207,7 +124,7 @@ bool Trainer::run() {
     const StepResult result = step(loader.next(), rate);
     ++steps;
     const double samples_per_second = recipe_.batch_size / seconds_since(step_start);
-    const double scale = std::exp(model_->logit_scale.item<double>());
+    const double scale = objective_->scale();
     folder_.log({{"step", steps},
                  {"loss", result.loss},
                  {"learning_rate", rate},
@@ -243,26 +160,12 @@ bool Trainer::run() {
 
 void Trainer::save(std::int64_t steps) {
   TrainingState state{steps, optimiser_->state()};
-  for (auto& [name, tensor] : model_->weights()) state.tensors["model." + name] = tensor;
-  const auto add_norm = [&](const std::string& name, const std::shared_ptr<EmbeddingNorm>& norm) {
-    if (!norm) return;
-    for (auto& [part, tensor] : norm->statistics()) state.tensors[name + "." + part] = tensor;
-  };
-  add_norm("image_norm", image_norm_);
-  add_norm("text_norm", text_norm_);
+  state.tensors.merge(objective_->state());
   folder_.save(state);
 }
 
 void Trainer::restore(const TrainingState& state) {
-  TensorMap weights, image_norm, text_norm;
-  const std::map<std::string, TensorMap*> parts = {
-      {"model.", &weights}, {"image_norm.", &image_norm}, {"text_norm.", &text_norm}};
-  for (const auto& [name, tensor] : state.tensors)
-    for (const auto& [prefix, part] : parts)
-      if (name.starts_with(prefix)) (*part)[name.substr(prefix.size())] = tensor;
-  model_->load_weights(weights);
-  if (image_norm_) image_norm_->load_statistics(image_norm);
-  if (text_norm_) text_norm_->load_statistics(text_norm);
+  objective_->load_state(state.tensors);
   optimiser_->load_state(state.tensors, state.steps);
 }
 
@@ -270,8 +173,7 @@ void Trainer::write_model() {
   ModelFiles files;
   files.config = recipe_.model;
   files.preprocess = recipe_.preprocess;
-  files.weights = model_->weights();
-  if (image_norm_) fold_embedding_norms(files.weights, *image_norm_, *text_norm_);
+  files.weights = objective_->weights();
   if (recipe_.model.image.architecture == ImageArchitecture::vit)
     write_hugging_face_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
   else

@@ -3,12 +3,10 @@
 #include <filesystem>
 #include <memory>
 
-#include "torch_towers/clip_model.h"
-#include "train/embedding_norm.h"
 #include "train/loader.h"
+#include "train/objective.h"
 #include "train/optimiser.h"
 #include "train/run_folder.h"
-#include "train/validation.h"
 
 namespace gondola {
 
@@ -32,16 +30,13 @@ class Trainer {
   void restore(const TrainingState& state);
   void run_validation(std::int64_t steps);
   void write_model();
-  Encoders evaluation_encoders();
 
   Recipe recipe_;
   RunFolder folder_;
   std::unique_ptr<Dataset> data_;
   std::vector<std::unique_ptr<Dataset>> validation_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
-  std::shared_ptr<ClipModel> model_;
-  std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;
-  AdamW::NamedParameters parameters_;
+  std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimiser_;
 };
 

@@ -1,0 +1,145 @@
+#include "train/objective.h"
+
+#include <ATen/autocast_mode.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "checkpoint/model_files.h"
+#include "checkpoint/open_clip_config.h"
+#include "checkpoint/quantized_weights.h"
+#include "train/loss.h"
+
+namespace gondola {
+namespace {
+
+/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object.
+class Autocast {
+ public:
+  Autocast(bool bf16, c10::DeviceType device) : device_(device), was_(at::autocast::is_autocast_enabled(device)) {
+    at::autocast::set_autocast_enabled(device_, bf16);
+    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+  }
+  ~Autocast() {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device_, was_);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  c10::DeviceType device_;
+  bool was_;
+};
+
+/// The weights that the recipe starts from. Throws Error when they are of another architecture.
+TensorMap initial_weights(const Recipe& recipe) {
+  ModelFiles files = load_model_files(recipe.initial);
+  files.weights = dequantize(files.weights);
+  if (to_open_clip_config(files.config) != to_open_clip_config(recipe.model))  // by the fields that count
+    fail("{}: has another architecture than the recipe, or another vocabulary", recipe.initial);
+  return std::move(files.weights);
+}
+
+at::Tensor normalised(const at::Tensor& x) {
+  return x / x.norm(2, 1, true).clamp_min(1e-12);
+}
+
+}  // namespace
+
+Objective::Objective(const Recipe& recipe) : recipe_(recipe), model_(std::make_shared<ClipModel>(recipe.model)) {
+  if (!recipe.initial.empty()) model_->load_weights(initial_weights(recipe));
+  model_->to(torch::Device(recipe.device));
+  if (recipe.batch_norm_embeddings) {
+    for (auto* norm : {&image_norm_, &text_norm_}) {
+      *norm = std::make_shared<EmbeddingNorm>(recipe.model.embed_dim);
+      (*norm)->to(torch::Device(recipe.device));
+    }
+  }
+  for (const auto& item : model_->named_parameters()) parameters_.emplace_back(item.key(), item.value());
+}
+
+double Objective::backward(const Batch& batch) {
+  const torch::Device device(recipe_.device);
+  const auto pixels = batch.pixels.to(device).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto ids = batch.ids.to(device), caption = batch.caption.to(device);
+  at::Tensor images, texts;
+  {
+    const Autocast autocast(recipe_.bf16, device.type());
+    images = model_->encode_images(pixels);
+    texts = model_->encode_texts(ids);
+  }
+  images = images.to(at::kFloat);
+  texts = texts.to(at::kFloat);
+  if (image_norm_) {
+    images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()));
+    texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)));
+  }
+  const auto loss =
+      contrastive_loss(normalised(images), normalised(texts), caption, model_->logit_scale, recipe_.soft_targets);
+  const double value = loss.item<double>();
+  if (!std::isfinite(value)) fail("the loss is {}: try a lower train.learning_rate or more warmup_steps", value);
+  loss.backward();
+  return value;
+}
+
+void Objective::constrain() {
+  const torch::NoGradGuard no_gradients;
+  model_->logit_scale.clamp_(0, std::log(100.0));
+}
+
+double Objective::scale() const {
+  return std::exp(model_->logit_scale.item<double>());
+}
+
+void Objective::train(bool training) {
+  const std::vector<torch::nn::Module*> modules = {model_.get(), image_norm_.get(), text_norm_.get()};
+  for (auto* module : modules)
+    if (module != nullptr) module->train(training);
+}
+
+Encoders Objective::evaluation_encoders() {
+  const torch::Device device(recipe_.device);
+  const auto encode = [this, device](const at::Tensor& input, auto method, const auto& norm) {
+    const torch::NoGradGuard no_gradients;
+    const Autocast autocast(recipe_.bf16, device.type());
+    const auto embeddings = (model_.get()->*method)(input.to(device)).to(at::kFloat);
+    return norm ? norm->forward(embeddings, {}) : embeddings;
+  };
+  return {[=, this](const at::Tensor& pixels) {
+            return encode(pixels.contiguous(at::MemoryFormat::ChannelsLast), &ClipModel::encode_images, image_norm_);
+          },
+          [=, this](const at::Tensor& ids) { return encode(ids, &ClipModel::encode_texts, text_norm_); }};
+}
+
+TensorMap Objective::state() const {
+  TensorMap state;
+  const auto add = [&](const std::string& prefix, const TensorMap& tensors) {
+    for (const auto& [name, tensor] : tensors) state[prefix + name] = tensor;
+  };
+  add("model.", model_->weights());
+  if (image_norm_) add("image_norm.", image_norm_->statistics());
+  if (text_norm_) add("text_norm.", text_norm_->statistics());
+  return state;
+}
+
+void Objective::load_state(const TensorMap& state) {
+  TensorMap weights, image_norm, text_norm;
+  const std::map<std::string, TensorMap*> parts = {
+      {"model.", &weights}, {"image_norm.", &image_norm}, {"text_norm.", &text_norm}};
+  for (const auto& [name, tensor] : state)
+    for (const auto& [prefix, part] : parts)
+      if (name.starts_with(prefix)) (*part)[name.substr(prefix.size())] = tensor;
+  model_->load_weights(weights);
+  if (image_norm_) image_norm_->load_statistics(image_norm);
+  if (text_norm_) text_norm_->load_statistics(text_norm);
+}
+
+TensorMap Objective::weights() const {
+  TensorMap weights = model_->weights();
+  if (image_norm_) fold_embedding_norms(weights, *image_norm_, *text_norm_);
+  return weights;
+}
+
+}  // namespace gondola
