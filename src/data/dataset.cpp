@@ -1,12 +1,9 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "data/sources.h"
 
 namespace gondola {
@@ -15,7 +12,8 @@ namespace {
 /// Data sets one after the other. Where the class lists differ, the labels of a later one follow those before it.
 class ConcatenatedDataset : public Dataset {
  public:
-  explicit ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> parts) : parts_(std::move(parts)) {
+  ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> parts, std::vector<double> weights)
+      : parts_(std::move(parts)), weights_(std::move(weights)) {
     for (const auto& part : parts_) {
       ends_.push_back(size() + part->size());
       label_offsets_.push_back(offset_of_classes(part->class_names()));
@@ -24,10 +22,31 @@ class ConcatenatedDataset : public Dataset {
 
   std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
 
+  std::vector<Part> parts() const override {
+    std::vector<Part> all;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      for (Part& part : parts_[i]->parts()) {
+        part.weight *= weights_[i];
+        all.push_back(std::move(part));
+      }
+    }
+    return all;
+  }
+
+  void prefetch(const std::vector<std::size_t>& shards) const override {
+    std::vector<std::vector<std::size_t>> of_part(parts_.size());
+    for (std::size_t index : shards) {
+      const std::size_t part = part_of(index);
+      of_part[part].push_back(index - begin_of(part));
+    }
+    for (std::size_t part = 0; part < parts_.size(); ++part)
+      if (!of_part[part].empty()) parts_[part]->prefetch(of_part[part]);
+  }
+
   Sample get(std::size_t index) const override {
-    const auto part = static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
+    const std::size_t part = part_of(index);
     if (part == parts_.size()) fail("sample {}: the data set has {}", index, size());
-    Sample sample = parts_[part]->get(index - (part == 0 ? 0 : ends_[part - 1]));
+    Sample sample = parts_[part]->get(index - begin_of(part));
     if (sample.label >= 0) sample.label += label_offsets_[part];
     return sample;
   }
@@ -39,6 +58,11 @@ class ConcatenatedDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return class_names_; }
 
  private:
+  std::size_t part_of(std::size_t index) const {
+    return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
+  }
+  std::size_t begin_of(std::size_t part) const { return part == 0 ? 0 : ends_[part - 1]; }
+
   int offset_of_classes(const std::vector<std::string>& names) {
     for (std::size_t earlier = 0; earlier < label_offsets_.size(); ++earlier)
       if (parts_[earlier]->class_names() == names) return label_offsets_[earlier];
@@ -48,10 +72,17 @@ class ConcatenatedDataset : public Dataset {
   }
 
   std::vector<std::unique_ptr<Dataset>> parts_;
+  std::vector<double> weights_;
   std::vector<std::size_t> ends_;
   std::vector<int> label_offsets_;
   std::vector<std::string> class_names_;
 };
+
+std::unique_ptr<Dataset> concatenate(std::vector<std::unique_ptr<Dataset>> parts, std::vector<double> weights = {}) {
+  weights.resize(parts.size(), 1);
+  if (parts.size() == 1 && weights.front() == 1) return std::move(parts.front());
+  return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(weights));
+}
 
 }  // namespace
 
@@ -79,23 +110,17 @@ std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOp
     fail("{}: expected .tar, .csv or .tsv files or a folder of class folders", source);
   std::vector<std::unique_ptr<Dataset>> parts;
   for (const std::filesystem::path& file : files) parts.push_back(open_csv(file, extension == ".csv" ? ',' : '\t'));
-  return parts.size() == 1 ? std::move(parts.front()) : std::make_unique<ConcatenatedDataset>(std::move(parts));
+  return concatenate(std::move(parts));
 }
 
-std::unique_ptr<Dataset> open_datasets(const std::vector<std::string>& sources, const DatasetOptions& options) {
+std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options) {
   std::vector<std::unique_ptr<Dataset>> parts;
-  for (const std::string& source : sources) parts.push_back(open_dataset(source, options));
-  return parts.size() == 1 ? std::move(parts.front()) : std::make_unique<ConcatenatedDataset>(std::move(parts));
-}
-
-std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
-  if (size > std::numeric_limits<std::uint32_t>::max()) fail("a data set of {} samples: at most 2^32 - 1", size);
-  std::vector<std::uint32_t> order(size);
-  std::iota(order.begin(), order.end(), std::uint32_t{0});
-  Random random(mix_seed(seed, epoch));
-  for (std::size_t last = size; last > 1; --last)
-    std::swap(order[last - 1], order[random.below(last)]);  // Fisher–Yates
-  return order;
+  std::vector<double> weights;
+  for (const Source& source : sources) {
+    parts.push_back(open_dataset(source.name, options));
+    weights.push_back(source.weight);
+  }
+  return concatenate(std::move(parts), std::move(weights));
 }
 
 }  // namespace gondola

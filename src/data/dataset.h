@@ -19,11 +19,23 @@ struct Sample {
   int label = -1;                     ///< the class in a class folder set, else -1
 };
 
+/// A part of a data set, as the shuffling of an epoch sees it (SampleOrder): its samples lie in shards, one after the
+/// other, of which a few at a time are at hand.
+struct Part {
+  std::vector<std::size_t> shards;  ///< the number of samples of each; one where every sample is a file of its own
+  std::size_t window = 1;           ///< so many shards are shuffled together
+  double weight = 1;                ///< an epoch draws weight × the part's samples
+};
+
 /// Samples by index, each read on its own: shuffling and resuming are arithmetic on indices. Thread-safe.
 class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual std::size_t size() const = 0;
+  /// What the samples consist of, in their order.
+  virtual std::vector<Part> parts() const { return {{{size()}}}; }
+  /// Says that samples of these shards, each named by the index of its first sample, are asked for next, in this order.
+  virtual void prefetch(const std::vector<std::size_t>& /*shards*/) const {}
   /// Throws Error when the sample cannot be read.
   virtual Sample get(std::size_t index) const = 0;
   /// Every caption of the set, for training a vocabulary: those that samples share (of a class) once. Reads no image.
@@ -49,14 +61,19 @@ struct DatasetOptions {
 /// Throws Error that names the source.
 std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options = {});
 
+/// A source of a mixture: an epoch draws weight × its samples (SampleOrder).
+struct Source {
+  Source(std::string place, double share = 1) : name(std::move(place)), weight(share) {}
+  Source(const char* place) : name(place) {}
+  std::string name;
+  double weight = 1;
+};
+
 /// Several sources one after the other.
-std::unique_ptr<Dataset> open_datasets(const std::vector<std::string>& sources, const DatasetOptions& options = {});
+std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options = {});
 
 /// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
 /// an Error.
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
-
-/// The order of an epoch: a permutation of [0, size) that depends on seed and epoch alone.
-std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch);
 
 }  // namespace gondola

@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <set>
-
 #include "base/error.h"
 #include "tests/data/support.h"
 
@@ -69,8 +67,8 @@ TEST(Datasets, FollowOneAnother) {
   write(folder.path() / "c" / "cat" / "4.jpg", "4");
   write(folder.path() / "c" / "dog" / "5.jpg", "5");
   write(folder.path() / "t.csv", "image,caption\na/cat/1.jpg,a cat\n");
-  std::vector<std::string> sources;
-  for (const char* name : {"a", "t.csv", "b", "c"}) sources.push_back((folder.path() / name).string());
+  std::vector<Source> sources;
+  for (const char* name : {"a", "t.csv", "b", "c"}) sources.emplace_back((folder.path() / name).string());
   const auto data = open_datasets(sources);
   ASSERT_EQ(data->size(), 6u);
   EXPECT_THAT(data->class_names(), ElementsAre("cat", "dog", "bee"));
@@ -123,20 +121,6 @@ TEST(Pattern, TakesANameWithBracesAsItIs) {
   TemporaryFolder folder;
   write(folder.path() / "x{1,2}[a].tar", "");
   EXPECT_THAT(expand_in(folder, "x{1,2}[a].tar"), ElementsAre("x{1,2}[a].tar"));
-}
-
-TEST(EpochOrder, EqualsPythons) {
-  const Json expected = test::expected_data();
-  for (const Json& one : expected.at("orders"))
-    EXPECT_EQ(epoch_order(one.at("size"), one.at("seed"), one.at("epoch")),
-              one.at("order").get<std::vector<std::uint32_t>>());
-}
-
-TEST(EpochOrder, IsAPermutationThatDiffersByEpoch) {
-  const auto first = epoch_order(1000, 1, 0), second = epoch_order(1000, 1, 1);
-  EXPECT_EQ(std::set(first.begin(), first.end()).size(), 1000u);
-  EXPECT_EQ(*std::max_element(first.begin(), first.end()), 999u);
-  EXPECT_NE(first, second);
 }
 
 }  // namespace

@@ -1,0 +1,139 @@
+#include "data/sample_order.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace gondola {
+namespace {
+
+/// Of a pass and the next, the windows that threads may still be reading.
+constexpr std::size_t kept_windows = 4;
+
+__extension__ using Wide = unsigned __int128;
+
+/// floor(count · numerator / denominator)
+std::size_t share(std::size_t count, std::size_t numerator, std::size_t denominator) {
+  return static_cast<std::size_t>(static_cast<Wide>(count) * numerator / denominator);
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
+  if (size > std::numeric_limits<std::uint32_t>::max()) fail("{} samples to be shuffled at once: at most 2^32 - 1", size);
+  std::vector<std::uint32_t> order(size);
+  std::iota(order.begin(), order.end(), std::uint32_t{0});
+  Random random(mix_seed(seed, epoch));
+  for (std::size_t last = size; last > 1; --last)
+    std::swap(order[last - 1], order[random.below(last)]);  // Fisher–Yates
+  return order;
+}
+
+SampleOrder::SampleOrder(const Dataset& dataset, std::uint64_t seed) : dataset_(dataset) {
+  std::size_t begin = 0;
+  for (const Part& part : dataset.parts()) {
+    if (!(part.weight > 0 && part.weight < 1e6)) fail("a source has the weight {}, expected one above 0", part.weight);
+    PartOrder order;
+    order.seed = parts_.empty() ? seed : mix_seed(seed, parts_.size());
+    order.windows = (part.shards.size() + part.window - 1) / part.window;
+    order.begins = {begin};
+    for (std::size_t samples : part.shards) order.begins.push_back(begin += samples);
+    order.samples = begin - order.begins.front();
+    order.drawn = static_cast<std::size_t>(std::llround(part.weight * static_cast<double>(order.samples)));
+    size_ += order.drawn;
+    parts_.push_back(std::move(order));
+  }
+}
+
+/// The part of a position: of the first j draws that parts k, k+1 … share, floor(j · n_k / (n_k + n_k+1 + …)) are part
+/// k's. Neither that nor what it leaves to the others ever falls as j grows, so every draw is one part's.
+Draw SampleOrder::at(std::uint64_t epoch, std::size_t position) const {
+  if (position >= size_) fail("draw {} of an epoch of {}", position, size_);
+  std::size_t rest = size_, part = 0, before = 0;
+  for (;; ++part) {
+    const std::size_t drawn = parts_[part].drawn;
+    before = share(position, drawn, rest);
+    if (share(position + 1, drawn, rest) > before) break;
+    position -= before;
+    rest -= drawn;
+  }
+  const PartOrder& order = parts_[part];
+  const Wide draws = static_cast<Wide>(epoch) * order.drawn + before;
+  const auto pass = static_cast<std::uint64_t>(draws / order.samples);
+  return {draw_from(part, pass, static_cast<std::size_t>(draws % order.samples)), pass};
+}
+
+std::size_t SampleOrder::draw_from(std::size_t part, std::uint64_t pass, std::size_t position) const {
+  const auto window = window_at(part, pass, position);
+  const std::size_t place = window->permutation[position - window->begin];
+  const auto shard = static_cast<std::size_t>(std::upper_bound(window->ends.begin(), window->ends.end(), place) -
+                                              window->ends.begin());
+  return window->first[shard] + place - (shard == 0 ? 0 : window->ends[shard - 1]);
+}
+
+std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t part, std::uint64_t pass,
+                                                                  std::size_t position) const {
+  const std::lock_guard lock(mutex_);
+  const PartOrder& order = parts_[part];
+  Pass& one = pass_of(part, pass);
+  const auto number =
+      static_cast<std::size_t>(std::upper_bound(one.ends.begin(), one.ends.end(), position) - one.ends.begin());
+  if (const auto found = one.windows.find(number); found != one.windows.end()) return found->second;
+
+  auto window = std::make_shared<Window>();
+  window->begin = number == 0 ? 0 : one.ends[number - 1];
+  std::size_t samples = 0;
+  const std::vector<std::size_t> shards = shards_of(order, one, number);
+  for (std::size_t shard : shards) {
+    window->first.push_back(order.begins[shard]);
+    window->ends.push_back(samples += order.begins[shard + 1] - order.begins[shard]);
+  }
+  // A part of one window is permuted as a whole.
+  window->permutation =
+      order.windows == 1 ? epoch_order(samples, order.seed, pass) : epoch_order(samples, mix_seed(order.seed, pass), number);
+  while (one.windows.size() >= kept_windows) one.windows.erase(one.windows.begin());
+  one.windows.emplace(number, window);
+
+  std::vector<std::size_t> ahead = window->first;
+  if (order.windows > 1) {
+    const bool last = number + 1 == order.windows;
+    const Pass& next = last ? pass_of(part, pass + 1) : one;
+    for (std::size_t shard : shards_of(order, next, last ? 0 : number + 1)) ahead.push_back(order.begins[shard]);
+  }
+  dataset_.prefetch(ahead);
+  return window;
+}
+
+SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) const {
+  const auto [found, is_new] = passes_.try_emplace({part, pass});
+  Pass& one = found->second;
+  if (!is_new) return one;
+  // The pass before may still be read by a thread, and this one may have been asked for by the last window of that.
+  if (pass > 1) passes_.erase(passes_.lower_bound({part, 0}), passes_.lower_bound({part, pass - 1}));
+  const PartOrder& order = parts_[part];
+  const std::size_t shards = order.begins.size() - 1;
+  if (order.windows == 1) {
+    one.shards.resize(shards);
+    std::iota(one.shards.begin(), one.shards.end(), std::uint32_t{0});
+  } else {
+    one.shards = epoch_order(shards, order.seed, pass);
+  }
+  std::size_t samples = 0;
+  for (std::size_t window = 0; window < order.windows; ++window) {
+    for (std::size_t shard : shards_of(order, one, window)) samples += order.begins[shard + 1] - order.begins[shard];
+    one.ends.push_back(samples);
+  }
+  return one;
+}
+
+/// The shards of a pass fall into windows that differ by one shard at most.
+std::vector<std::size_t> SampleOrder::shards_of(const PartOrder& part, const Pass& pass, std::size_t window) const {
+  return {pass.shards.begin() + static_cast<std::ptrdiff_t>(share(window, pass.shards.size(), part.windows)),
+          pass.shards.begin() + static_cast<std::ptrdiff_t>(share(window + 1, pass.shards.size(), part.windows))};
+}
+
+}  // namespace gondola
