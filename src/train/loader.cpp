@@ -23,6 +23,13 @@ constexpr std::int64_t broken_samples_limit = 1000;
 /// Separates the streams of random numbers that one seed feeds.
 enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2 };
 
+/// FNV-1a: the same on every machine.
+std::int64_t hash(std::string_view text) {
+  std::uint64_t value = 0xcbf29ce484222325u;
+  for (const char byte : text) value = (value ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
+  return static_cast<std::int64_t>(value);
+}
+
 }  // namespace
 
 Loader::Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
@@ -121,7 +128,7 @@ Batch Loader::load(std::int64_t step) {
   batch.pixels = at::empty({count, 3, size, size}, at::kFloat);
   std::vector<std::string> captions;                     // distinct
   std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
-  std::vector<std::int64_t> rows;
+  std::vector<std::int64_t> rows, keys;
   for (int i = 0; i < count; ++i) {
     std::size_t position = static_cast<std::size_t>(batch_of_epoch * count + i);
     for (std::size_t tries = 0;; ++tries) {
@@ -134,7 +141,10 @@ Batch Loader::load(std::int64_t step) {
                 {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
         std::string caption = draw_caption(sample, epoch, batch_of_epoch, sample_seed);
         const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
-        if (is_new) captions.push_back(std::move(caption));
+        if (is_new) {
+          keys.push_back(hash(caption));
+          captions.push_back(std::move(caption));
+        }
         rows.push_back(found->second);
         break;
       } catch (const Error& error) {
@@ -145,6 +155,7 @@ Batch Loader::load(std::int64_t step) {
     }
   }
   batch.caption = at::tensor(rows);
+  batch.text_keys = at::tensor(keys);
   batch.ids = tokenise(tokenizer_, recipe_.model.text, captions);
   return batch;
 }

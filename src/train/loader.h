@@ -19,9 +19,10 @@ namespace gondola {
 
 /// One global batch: n images and the m distinct captions among theirs.
 struct Batch {
-  at::Tensor pixels;   ///< n × 3 × size × size, fp32
-  at::Tensor ids;      ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
-  at::Tensor caption;  ///< n, int64: each image's row of ids
+  at::Tensor pixels;     ///< n × 3 × size × size, fp32
+  at::Tensor ids;        ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
+  at::Tensor caption;    ///< n, int64: each image's row of ids
+  at::Tensor text_keys;  ///< m, int64: a hash of each caption, by which ranks know equal ones
 };
 
 /// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
