@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "image/augment.h"
 
@@ -22,13 +23,6 @@ constexpr std::int64_t broken_samples_limit = 1000;
 
 /// Separates the streams of random numbers that one seed feeds.
 enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2 };
-
-/// FNV-1a: the same on every machine.
-std::int64_t hash(std::string_view text) {
-  std::uint64_t value = 0xcbf29ce484222325u;
-  for (const char byte : text) value = (value ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
-  return static_cast<std::int64_t>(value);
-}
 
 }  // namespace
 
@@ -147,7 +141,7 @@ Batch Loader::load(std::int64_t step) {
         std::string caption = draw_caption(sample, epoch, batch_of_epoch, sample_seed);
         const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
         if (is_new) {
-          keys.push_back(hash(caption));
+          keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
           captions.push_back(std::move(caption));
         }
         rows.push_back(found->second);

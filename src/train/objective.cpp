@@ -76,8 +76,10 @@ double Objective::backward(const Batch& batch) {
     images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()));
     texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)));
   }
-  const auto loss =
-      contrastive_loss(normalised(images), normalised(texts), caption, model_->logit_scale, recipe_.soft_targets);
+  Communicator alone;
+  const auto loss = contrastive_loss({normalised(images), normalised(texts), caption, batch.text_keys.to(device)},
+                                     model_->logit_scale, model_->logit_bias,
+                                     {recipe_.model.sigmoid_loss, recipe_.soft_targets}, alone);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) fail("the loss is {}: try a lower train.learning_rate or more warmup_steps", value);
   loss.backward();

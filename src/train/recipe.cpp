@@ -166,6 +166,7 @@ void read_train(Section section, Recipe& recipe) {
   section.read("warmup_steps", recipe.warmup_steps);
   section.read("gradient_clip", recipe.gradient_clip);
   section.read_choice("precision", recipe.bf16, {{"fp32", false}, {"bf16", true}});
+  section.read_choice("loss", recipe.model.sigmoid_loss, {{"softmax", false}, {"sigmoid", true}});
   section.read("soft_targets", recipe.soft_targets);
   section.read("seed", recipe.seed);
   section.read("save_every_steps", recipe.save_every_steps);

@@ -43,7 +43,7 @@ struct Recipe {
   std::int64_t warmup_steps = 2000;
   double gradient_clip = 0;  ///< largest norm of all gradients together; 0: none
   bool bf16 = false;
-  bool soft_targets = false;
+  bool soft_targets = false;  ///< see LossOptions; the loss itself, train.loss, is model.sigmoid_loss
   std::uint64_t seed = 0;
   std::int64_t save_every_steps = 1000, validate_every_steps = 1000;
   int threads = 0;  ///< 0: all processors

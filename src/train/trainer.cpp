@@ -89,7 +89,8 @@ void Trainer::run_validation(std::int64_t steps) {
   for (std::size_t set = 0; set < validation_.size(); ++set) {
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
     std::string text;
-    for (const auto& [name, value] : validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
+    for (const auto& [name, value] :
+         validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
       events.scalar(fmt::format("{}/{}", name, set), steps, value);
