@@ -14,7 +14,9 @@
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "text/train_bpe.h"
+#include "torch_towers/tensors.h"
 #include "train/events.h"
+#include "train/initial_weights.h"
 #include "train/schedule.h"
 
 namespace gondola {
@@ -50,10 +52,30 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
   return tokenizer;
 }
 
+/// Whether a tensor of Objective::tensors() is gathered by the forward pass.
+bool is_statistic(const std::string& name) {
+  return name.ends_with(".running_mean") || name.ends_with(".running_var");
+}
+
+/// The statistics as they were, put back on demand.
+class StatisticsBackup {
+ public:
+  explicit StatisticsBackup(const AdamW::NamedParameters& tensors) {
+    for (const auto& [name, tensor] : tensors)
+      if (is_statistic(name)) copies_.emplace_back(tensor, tensor.clone());
+  }
+  void restore() const {
+    for (const auto& [tensor, copy] : copies_) tensor.copy_(copy);
+  }
+
+ private:
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
+};
+
 }  // namespace
 
 Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
-    : recipe_(std::move(recipe)), folder_(out, recipe_, resume) {
+    : recipe_(std::move(recipe)), folder_(out, recipe_, resume), guard_(recipe_.spike_guard) {
   at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
   data_ = open_datasets(recipe_.train, {recipe_.templates});
   for (const std::string& source : recipe_.validation)
@@ -72,24 +94,43 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
 
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_);
+  const TensorMap initial = initial_weights(recipe_, *tokenizer_);
+  AdamW::NamedParameters moving;
+  for (const auto& [name, tensor] : objective_->tensors()) {
+    const std::string weight = name.substr(name.find('.') + 1);
+    if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
+    if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
+  }
   optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_);
+  if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
 }
 
 Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
+  std::optional<StatisticsBackup> backup;
+  if (recipe_.spike_guard > 0) backup.emplace(objective_->tensors());
   const double loss = objective_->backward(batch);
   const double norm = clip_gradients(objective_->parameters(), recipe_.gradient_clip);
-  optimiser_->step(learning_rate);
-  objective_->constrain();
+  if (guard_.accepts(loss, norm)) {
+    optimiser_->step(learning_rate);
+    objective_->constrain();
+    ++updates_;
+    if (average_) average_->update(updates_);
+  } else {
+    optimiser_->skip();
+    backup->restore();
+  }
   return {loss, norm};
 }
 
 void Trainer::run_validation(std::int64_t steps) {
+  const AveragedWeights averaged(average_.get());
   objective_->train(false);
   EventWriter events(folder_.events());
   for (std::size_t set = 0; set < validation_.size(); ++set) {
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
     std::string text;
-    for (const auto& [name, value] : validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
+    for (const auto& [name, value] :
+         validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
       events.scalar(fmt::format("{}/{}", name, set), steps, value);
@@ -105,6 +146,7 @@ bool Trainer::run() {
   if (const auto state = folder_.restore()) {
     restore(*state);
     steps = state->steps;
+    if (steps > recipe_.steps) fail("{} steps are done, and the recipe ends after {}", steps, recipe_.steps);
     fmt::print(stderr, "resuming after step {}\n", steps);
   }
   const ParameterCount count = count_parameters(recipe_.model);
@@ -120,7 +162,7 @@ bool Trainer::run() {
   auto last_line = start;
   while (steps < recipe_.steps && !interrupted()) {
     const auto step_start = Clock::now();
-    const double rate = learning_rate_at(steps, recipe_.learning_rate, recipe_.warmup_steps, recipe_.steps);
+    const double rate = learning_rate_at(steps, recipe_);
     const StepResult result = step(loader.next(), rate);
     ++steps;
     const double samples_per_second = recipe_.batch_size / seconds_since(step_start);
@@ -130,6 +172,7 @@ bool Trainer::run() {
                  {"learning_rate", rate},
                  {"scale", scale},
                  {"gradient_norm", result.gradient_norm},
+                 {"skipped", guard_.skipped()},
                  {"samples_per_second", samples_per_second}});
     events.scalar("loss", steps, result.loss);
     events.scalar("learning_rate", steps, rate);
@@ -161,15 +204,21 @@ bool Trainer::run() {
 void Trainer::save(std::int64_t steps) {
   TrainingState state{steps, optimiser_->state()};
   state.tensors.merge(objective_->state());
+  if (average_) state.tensors.merge(average_->state());
+  if (recipe_.spike_guard > 0) state.tensors["spike_guard"] = guard_.state();
   folder_.save(state);
 }
 
 void Trainer::restore(const TrainingState& state) {
   objective_->load_state(state.tensors);
-  optimiser_->load_state(state.tensors, state.steps);
+  if (average_) average_->load_state(state.tensors);
+  if (recipe_.spike_guard > 0) guard_.load_state(state.tensors.at("spike_guard"));
+  updates_ = state.steps - guard_.skipped();
+  optimiser_->load_state(state.tensors, updates_);
 }
 
 void Trainer::write_model() {
+  const AveragedWeights averaged(average_.get());
   ModelFiles files;
   files.config = recipe_.model;
   files.preprocess = recipe_.preprocess;
