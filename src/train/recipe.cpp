@@ -192,6 +192,7 @@ void read_train(Section section, Recipe& recipe) {
   section.read("validate_every_steps", recipe.validate_every_steps);
   section.read("threads", recipe.threads);
   section.read("device", recipe.device);
+  section.read("peak_tflops", recipe.peak_tflops);
   section.finish();
 }
 
@@ -214,6 +215,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.spike_guard == 0 || recipe.spike_guard > 1, "train.spike_guard must be above 1, or 0 for none");
   require(recipe.ema_decay >= 0 && recipe.ema_decay < 1, "train.ema_decay must be at least 0 and below 1");
   require(recipe.max_scale > 1, "train.max_scale must be above 1");
+  require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
   require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
   require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
   require(recipe.vocabulary.has_value() != (recipe.vocab_size > 0), "model needs either vocabulary or vocab_size");

@@ -59,6 +59,7 @@ struct Recipe {
   std::int64_t save_every_steps = 1000, validate_every_steps = 1000;
   int threads = 0;  ///< 0: all processors
   std::string device = "cpu";
+  double peak_tflops = 0;  ///< of one process's device, for the MFU; 0: measured
 
   /// Every key with its value as TOML ("train.seed" → "1"): what a resumed run must agree with.
   std::map<std::string, std::string> values;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/safetensors.h"
+#include "train/report.h"
 
 namespace gondola {
 namespace {
@@ -103,6 +104,15 @@ void RunFolder::log(const nlohmann::ordered_json& line) {
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
   out << to_json_line(line) << '\n';
   if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
+}
+
+void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
+                             const Recipe& recipe) const {
+  std::vector<nlohmann::ordered_json> metrics;
+  for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
+    metrics.push_back(nlohmann::ordered_json::parse(line));
+  const std::string title = fs::absolute(path_ / ".").parent_path().filename().string();
+  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, metrics));
 }
 
 }  // namespace gondola

@@ -3,10 +3,12 @@
 #include <filesystem>
 #include <memory>
 
+#include "train/events.h"
 #include "train/loader.h"
 #include "train/objective.h"
 #include "train/optimiser.h"
 #include "train/run_folder.h"
+#include "train/run_view.h"
 #include "train/spike_guard.h"
 #include "train/weight_average.h"
 
@@ -30,7 +32,8 @@ class Trainer {
  private:
   void save(std::int64_t steps);
   void restore(const TrainingState& state);
-  void run_validation(std::int64_t steps);
+  void run_validation(std::int64_t steps, EventWriter& events, RunView& view);
+  void write_report(std::int64_t steps) const;
   void write_model();
 
   Recipe recipe_;
