@@ -65,15 +65,6 @@ torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor
   return centred / (variance + epsilon).sqrt();
 }
 
-TensorMap EmbeddingNorm::statistics() const {
-  return {{"running_mean", from_torch(running_mean)}, {"running_var", from_torch(running_var)}};
-}
-
-void EmbeddingNorm::load_statistics(const TensorMap& statistics) {
-  restore(running_mean, statistics, "running_mean");
-  restore(running_var, statistics, "running_var");
-}
-
 void fold_embedding_norms(TensorMap& weights, const EmbeddingNorm& image, const EmbeddingNorm& text) {
   if (weights.contains("visual.attnpool.c_proj.bias"))
     fold_into_linear(weights, "visual.attnpool.c_proj", statistics(image));

@@ -16,9 +16,6 @@ class EmbeddingNorm : public torch::nn::Module {
   /// also move the running ones; in evaluation by the running ones.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& repeats);
 
-  TensorMap statistics() const;
-  void load_statistics(const TensorMap& statistics);
-
   torch::Tensor running_mean, running_var;
 };
 

@@ -1,14 +1,13 @@
 #include "train/objective.h"
 
 #include <ATen/autocast_mode.h>
+#include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 
 #include <cmath>
 
-#include "base/error.h"
-#include "checkpoint/model_files.h"
-#include "checkpoint/open_clip_config.h"
-#include "checkpoint/quantized_weights.h"
+#include "torch_towers/tensors.h"
+#include "train/learning_rates.h"
 #include "train/loss.h"
 
 namespace gondola {
@@ -33,15 +32,6 @@ class Autocast {
   bool was_;
 };
 
-/// The weights that the recipe starts from. Throws Error when they are of another architecture.
-TensorMap initial_weights(const Recipe& recipe) {
-  ModelFiles files = load_model_files(recipe.initial);
-  files.weights = dequantize(files.weights);
-  if (to_open_clip_config(files.config) != to_open_clip_config(recipe.model))  // by the fields that count
-    fail("{}: has another architecture than the recipe, or another vocabulary", recipe.initial);
-  return std::move(files.weights);
-}
-
 at::Tensor normalised(const at::Tensor& x) {
   return x / x.norm(2, 1, true).clamp_min(1e-12);
 }
@@ -49,7 +39,6 @@ at::Tensor normalised(const at::Tensor& x) {
 }  // namespace
 
 Objective::Objective(const Recipe& recipe) : recipe_(recipe), model_(std::make_shared<ClipModel>(recipe.model)) {
-  if (!recipe.initial.empty()) model_->load_weights(initial_weights(recipe));
   model_->to(torch::Device(recipe.device));
   if (recipe.batch_norm_embeddings) {
     for (auto* norm : {&image_norm_, &text_norm_}) {
@@ -57,7 +46,13 @@ Objective::Objective(const Recipe& recipe) : recipe_(recipe), model_(std::make_s
       (*norm)->to(torch::Device(recipe.device));
     }
   }
-  for (const auto& item : model_->named_parameters()) parameters_.emplace_back(item.key(), item.value());
+  for (const auto& item : model_->named_parameters()) {
+    if (learning_rate_factor(item.key(), recipe) > 0)
+      parameters_.emplace_back(item.key(), item.value());
+    else
+      item.value().requires_grad_(false);
+  }
+  train(true);
 }
 
 double Objective::backward(const Batch& batch) {
@@ -81,14 +76,13 @@ double Objective::backward(const Batch& batch) {
                                      model_->logit_scale, model_->logit_bias,
                                      {recipe_.model.sigmoid_loss, recipe_.soft_targets}, alone);
   const double value = loss.item<double>();
-  if (!std::isfinite(value)) fail("the loss is {}: try a lower train.learning_rate or more warmup_steps", value);
   loss.backward();
   return value;
 }
 
 void Objective::constrain() {
   const torch::NoGradGuard no_gradients;
-  model_->logit_scale.clamp_(0, std::log(100.0));
+  model_->logit_scale.clamp_(0, std::log(recipe_.max_scale));
 }
 
 double Objective::scale() const {
@@ -99,6 +93,9 @@ void Objective::train(bool training) {
   const std::vector<torch::nn::Module*> modules = {model_.get(), image_norm_.get(), text_norm_.get()};
   for (auto* module : modules)
     if (module != nullptr) module->train(training);
+  for (const auto& item : model_->named_modules())  // a locked one keeps its running statistics, and computes by them
+    if (item.value()->as<torch::nn::BatchNorm2d>() && learning_rate_factor(item.key() + ".weight", recipe_) == 0)
+      item.value()->eval();
 }
 
 Encoders Objective::evaluation_encoders() {
@@ -115,27 +112,28 @@ Encoders Objective::evaluation_encoders() {
           [=, this](const at::Tensor& ids) { return encode(ids, &ClipModel::encode_texts, text_norm_); }};
 }
 
+AdamW::NamedParameters Objective::tensors() const {
+  AdamW::NamedParameters tensors;
+  const auto add = [&](const std::string& prefix, const torch::nn::Module* module) {
+    if (module == nullptr) return;
+    for (const auto& list : {module->named_parameters(), module->named_buffers()})
+      for (const auto& item : list)
+        if (item.value().is_floating_point()) tensors.emplace_back(prefix + item.key(), item.value());
+  };
+  add("model.", model_.get());
+  add("image_norm.", image_norm_.get());
+  add("text_norm.", text_norm_.get());
+  return tensors;
+}
+
 TensorMap Objective::state() const {
   TensorMap state;
-  const auto add = [&](const std::string& prefix, const TensorMap& tensors) {
-    for (const auto& [name, tensor] : tensors) state[prefix + name] = tensor;
-  };
-  add("model.", model_->weights());
-  if (image_norm_) add("image_norm.", image_norm_->statistics());
-  if (text_norm_) add("text_norm.", text_norm_->statistics());
+  for (const auto& [name, tensor] : tensors()) state[name] = from_torch(tensor);
   return state;
 }
 
 void Objective::load_state(const TensorMap& state) {
-  TensorMap weights, image_norm, text_norm;
-  const std::map<std::string, TensorMap*> parts = {
-      {"model.", &weights}, {"image_norm.", &image_norm}, {"text_norm.", &text_norm}};
-  for (const auto& [name, tensor] : state)
-    for (const auto& [prefix, part] : parts)
-      if (name.starts_with(prefix)) (*part)[name.substr(prefix.size())] = tensor;
-  model_->load_weights(weights);
-  if (image_norm_) image_norm_->load_statistics(image_norm);
-  if (text_norm_) text_norm_->load_statistics(text_norm);
+  for (const auto& [name, tensor] : tensors()) restore(tensor, state, name);
 }
 
 TensorMap Objective::weights() const {

@@ -13,16 +13,19 @@ namespace gondola {
 /// What is trained and towards what: the model, its embedding norms and the loss.
 class Objective {
  public:
-  /// On the recipe's device, with the recipe's initial weights, else random ones of torch's generator.
+  /// On the recipe's device, with random weights of torch's generator.
   explicit Objective(const Recipe& recipe);
 
-  /// Computes the batch's loss and leaves its gradients in the parameters. Throws Error when it is not finite.
+  /// Computes the batch's loss and leaves its gradients in the parameters.
   double backward(const Batch& batch);
 
-  /// What must hold after each update of the parameters: the scale within [1, 100] (arXiv 2103.00020, 2.5).
+  /// What must hold after each update of the parameters: the scale within [1, max_scale] (arXiv 2103.00020, 2.5).
   void constrain();
 
+  /// What is trained: the parameters that no lock holds.
   const AdamW::NamedParameters& parameters() const { return parameters_; }
+  /// What state() holds, live.
+  AdamW::NamedParameters tensors() const;
   double scale() const;
 
   /// Between training (true) and evaluation (false).

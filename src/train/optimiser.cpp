@@ -3,15 +3,22 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <map>
+
 #include "torch_towers/tensors.h"
+#include "train/learning_rates.h"
 
 namespace gondola {
+
 AdamW::AdamW(const NamedParameters& parameters, const Recipe& recipe)
-    : groups_(2), beta1_(recipe.beta1), beta2_(recipe.beta2), epsilon_(recipe.epsilon) {
-  groups_[0].weight_decay = recipe.weight_decay;
-  groups_[1].weight_decay = 0;
+    : beta1_(recipe.beta1), beta2_(recipe.beta2), epsilon_(recipe.epsilon) {
+  std::map<std::pair<double, double>, std::size_t> group_of;  // by factor and decay
   for (const auto& [name, parameter] : parameters) {
-    Group& group = groups_[decays(name, parameter) ? 0 : 1];
+    const double factor = learning_rate_factor(name, recipe);
+    const double decay = decays(name, parameter) ? recipe.weight_decay : 0;
+    const auto [found, is_new] = group_of.emplace(std::pair(factor, decay), groups_.size());
+    if (is_new) groups_.push_back({{}, {}, {}, {}, {}, factor, decay});
+    Group& group = groups_[found->second];
     group.names.push_back(name);
     group.parameters.push_back(parameter);
     group.exp_avgs.push_back(at::zeros_like(parameter));
@@ -33,10 +40,16 @@ void AdamW::step(double learning_rate) {
       // A convolution's gradient may come in channels-last order; the kernel walks all operands alike.
       gradients.push_back(at::empty_like(group.parameters[i]).copy_(group.parameters[i].grad()));
     }
-    at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps, learning_rate,
-                      beta1_, beta2_, group.weight_decay, epsilon_, /*amsgrad=*/false, /*maximize=*/false);
-    for (at::Tensor& parameter : group.parameters) parameter.mutable_grad().reset();
+    at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
+                      learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
+                      /*amsgrad=*/false, /*maximize=*/false);
   }
+  skip();
+}
+
+void AdamW::skip() {
+  for (Group& group : groups_)
+    for (at::Tensor& parameter : group.parameters) parameter.mutable_grad().reset();
 }
 
 TensorMap AdamW::state() const {

@@ -19,8 +19,12 @@ class AdamW {
 
   AdamW(const NamedParameters& parameters, const Recipe& recipe);
 
-  /// One update from the parameters' gradients, which are then dropped.
+  /// One update from the parameters' gradients, which are then dropped. A parameter's rate is the given one times its
+  /// learning_rate_factor.
   void step(double learning_rate);
+
+  /// Drops the gradients without an update.
+  void skip();
 
   /// The moments by parameter name, "exp_avg." and "exp_avg_sq." before it.
   TensorMap state() const;
@@ -34,7 +38,7 @@ class AdamW {
   struct Group {
     std::vector<std::string> names;
     std::vector<at::Tensor> parameters, exp_avgs, exp_avg_sqs, steps;
-    double weight_decay;
+    double learning_rate_factor, weight_decay;
   };
   std::vector<Group> groups_;
   double beta1_, beta2_, epsilon_;

@@ -2,25 +2,37 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/safetensors.h"
+#include "train/report.h"
 
 namespace gondola {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Values that may change between the parts of a run without changing what is learned.
-bool is_free(const std::string& key) {
-  return key == "train.save_every_steps" || key == "train.validate_every_steps" || key == "data.validation";
-}
+/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, and what it
+/// runs on. All that decides how the next step learns from its batch must stay.
+const std::set<std::string, std::less<>> free_keys = {"train.steps",
+                                                      "train.epochs",
+                                                      "train.cooldown_steps",
+                                                      "train.save_every_steps",
+                                                      "data.validation",
+                                                      "train.validate_every_steps",
+                                                      "data.validation_templates",
+                                                      "model.export_dtype",
+                                                      "train.threads",
+                                                      "train.device",
+                                                      "train.peak_tflops"};
 
 void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   auto earlier = parse_json(read_file(file), file.string()).get<std::map<std::string, std::string>>();
   auto values = recipe.values;
-  for (auto* map : {&earlier, &values}) std::erase_if(*map, [](const auto& item) { return is_free(item.first); });
+  for (auto* map : {&earlier, &values})
+    std::erase_if(*map, [](const auto& item) { return free_keys.contains(item.first); });
   values.insert(earlier.begin(), earlier.end());  // now every key of both
   for (const auto& [key, unused] : values) {
     const auto now = recipe.values.find(key);
@@ -92,6 +104,15 @@ void RunFolder::log(const nlohmann::ordered_json& line) {
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
   out << to_json_line(line) << '\n';
   if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
+}
+
+void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
+                             const Recipe& recipe) const {
+  std::vector<nlohmann::ordered_json> metrics;
+  for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
+    metrics.push_back(nlohmann::ordered_json::parse(line));
+  const std::string title = fs::absolute(path_ / ".").parent_path().filename().string();
+  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, metrics));
 }
 
 }  // namespace gondola

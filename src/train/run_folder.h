@@ -17,8 +17,8 @@ struct TrainingState {
   TensorMap tensors;
 };
 
-/// The folder of one training run: `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`, `tensorboard/`
-/// and, at the end, `model/`.
+/// The folder of one training run: `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`, `tensorboard/`,
+/// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
   /// Without `resume` a folder that is not empty is an Error; with it, one that holds another recipe's run is.
@@ -36,6 +36,9 @@ class RunFolder {
 
   /// Appends one line to metrics.jsonl.
   void log(const nlohmann::ordered_json& line);
+
+  /// Writes report.html, with the curves of metrics.jsonl (train/report.h).
+  void write_report(const std::vector<std::pair<std::string, std::string>>& summary, const Recipe& recipe) const;
 
  private:
   std::filesystem::path path_;

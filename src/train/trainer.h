@@ -3,10 +3,14 @@
 #include <filesystem>
 #include <memory>
 
+#include "train/events.h"
 #include "train/loader.h"
 #include "train/objective.h"
 #include "train/optimiser.h"
 #include "train/run_folder.h"
+#include "train/run_view.h"
+#include "train/spike_guard.h"
+#include "train/weight_average.h"
 
 namespace gondola {
 
@@ -19,7 +23,7 @@ class Trainer {
   /// Returns whether the end was reached.
   bool run();
 
-  /// One optimiser step on a batch; returns the loss. Exposed for tests against PyTorch.
+  /// One optimiser step on a batch, or none when the guard skips it.
   struct StepResult {
     double loss, gradient_norm;
   };
@@ -28,7 +32,8 @@ class Trainer {
  private:
   void save(std::int64_t steps);
   void restore(const TrainingState& state);
-  void run_validation(std::int64_t steps);
+  void run_validation(std::int64_t steps, EventWriter& events, RunView& view);
+  void write_report(std::int64_t steps) const;
   void write_model();
 
   Recipe recipe_;
@@ -38,6 +43,9 @@ class Trainer {
   std::unique_ptr<ClipTokenizer> tokenizer_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimiser_;
+  std::unique_ptr<WeightAverage> average_;  ///< null without ema_decay
+  SpikeGuard guard_;
+  std::int64_t updates_ = 0;  ///< steps that were not skipped
 };
 
 }  // namespace gondola

@@ -12,12 +12,17 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "tests/support/files.h"
+#include "tests/train/runs.h"
 #include "train/recipe.h"
 #include "train/trainer.h"
 
 namespace gondola {
 namespace {
 
+using test::losses;
+using test::metrics;
+using test::write;
+using test::write_pairs;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
@@ -39,17 +44,6 @@ std::string recipe_text(const Architecture& architecture, const std::string& tra
       "warmup_steps = 2\nsoft_targets = {}\nthreads = 1\n{}",
       test::golden("cli/model").string(), architecture.model,
       (test::golden("train") / architecture.name / "pairs.csv").string(), architecture.soft_targets, train);
-}
-
-fs::path write(const fs::path& path, const std::string& text) {
-  std::ofstream(path) << text;
-  return path;
-}
-
-std::vector<Json> metrics(const fs::path& run) {
-  std::vector<Json> lines;
-  for (const std::string& line : read_lines(run / "metrics.jsonl")) lines.push_back(Json::parse(line));
-  return lines;
 }
 
 /// The run's checkpoint of step 0, with a new optimiser.
@@ -140,27 +134,6 @@ void wait_for_steps(const fs::path& run, std::size_t steps) {
   FAIL() << "no step " << steps << " within a minute";
 }
 
-/// Eight pictures with captions of four classes, many a picture.
-fs::path write_pairs(const fs::path& folder) {
-  std::ofstream table(folder / "pairs.csv");
-  table << "image,caption\n";
-  for (int i = 0; i < 60; ++i)
-    for (const char* caption : {"a photo of {}", "the {}", "{}"}) {
-      std::string text = caption;
-      text.replace(text.find("{}"), 2, std::string("cat dog tea sea ").substr(static_cast<std::size_t>(i % 4) * 4, 3));
-      table << (test::golden("train") / "vit" / "images" / fmt::format("{}.png", i % 8)).string() << ',' << text
-            << '\n';
-    }
-  return folder / "pairs.csv";
-}
-
-std::vector<double> losses(const fs::path& run) {
-  std::vector<double> values;
-  for (const Json& line : metrics(run))
-    if (line.contains("loss")) values.push_back(line.at("loss").get<double>());
-  return values;
-}
-
 TEST(Interruption, LosesAndRepeatsNothing) {
   const test::TemporaryFolder folder;
   // Two batches an epoch, so that the loader works on several epochs at once.
@@ -171,7 +144,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
           "[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\ntrain = [\"{0}\"]\n"
           "validation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\nbatch_size = 4\n"
           "steps = 60\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\nvalidate_every_steps = 1000\n"
-          "threads = 1\nsoft_targets = true\nseed = 9\n",
+          "threads = 1\nsoft_targets = true\nseed = 9\nema_decay = 0.9\nspike_guard = 1.2\n",
           pairs.string()));
   const fs::path whole = folder.path() / "whole", interrupted = folder.path() / "interrupted";
   ASSERT_EQ(Process(recipe, whole).wait(), 0);
@@ -190,6 +163,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
   ASSERT_EQ(Process(recipe, interrupted).wait(), 0);
   EXPECT_EQ(losses(interrupted), losses(whole));
   EXPECT_EQ(losses(whole).size(), 60u);
+  EXPECT_GT(metrics(whole).at(59).at("skipped"), 0);
   EXPECT_EQ(read_file(interrupted / "model" / "model.safetensors"), read_file(whole / "model" / "model.safetensors"));
   EXPECT_TRUE(metrics(whole).back().contains("image_to_text_recall@1"));
 }
