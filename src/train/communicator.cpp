@@ -123,10 +123,11 @@ void Communicator::wait(const std::function<void()>& work) {
   }
 }
 
-std::function<void()> Communicator::start_all_reduce(const at::Tensor& values) {
+std::function<void()> Communicator::start_all_reduce(const at::Tensor& values, std::function<void()> done) {
   if (!group_) return [] {};
   std::vector<at::Tensor> tensors = {values};
   const auto work = group_->backend->allreduce(tensors);
+  if (done) work->getFuture()->addCallback([done = std::move(done)](c10::ivalue::Future&) { done(); });
   return [this, work] { wait([&] { work->wait(); }); };
 }
 
@@ -169,11 +170,13 @@ at::Tensor Communicator::pass_around(const at::Tensor& values) {
   return in[0];
 }
 
-void Communicator::broadcast(at::Tensor& values) {
+void Communicator::broadcast(at::Tensor& values, int from) {
   if (!group_) return;
   const at::NoGradGuard no_gradients;
   std::vector<at::Tensor> contiguous = {values.contiguous()};
-  wait([&] { group_->backend->broadcast(contiguous)->wait(); });
+  c10d::BroadcastOptions options;
+  options.rootRank = from;
+  wait([&] { group_->backend->broadcast(contiguous, options)->wait(); });
   if (!contiguous[0].is_same(values)) values.copy_(contiguous[0]);
 }
 

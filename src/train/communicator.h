@@ -36,14 +36,15 @@ class Communicator {
 
   /// The sum over all ranks, in place; bit-identical on all of them.
   void all_reduce(at::Tensor& values);
-  /// Begins the same; the values are there once the returned function has been called.
-  std::function<void()> start_all_reduce(const at::Tensor& values);
+  /// Begins the same; the values are there once the returned function has been called. `done`, if there is one, is
+  /// called when they are, on another thread.
+  std::function<void()> start_all_reduce(const at::Tensor& values, std::function<void()> done = {});
   /// The ranks' values along dimension 0; all of one shape, of one dimension at least.
   at::Tensor all_gather(const at::Tensor& values);
   /// Sends to rank + 1 and returns what rank − 1 sent (modulo size); all of one shape.
   at::Tensor pass_around(const at::Tensor& values);
-  /// Rank 0's values, in place.
-  void broadcast(at::Tensor& values);
+  /// One rank's values, in place.
+  void broadcast(at::Tensor& values, int from = 0);
   void barrier();
   /// Whether any rank says so.
   bool any(bool here);

@@ -166,6 +166,7 @@ void read_train(Section section, Recipe& recipe) {
     recipe.epsilon = 1e-8;
   }
   section.read("batch_size", recipe.batch_size);
+  section.read("micro_batch_size", recipe.micro_batch_size);
   section.read("steps", recipe.steps);
   section.read("epochs", recipe.epochs);
   section.read("learning_rate", recipe.learning_rate);
@@ -184,6 +185,7 @@ void read_train(Section section, Recipe& recipe) {
   section.read("gradient_clip", recipe.gradient_clip);
   section.read("spike_guard", recipe.spike_guard);
   section.read("ema_decay", recipe.ema_decay);
+  section.read("shard_optimizer", recipe.shard_optimizer);
   section.read("max_scale", recipe.max_scale);
   section.read_choice("precision", recipe.bf16, {{"fp32", false}, {"bf16", true}});
   section.read_choice("loss", recipe.model.sigmoid_loss, {{"softmax", false}, {"sigmoid", true}});

@@ -38,7 +38,8 @@ struct Recipe {
   AugmentConfig augment;
 
   // [train]
-  int batch_size = 256;
+  int batch_size = 256;      ///< of all ranks together
+  int micro_batch_size = 0;  ///< pairs that a rank computes at a time, for exact gradients in less memory; 0: all
   std::int64_t steps = 0;  ///< or epochs
   double epochs = 0;
   double learning_rate = 5e-4, weight_decay = 0.2;
@@ -52,6 +53,7 @@ struct Recipe {
   double gradient_clip = 0;  ///< largest norm of all gradients together; 0: none
   double spike_guard = 0;    ///< skips an update whose norm exceeds so many times the usual one; 0: none
   double ema_decay = 0;      ///< of the weights' moving average, which is exported in their place; 0: none
+  bool shard_optimizer = false;  ///< each rank keeps the moments of a part of the weights (ZeRO-1, arXiv 1910.02054)
   double max_scale = 100;    ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
   bool bf16 = false;
   bool soft_targets = false;  ///< see LossOptions; the loss itself, train.loss, is model.sigmoid_loss

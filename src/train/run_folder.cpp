@@ -25,6 +25,8 @@ const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "data.validation_templates",
                                                       "model.export_dtype",
                                                       "train.threads",
+                                                      "train.micro_batch_size",
+                                                      "train.shard_optimizer",
                                                       "train.device",
                                                       "train.peak_tflops"};
 
@@ -60,7 +62,9 @@ std::map<std::int64_t, fs::path> list_checkpoints(const fs::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume) : path_(std::move(path)) {
+RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours)
+    : path_(std::move(path)), ours_(ours) {
+  if (!ours_) return;
   const fs::path recipe_file = path_ / "recipe.json";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
     if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
@@ -77,6 +81,7 @@ std::optional<TrainingState> RunFolder::restore() {
     const auto& [steps, file] = *checkpoints.rbegin();
     state = TrainingState{steps, read_safetensors(file).tensors};
   }
+  if (!ours_) return state;
   const fs::path metrics = path_ / "metrics.jsonl";
   std::string kept;
   if (fs::exists(metrics)) {
@@ -91,6 +96,7 @@ std::optional<TrainingState> RunFolder::restore() {
 }
 
 void RunFolder::save(const TrainingState& state) {
+  if (!ours_) return;
   const fs::path folder = path_ / "checkpoints";
   write_safetensors(folder / fmt::format("step-{:08}.safetensors", state.steps), state.tensors);
   auto checkpoints = list_checkpoints(folder);
@@ -101,6 +107,7 @@ void RunFolder::save(const TrainingState& state) {
 }
 
 void RunFolder::log(const nlohmann::ordered_json& line) {
+  if (!ours_) return;
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
   out << to_json_line(line) << '\n';
   if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
@@ -108,6 +115,7 @@ void RunFolder::log(const nlohmann::ordered_json& line) {
 
 void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
                              const Recipe& recipe) const {
+  if (!ours_) return;
   std::vector<nlohmann::ordered_json> metrics;
   for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
     metrics.push_back(nlohmann::ordered_json::parse(line));

@@ -22,8 +22,10 @@ struct TrainingState {
 class RunFolder {
  public:
   /// Without `resume` a folder that is not empty is an Error; with it, one that holds another recipe's run is.
-  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume);
+  /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
+  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
+  std::filesystem::path trace() const { return path_ / "trace.json"; }
   std::filesystem::path model() const { return path_ / "model"; }
   std::filesystem::path vocabulary() const { return path_ / "vocabulary"; }
   std::filesystem::path events() const { return path_ / "tensorboard"; }
@@ -42,6 +44,7 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
+  bool ours_;
 };
 
 }  // namespace gondola

@@ -71,15 +71,33 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
+/// What rank 0 makes and the others then find.
+template <class Make>
+auto rank_0_first(Communicator& communicator, const Make& make) {
+  if (communicator.rank() > 0) communicator.barrier();
+  auto made = make();
+  if (communicator.rank() == 0) communicator.barrier();
+  return made;
+}
+
 }  // namespace
 
-Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
-    : recipe_(std::move(recipe)), folder_(out, recipe_, resume), guard_(recipe_.spike_guard) {
+Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, Communicator& communicator,
+                 std::int64_t traced_steps)
+    : communicator_(communicator),
+      recipe_(std::move(recipe)),
+      folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
+      traced_steps_(traced_steps),
+      guard_(recipe_.spike_guard) {
   at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
   data_ = open_datasets(recipe_.train, {recipe_.templates});
   for (const std::string& source : recipe_.validation)
     validation_.push_back(open_dataset(source, {recipe_.validation_templates}));
-  tokenizer_ = std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
+  tokenizer_ = rank_0_first(communicator_, [&] {
+    return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
+  });
+  if (traced_steps_ > 0)
+    trace_ = rank_0_first(communicator_, [&] { return std::make_unique<Trace>(folder_.trace(), communicator_.rank()); });
 
   TextTowerConfig& text = recipe_.model.text;
   text.vocab_size = tokenizer_->size();
@@ -92,7 +110,8 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
   }
 
   torch::manual_seed(recipe_.seed);
-  objective_ = std::make_unique<Objective>(recipe_);
+  objective_ = std::make_unique<Objective>(recipe_, communicator_);
+  objective_->trace(trace_.get());
   const TensorMap initial = initial_weights(recipe_, *tokenizer_);
   AdamW::NamedParameters moving;
   for (const auto& [name, tensor] : objective_->tensors()) {
@@ -100,7 +119,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
     if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
     if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
   }
-  optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_);
+  optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_, communicator_);
   if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
 }
 
@@ -121,7 +140,8 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
   return {loss, norm};
 }
 
-void Trainer::run_validation(std::int64_t steps, EventWriter& events, RunView& view) {
+void Trainer::run_validation(std::int64_t steps) {
+  if (!outputs_) return;  // the others wait where they next need rank 0
   const AveragedWeights averaged(average_.get());
   objective_->train(false);
   for (std::size_t set = 0; set < validation_.size(); ++set) {
@@ -131,10 +151,10 @@ void Trainer::run_validation(std::int64_t steps, EventWriter& events, RunView& v
          validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
-      events.scalar(fmt::format("{}/{}", name, set), steps, value);
+      outputs_->events.scalar(fmt::format("{}/{}", name, set), steps, value);
     }
     folder_.log(line);
-    view.message(text);
+    message(text);
   }
   objective_->train(true);
   write_report(steps);
@@ -142,22 +162,23 @@ void Trainer::run_validation(std::int64_t steps, EventWriter& events, RunView& v
 
 bool Trainer::run() {
   std::int64_t steps = 0;
-  if (const auto state = folder_.restore()) {
+  if (const auto state = rank_0_first(communicator_, [&] { return folder_.restore(); })) {
     restore(*state);
     steps = state->steps;
     if (steps > recipe_.steps) fail("{} steps are done, and the recipe ends after {}", steps, recipe_.steps);
-    fmt::print(stderr, "resuming after step {}\n", steps);
   }
+  if (communicator_.rank() == 0) outputs_.emplace(folder_, steps, recipe_.steps);
+  if (steps > 0) message(fmt::format("resuming after step {}", steps));
   const ParameterCount count = count_parameters(recipe_.model);
-  fmt::print(stderr, "{} samples, {} steps of {}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance\n",
-             data_->size(), recipe_.steps, recipe_.batch_size, static_cast<double>(count.total) / 1e6,
-             tokenizer_->size(), std::log(recipe_.batch_size));
+  message(fmt::format("{} samples, {} steps of {}{}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance",
+                      data_->size(), recipe_.steps, recipe_.batch_size,
+                      communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
+                      static_cast<double>(count.total) / 1e6, tokenizer_->size(), std::log(recipe_.batch_size)));
 
   const double peak = peak_flops(recipe_);
-  Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps);
-  EventWriter events(folder_.events());
-  RunView view(steps, recipe_.steps);
-  while (steps < recipe_.steps && !interrupted()) {
+  Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
+  for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
+    if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
     const Batch batch = loader.next();
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
@@ -166,35 +187,43 @@ bool Trainer::run() {
     const double flops =
         training_flops(recipe_, batch.pixels.size(0), batch.ids.size(0), static_cast<int>(batch.ids.size(1)));
     ++steps;
-    const StepFigures figures = {.step = steps,
-                                 .loss = result.loss,
-                                 .learning_rate = rate,
-                                 .scale = objective_->scale(),
-                                 .gradient_norm = result.gradient_norm,
-                                 .skipped = guard_.skipped(),
-                                 .samples_per_second = recipe_.batch_size / seconds,
-                                 .loader_wait = waited / seconds,
-                                 .mfu = flops / seconds / peak};
-    nlohmann::ordered_json line = {{"step", steps}};
-    for (const auto& [name, value] : figures.list()) {
-      line[name] = value;
-      events.scalar(name, steps, value);
-    }
-    folder_.log(line);
-    view.step(figures);
+    show({.step = steps,
+          .loss = result.loss,
+          .learning_rate = rate,
+          .scale = objective_->scale(),
+          .gradient_norm = result.gradient_norm,
+          .skipped = guard_.skipped(),
+          .samples_per_second = recipe_.batch_size / seconds,
+          .loader_wait = waited / seconds,
+          .mfu = flops / seconds / peak});
     if (steps % recipe_.save_every_steps == 0) save(steps);
-    if (steps % recipe_.validate_every_steps == 0 && steps != recipe_.steps) run_validation(steps, events, view);
+    if (steps % recipe_.validate_every_steps == 0 && steps != recipe_.steps) run_validation(steps);
   }
   save(steps);
   if (steps < recipe_.steps) {
     write_report(steps);
-    view.message(fmt::format("stopped after step {}; --resume continues", steps));
+    message(fmt::format("stopped after step {}; --resume continues", steps));
     return false;
   }
-  run_validation(steps, events, view);
-  write_model();
-  view.message(fmt::format("the model is in {}", folder_.model().string()));
+  run_validation(steps);
+  if (outputs_) write_model();
+  message(fmt::format("the model is in {}", folder_.model().string()));
   return true;
+}
+
+void Trainer::show(const StepFigures& figures) {
+  if (!outputs_) return;
+  nlohmann::ordered_json line = {{"step", figures.step}};
+  for (const auto& [name, value] : figures.list()) {
+    line[name] = value;
+    outputs_->events.scalar(name, figures.step, value);
+  }
+  folder_.log(line);
+  outputs_->view.step(figures);
+}
+
+void Trainer::message(const std::string& line) {
+  if (outputs_) outputs_->view.message(line);
 }
 
 void Trainer::write_report(std::int64_t steps) const {

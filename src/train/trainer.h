@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "train/events.h"
 #include "train/loader.h"
@@ -14,10 +15,13 @@
 
 namespace gondola {
 
-/// One run of one process: reads the data, steps until the recipe's end, validates, checkpoints, exports.
+/// One run, by one process or several: reads the data, steps until the recipe's end, validates, checkpoints, exports.
+/// All ranks step alike; rank 0 alone validates, shows and writes, in a folder that all can read.
 class Trainer {
  public:
-  Trainer(Recipe recipe, const std::filesystem::path& out, bool resume);
+  /// The first `traced_steps` steps are traced into the run's trace.json. `communicator` must outlive the trainer.
+  Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, Communicator& communicator,
+          std::int64_t traced_steps = 0);
 
   /// Trains to the end, or to the next interrupt, whichever is first; both leave a checkpoint, and the end RUN/model/.
   /// Returns whether the end was reached.
@@ -30,14 +34,27 @@ class Trainer {
   StepResult step(const Batch& batch, double learning_rate);
 
  private:
+  /// Where rank 0 shows what goes on.
+  struct Outputs {
+    Outputs(const RunFolder& folder, std::int64_t first_step, std::int64_t last_step)
+        : events(folder.events()), view(first_step, last_step) {}
+    EventWriter events;
+    RunView view;
+  };
+  void show(const StepFigures& figures);
+  void message(const std::string& line);
   void save(std::int64_t steps);
   void restore(const TrainingState& state);
-  void run_validation(std::int64_t steps, EventWriter& events, RunView& view);
+  void run_validation(std::int64_t steps);
   void write_report(std::int64_t steps) const;
   void write_model();
 
+  Communicator& communicator_;
   Recipe recipe_;
   RunFolder folder_;
+  std::int64_t traced_steps_;
+  std::unique_ptr<Trace> trace_;  ///< null when no step is traced
+  std::optional<Outputs> outputs_;
   std::unique_ptr<Dataset> data_;
   std::vector<std::unique_ptr<Dataset>> validation_;
   std::unique_ptr<ClipTokenizer> tokenizer_;

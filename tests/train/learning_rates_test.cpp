@@ -81,7 +81,8 @@ TEST(AdamW, MultipliesEachParametersRate) {
   for (const char* name :
        {"visual.proj", "visual.transformer.resblocks.11.ln_1.weight", "text_projection", "logit_scale"})
     parameters.emplace_back(name, torch::zeros({2, 2}, torch::requires_grad()));
-  AdamW optimiser(parameters, recipe);
+  Communicator alone;
+  AdamW optimiser(parameters, recipe, alone);
   for (auto& [name, parameter] : parameters) parameter.mutable_grad() = torch::full({2, 2}, -7.0);
   optimiser.step(1e-2);
   for (const auto& [index, expected] : {std::pair(0, 1e-2), {1, 5e-3}, {2, 3e-2}, {3, 1e-2}})

@@ -240,8 +240,8 @@ TEST_P(EmbeddingNorms, FoldIntoTheWeights) {
   const torch::NoGradGuard no_gradients;
   const auto pixels = torch::randn({3, 3, config.image.image_size, config.image.image_size});
   const auto ids = torch::randint(0, config.text.vocab_size, {3, config.text.context_length}, torch::kLong);
-  const auto images = image_norm.forward(model.encode_images(pixels), {});
-  const auto texts = text_norm.forward(model.encode_texts(ids), {});
+  const auto images = image_norm.evaluate(model.encode_images(pixels));
+  const auto texts = text_norm.evaluate(model.encode_texts(ids));
   TensorMap weights = model.weights();
   fold_embedding_norms(weights, image_norm, text_norm);
   model.load_weights(weights);
@@ -257,9 +257,10 @@ TEST(EmbeddingNorm, CountsEveryRepeatOfARow) {
   const auto rows = torch::randn({3, 4});
   const auto repeats = torch::tensor({1, 3, 2}, torch::kLong);
   EmbeddingNorm weighted(4), plain(4);
+  Communicator alone;
   const auto all = rows.repeat_interleave(repeats, 0);
-  const auto found = weighted.forward(rows, repeats).repeat_interleave(repeats, 0);
-  EXPECT_LT((found - plain.forward(all, torch::ones({6}))).abs().max().item<double>(), 1e-5);
+  const auto found = weighted.forward(rows, repeats, alone).repeat_interleave(repeats, 0);
+  EXPECT_LT((found - plain.forward(all, torch::ones({6}), alone)).abs().max().item<double>(), 1e-5);
   EXPECT_LT((weighted.running_mean - plain.running_mean).abs().max().item<double>(), 1e-6);
   EXPECT_LT((weighted.running_var - plain.running_var).abs().max().item<double>(), 1e-6);
 }

@@ -15,6 +15,8 @@
 namespace gondola {
 namespace {
 
+Communicator alone;
+
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
@@ -35,7 +37,7 @@ class Runs : public testing::Test {
 
   fs::path run(const std::string& name, const Recipe& recipe, bool resume = false) {
     const fs::path path = folder_.path() / name;
-    EXPECT_TRUE(Trainer(recipe, path, resume).run());
+    EXPECT_TRUE(Trainer(recipe, path, resume, alone).run());
     return path;
   }
 
@@ -87,18 +89,19 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
   const Recipe guarded = recipe(
       resnet, {"train.steps=3", "train.spike_guard=100", "train.ema_decay=0.9", "model.batch_norm_embeddings=true"});
   const fs::path whole = run("whole", guarded), spiked = folder_.path() / "spiked";
-  Trainer trainer(guarded, spiked, false);
+  Trainer trainer(guarded, spiked, false, alone);
   const int size = guarded.model.image.image_size;
   const Batch poison = {torch::full({8, 3, size, size}, std::numeric_limits<float>::quiet_NaN()),
-                        torch::full({8, 3}, 5, torch::kLong), torch::arange(8, torch::kLong)};
+                        torch::full({8, 3}, 5, torch::kLong), torch::arange(8, torch::kLong),
+                        torch::arange(8, torch::kLong)};
   EXPECT_FALSE(std::isfinite(trainer.step(poison, 1e-3).loss));
   EXPECT_TRUE(trainer.run());
   for (const auto& [name, tensor] : checkpoint(whole, 3))
     EXPECT_TRUE(name == "spike_guard" || equal(checkpoint(spiked, 3).at(name), tensor)) << name;
   EXPECT_EQ(test::metrics(spiked).at(2).at("skipped"), 1);
 
-  Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false);
-  EXPECT_THAT([&] { unguarded.step(poison, 1e-3); }, ThrowsMessage<Error>(HasSubstr("the loss is nan")));
+  Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false, alone);
+  EXPECT_THAT([&] { unguarded.step(poison, 1e-3); }, ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
 }
 
 class LockedTowers : public Runs, public testing::WithParamInterface<const char*> {};
@@ -148,7 +151,7 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
         "embed_dim = 32\n[model.image]\nimage_size = 32\npatch_size = 8\nwidth = 64\nheads = 4\n"
         "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 3\ncontext_length = 16\n",
         all);
-    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false); }, ThrowsMessage<Error>(HasSubstr(message)));
+    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, alone); }, ThrowsMessage<Error>(HasSubstr(message)));
   };
   refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
   refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
