@@ -11,6 +11,7 @@
 
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
+#include "train/allocator.h"
 #include "train/communicator.h"
 #include "train/launch.h"
 #include "train/recipe.h"
@@ -37,6 +38,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     catch_interrupts();
+    keep_freed_memory();
     Recipe read = read_recipe(recipe, overrides);
     const Launch launch = Launch::from([](const char* name) -> std::optional<std::string> {
       const char* value = std::getenv(name);
