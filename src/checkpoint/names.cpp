@@ -30,6 +30,7 @@ Tensor transpose(const std::string& name, const Tensor& tensor) {
 /// Stacks queries, keys and values along the first dimension.
 Tensor stack(const std::string& name, const std::array<const Tensor*, 3>& parts) {
   std::vector<std::byte> bytes;
+  bytes.reserve(3 * parts[0]->bytes.size());
   for (const Tensor* part : parts) {
     if (part->shape != parts[0]->shape || part->type != parts[0]->type || part->shape.empty())
       fail("{}: queries, keys and values differ in shape or type", name);

@@ -55,9 +55,10 @@ class Scheduler {
 
 class CpuEncoder : public Encoder {
  public:
-  CpuEncoder(const ModelConfig& config, const TensorMap& weights, const CpuOptions& options, ThreadPool& pool)
+  CpuEncoder(const ModelConfig& config, TensorMap weights, const CpuOptions& options, ThreadPool& pool)
       : config_(config),
-        weights_(weights),
+        weights_(std::move(weights)),
+        quantized_(is_quantized(weights_)),
         options_(options),
         pool_(pool),
         kernels_(kernels_for(active_isa())),
@@ -136,21 +137,31 @@ class CpuEncoder : public Encoder {
 
   const ImageTower& image_tower() {
     if (!image_) {
-      const Weights visual(weights_, "visual.");
+      const Weights visual(weights_, "visual.", quantized_);
       image_ = config_.image.architecture == ImageArchitecture::vit
                    ? make_vision_transformer(kernels_, options_, config_, visual, pool_)
                    : make_modified_resnet(kernels_, config_, visual, pool_);
+      forget_weights(/*of_image_tower=*/true);
     }
     return *image_;
   }
 
   const TextTransformer& text_tower() {
-    if (!text_) text_ = std::make_unique<TextTransformer>(kernels_, options_, config_, Weights(weights_), pool_);
+    if (!text_) {
+      text_ = std::make_unique<TextTransformer>(kernels_, options_, config_, Weights(weights_, "", quantized_), pool_);
+      forget_weights(/*of_image_tower=*/false);
+    }
     return *text_;
   }
 
+  /// A tower has packed what it needs; the originals may be as large, where a checkpoint's parts had to be joined.
+  void forget_weights(bool of_image_tower) {
+    std::erase_if(weights_, [&](const auto& item) { return item.first.starts_with("visual.") == of_image_tower; });
+  }
+
   ModelConfig config_;
-  TensorMap weights_;  ///< shares the tensors' memory
+  TensorMap weights_;  ///< of the towers that were not needed yet
+  bool quantized_;
   CpuOptions options_;
   ThreadPool& pool_;
   const Kernels& kernels_;
@@ -170,9 +181,9 @@ Precision image_precision(const ModelConfig& config, Precision precision) {
   return config.image.architecture == ImageArchitecture::vit ? precision : Precision::fp32;
 }
 
-std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights,
-                                          const CpuOptions& options, ThreadPool& pool) {
-  return std::make_unique<CpuEncoder>(config, weights, options, pool);
+std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, TensorMap weights, const CpuOptions& options,
+                                          ThreadPool& pool) {
+  return std::make_unique<CpuEncoder>(config, std::move(weights), options, pool);
 }
 
 }  // namespace gondola

@@ -20,7 +20,7 @@ Precision image_precision(const ModelConfig& config, Precision precision);
 /// `weights` follow the schema of checkpoint/model_files.h; every name and shape is checked and an Error names what is
 /// missing or does not fit. Both towers are packed on first use. `pool` must outlive the encoder; results do not depend
 /// on its size, nor on the batch.
-std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, const TensorMap& weights,
-                                          const CpuOptions& options, ThreadPool& pool);
+std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, TensorMap weights, const CpuOptions& options,
+                                          ThreadPool& pool);
 
 }  // namespace gondola

@@ -168,7 +168,7 @@ class BlockQuantizer {
 std::vector<QuantizedLayer> quantize_blocks(TensorMap& weights, const std::string& prefix, int layers,
                                             Calibration& calibration, ThreadPool& pool) {
   const Kernels& kernels = kernels_for(active_isa());
-  const Weights transformer(weights, prefix + "transformer.");
+  const Weights transformer = Weights(weights).below(prefix + "transformer");
   constexpr std::size_t each = std::size(block_layers);
   std::vector<TensorMap> blocks(static_cast<std::size_t>(layers));
   std::vector<QuantizedLayer> report(blocks.size() * each);

@@ -40,8 +40,10 @@ class FloatArray {
 /// Checked weights by name, below a common prefix ("visual.", "visual.transformer.resblocks.3.").
 class Weights {
  public:
-  explicit Weights(const TensorMap& tensors, const std::string& prefix = "")
-      : Weights(tensors, prefix, is_quantized(tensors)) {}
+  explicit Weights(const TensorMap& tensors) : Weights(tensors, "", is_quantized(tensors)) {}
+  /// `quantized`: whether the model has int8 weights, here or elsewhere.
+  Weights(const TensorMap& tensors, std::string prefix, bool quantized)
+      : tensors_(&tensors), prefix_(std::move(prefix)), quantized_(quantized) {}
 
   Weights below(const std::string& name) const { return Weights(*tensors_, prefix_ + name + ".", quantized_); }
   std::string full_name(const std::string& name) const { return prefix_ + name; }
@@ -49,16 +51,12 @@ class Weights {
   FloatArray operator[](const std::string& name) const;
   bool contains(const std::string& name) const { return tensors_->contains(prefix_ + name); }
 
-  /// Whether the model has int8 weights, here or elsewhere.
   bool quantized() const { return quantized_; }
   bool is_int8(const std::string& name) const { return tensors_->at(prefix_ + name).type == DType::int8; }
   /// Of a weight that is_int8.
   std::span<const std::int8_t> integers(const std::string& name) const;
 
  private:
-  Weights(const TensorMap& tensors, std::string prefix, bool quantized)
-      : tensors_(&tensors), prefix_(std::move(prefix)), quantized_(quantized) {}
-
   const TensorMap* tensors_;
   std::string prefix_;
   bool quantized_;

@@ -12,29 +12,12 @@
 
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 namespace gondola {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// FNV-1a (Fowler, Noll, Vo), 64 bits.
-class Hash {
- public:
-  void add(std::string_view bytes) {
-    for (const char byte : bytes) state_ = (state_ ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
-  }
-  std::uint64_t value() const { return state_; }
-
- private:
-  std::uint64_t state_ = 0xcbf29ce484222325u;
-};
-
-std::uint64_t hash_of(std::string_view bytes) {
-  Hash hash;
-  hash.add(bytes);
-  return hash.value();
-}
 
 template <class T>
 std::string_view bytes_of(std::span<const T> values) {
@@ -56,18 +39,6 @@ fs::path own_binary() {
       return line.substr(std::min(line.find('/'), line.size()));
   }
   return {};
-}
-
-/// Names, shapes and the first values of the text tower's tensors: no training leaves those alone.
-std::uint64_t sample_text_weights(const TensorMap& weights) {
-  constexpr std::size_t sample_bytes = 256;
-  Hash hash;
-  for (const auto& [tensor_name, tensor] : weights) {
-    if (tensor_name.starts_with("visual.")) continue;
-    hash.add(fmt::format("{} {} {}\n", tensor_name, name(tensor.type), format_shape(tensor.shape)));
-    hash.add(bytes_of(tensor.bytes.first(std::min(sample_bytes, tensor.bytes.size()))));
-  }
-  return hash.value();
 }
 
 /// A binding for every field, so that a new one does not compile until it is told here.
@@ -103,7 +74,7 @@ std::string head_of_entry(const std::string& key) {
 std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
                                     std::span<const std::string> templates, Overflow overflow) try {
   std::string key = fmt::format("binary {}\nweights {}, {:016x}\n", version_of(own_binary()),
-                                version_of(model.files().source), sample_text_weights(model.files().weights));
+                                version_of(model.files().source), model.text_weights_hash());
   key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
   key += fmt::format("{} on {}\n", name(model.precision()), name(active_isa()));
   if (model.vocabulary()) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*model.vocabulary()));

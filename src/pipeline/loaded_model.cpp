@@ -1,8 +1,13 @@
 #include "pipeline/loaded_model.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "engine/cpu_encoder.h"
 #include "metrics/zero_shot.h"
 
@@ -18,16 +23,28 @@ double scalar(const ModelFiles& files, const std::string& name) {
   return values.front();
 }
 
+std::uint64_t sample_text_weights(const TensorMap& weights) {
+  constexpr std::size_t sample_bytes = 256;
+  Hash hash;
+  for (const auto& [tensor_name, tensor] : weights) {
+    if (tensor_name.starts_with("visual.")) continue;
+    hash.add(fmt::format("{} {} {}\n", tensor_name, name(tensor.type), format_shape(tensor.shape)));
+    hash.add({reinterpret_cast<const char*>(tensor.bytes.data()), std::min(sample_bytes, tensor.bytes.size())});
+  }
+  return hash.value();
+}
+
 }  // namespace
 
 LoadedModel::LoadedModel(const ModelSource& source)
     : files_(load_model_files(source.name_or_path, source.config)),
       vocabulary_(source.vocabulary ? source.vocabulary : files_.vocabulary),
       precision_(source.precision.value_or(default_precision(files_.weights))),
-      pool_(source.threads == 0 ? available_processors() : source.threads),
-      encoder_(make_cpu_encoder(files_.config, files_.weights, CpuOptions{precision_}, pool_)),
-      logit_scale_(std::exp(scalar(files_, "logit_scale"))) {
+      text_weights_hash_(sample_text_weights(files_.weights)),
+      logit_scale_(std::exp(scalar(files_, "logit_scale"))),
+      pool_(source.threads == 0 ? available_processors() : source.threads) {
   if (files_.config.sigmoid_loss) logit_bias_ = scalar(files_, "logit_bias");
+  encoder_ = make_cpu_encoder(files_.config, std::move(files_.weights), CpuOptions{precision_}, pool_);
 }
 
 const ClipTokenizer& LoadedModel::tokenizer() {

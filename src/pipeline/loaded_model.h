@@ -29,10 +29,13 @@ class LoadedModel {
   /// Throws Error when the model cannot be read.
   explicit LoadedModel(const ModelSource& source);
 
+  /// All but the weights, which the encoder took.
   const ModelFiles& files() const { return files_; }
   const ModelConfig& config() const { return files_.config; }
   std::size_t embed_dim() const { return static_cast<std::size_t>(files_.config.embed_dim); }
   Precision precision() const { return precision_; }
+  /// Of the names, shapes and first values of the text tower's tensors: no training leaves those alone.
+  std::uint64_t text_weights_hash() const { return text_weights_hash_; }
   ThreadPool& pool() { return pool_; }
   Encoder& encoder() { return *encoder_; }
   /// Where its vocabulary is, if it has one.
@@ -50,10 +53,11 @@ class LoadedModel {
   ModelFiles files_;
   std::optional<std::filesystem::path> vocabulary_;
   Precision precision_;
+  std::uint64_t text_weights_hash_;
+  double logit_scale_, logit_bias_ = 0;
   ThreadPool pool_;
   std::unique_ptr<Encoder> encoder_;
   std::optional<ClipTokenizer> tokenizer_;
-  double logit_scale_ = 1, logit_bias_ = 0;
 };
 
 }  // namespace gondola

@@ -32,7 +32,9 @@ ClipModel::ClipModel(const ModelConfig& config) : config_(config) {
   text_projection_ = register_parameter("text_projection", torch::empty({text.width, config.embed_dim}));
   if (text.projection_bias)
     text_projection_bias_ = register_parameter("text_projection_bias", torch::zeros({config.embed_dim}));
-  logit_scale = register_parameter("logit_scale", torch::tensor(std::log(1 / 0.07), torch::kFloat));
+  const double scale = config.sigmoid_loss ? 10 : 1 / 0.07;  // arXiv 2303.15343, 3.2, and 2103.00020, 2.5
+  logit_scale = register_parameter("logit_scale", torch::tensor(std::log(scale), torch::kFloat));
+  if (config.sigmoid_loss) logit_bias = register_parameter("logit_bias", torch::tensor(-10, torch::kFloat));
   initialise_text();
 }
 

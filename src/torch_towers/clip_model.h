@@ -28,6 +28,9 @@ class ClipModel : public torch::nn::Module {
   /// The logarithm of the inverse temperature, a scalar parameter.
   torch::Tensor logit_scale;
 
+  /// Added to the logits, a scalar parameter; undefined without sigmoid_loss.
+  torch::Tensor logit_bias;
+
   /// All parameters and floating-point buffers by name, as fp32 on the CPU.
   TensorMap weights() const;
 

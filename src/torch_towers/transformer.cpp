@@ -1,9 +1,30 @@
 #include "torch_towers/transformer.h"
 
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/nn/functional/activation.h>
 #include <torch/nn/init.h>
 
 namespace gondola {
+namespace {
+
+/// x·σ(1.702 x) (OpenAI clip/model.py), which is silu(1.702 x) / 1.702: the derivative is silu's, and of all between only x
+/// is kept.
+class QuickGelu : public torch::autograd::Function<QuickGelu> {
+ public:
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x) {
+    context->save_for_backward({x});
+    return (x * slope).sigmoid_().mul_(x);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    return {at::silu_backward(gradients[0], context->get_saved_variables()[0] * slope)};
+  }
+
+ private:
+  static constexpr double slope = 1.702;
+};
+
+}  // namespace
 
 AttentionImpl::AttentionImpl(int width, int heads_) : heads(heads_) {
   in_proj_weight = register_parameter("in_proj_weight", torch::empty({3 * width, width}));
@@ -37,7 +58,7 @@ torch::Tensor MlpImpl::forward(const torch::Tensor& x) {
     case Activation::quick_gelu:
       break;
   }
-  return c_proj(hidden * torch::sigmoid(1.702 * hidden));
+  return c_proj(QuickGelu::apply(hidden));
 }
 
 TransformerBlockImpl::TransformerBlockImpl(int width, int heads, int mlp_width, Activation activation,

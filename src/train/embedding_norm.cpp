@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "torch_towers/tensors.h"
+#include "train/rank_sum.h"
 
 namespace gondola {
 namespace {
@@ -49,14 +50,14 @@ EmbeddingNorm::EmbeddingNorm(int dim) {
   running_var = register_buffer("running_var", torch::ones({dim}));
 }
 
-torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor& repeats) {
-  const auto wide = x.to(torch::kFloat);
-  if (!is_training()) return (wide - running_mean) / (running_var + epsilon).sqrt();
-  const auto weight = repeats.to(torch::kFloat).unsqueeze(1);
-  const auto count = weight.sum();
-  const auto mean = (weight * wide).sum(0) / count;
-  const auto centred = wide - mean;
-  const auto variance = (weight * centred * centred).sum(0) / count;
+torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor& repeats,
+                                     Communicator& communicator) {
+  const auto weight = repeats.to(x.scalar_type()).unsqueeze(1);
+  const auto sum = [&](const torch::Tensor& rows) { return sum_over_ranks(rows.sum(0), communicator); };
+  const auto count = sum(weight);
+  const auto mean = sum(weight * x) / count;
+  const auto centred = x - mean;
+  const auto variance = sum(weight * centred * centred) / count;
   {
     const torch::NoGradGuard no_gradients;
     running_mean.lerp_(mean, momentum);
@@ -65,13 +66,8 @@ torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor
   return centred / (variance + epsilon).sqrt();
 }
 
-TensorMap EmbeddingNorm::statistics() const {
-  return {{"running_mean", from_torch(running_mean)}, {"running_var", from_torch(running_var)}};
-}
-
-void EmbeddingNorm::load_statistics(const TensorMap& statistics) {
-  restore(running_mean, statistics, "running_mean");
-  restore(running_var, statistics, "running_var");
+torch::Tensor EmbeddingNorm::evaluate(const torch::Tensor& x) const {
+  return (x - running_mean) / (running_var + epsilon).sqrt();
 }
 
 void fold_embedding_norms(TensorMap& weights, const EmbeddingNorm& image, const EmbeddingNorm& text) {

@@ -3,6 +3,7 @@
 #include <torch/nn/module.h>
 
 #include "checkpoint/tensor.h"
+#include "train/communicator.h"
 
 namespace gondola {
 
@@ -12,12 +13,12 @@ class EmbeddingNorm : public torch::nn::Module {
  public:
   explicit EmbeddingNorm(int dim);
 
-  /// x: m × dim; `repeats`, m values, says how often each row counts. In training by the batch's own statistics, which
-  /// also move the running ones; in evaluation by the running ones.
-  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& repeats);
+  /// x: m × dim; `repeats`, m values, says how often each row counts. By the statistics of all ranks' rows together,
+  /// which also move the running ones.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& repeats, Communicator& communicator);
 
-  TensorMap statistics() const;
-  void load_statistics(const TensorMap& statistics);
+  /// By the running statistics.
+  torch::Tensor evaluate(const torch::Tensor& x) const;
 
   torch::Tensor running_mean, running_var;
 };

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "image/augment.h"
 
@@ -26,13 +27,17 @@ enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2 };
 }  // namespace
 
 Loader::Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
-               std::int64_t last_step)
+               std::int64_t last_step, int rank, int ranks)
     : dataset_(dataset),
       tokenizer_(tokenizer),
       recipe_(recipe),
       next_to_load_(first_step),
       next_to_give_(first_step),
-      end_(last_step) {
+      end_(last_step),
+      rank_(rank),
+      ranks_(ranks) {
+  if (recipe.batch_size % ranks != 0)
+    fail("train.batch_size is {}, which {} ranks cannot share equally", recipe.batch_size, ranks);
   for (int i = 0; i < loader_threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -114,16 +119,17 @@ Batch Loader::load(std::int64_t step) {
   const auto epoch = static_cast<std::uint64_t>(step / batches);
   const std::int64_t batch_of_epoch = step % batches;
   const auto order = order_of(epoch);
-  const int size = recipe_.preprocess.size, count = recipe_.batch_size;
+  const int size = recipe_.preprocess.size, count = recipe_.batch_size / ranks_;
+  const std::int64_t first = batch_of_epoch * recipe_.batch_size + std::int64_t{rank_} * count;
   const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
 
   Batch batch;
   batch.pixels = at::empty({count, 3, size, size}, at::kFloat);
   std::vector<std::string> captions;                     // distinct
   std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
-  std::vector<std::int64_t> rows;
+  std::vector<std::int64_t> rows, keys;
   for (int i = 0; i < count; ++i) {
-    std::size_t position = static_cast<std::size_t>(batch_of_epoch * count + i);
+    std::size_t position = static_cast<std::size_t>(first + i);
     for (std::size_t tries = 0;; ++tries) {
       const std::uint32_t index = (*order)[position];
       const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, epoch), index);
@@ -134,7 +140,10 @@ Batch Loader::load(std::int64_t step) {
                 {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
         std::string caption = draw_caption(sample, epoch, batch_of_epoch, sample_seed);
         const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
-        if (is_new) captions.push_back(std::move(caption));
+        if (is_new) {
+          keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
+          captions.push_back(std::move(caption));
+        }
         rows.push_back(found->second);
         break;
       } catch (const Error& error) {
@@ -145,6 +154,7 @@ Batch Loader::load(std::int64_t step) {
     }
   }
   batch.caption = at::tensor(rows);
+  batch.text_keys = at::tensor(keys);
   batch.ids = tokenise(tokenizer_, recipe_.model.text, captions);
   return batch;
 }

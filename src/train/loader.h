@@ -17,26 +17,27 @@
 
 namespace gondola {
 
-/// One global batch: n images and the m distinct captions among theirs.
+/// One rank's rows of a global batch: n images and the m distinct captions among theirs.
 struct Batch {
-  at::Tensor pixels;   ///< n × 3 × size × size, fp32
-  at::Tensor ids;      ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
-  at::Tensor caption;  ///< n, int64: each image's row of ids
+  at::Tensor pixels;     ///< n × 3 × size × size, fp32
+  at::Tensor ids;        ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
+  at::Tensor caption;    ///< n, int64: each image's row of ids
+  at::Tensor text_keys;  ///< m, int64: a hash of each caption, by which ranks know equal ones
 };
 
 /// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
 /// context_length. Longer texts are cut.
 at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::vector<std::string>& texts);
 
-/// Decodes, augments and tokenises batches ahead of the training step, on threads of its own. Batch `step` holds
+/// Decodes, augments and tokenises batches ahead of the training step, on threads of its own. Global batch `step` holds
 /// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
-/// epoch is left out. Every random draw depends on the recipe's seed, the epoch and the sample alone, whatever the
-/// threads. A sample that cannot be read is named on stderr and replaced by the next in order; too many of them are an
+/// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed, the
+/// epoch and the sample alone, whatever the threads and ranks. A sample that cannot be read is named on stderr and replaced by the next in order; too many of them are an
 /// Error.
 class Loader {
  public:
   Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
-         std::int64_t last_step);
+         std::int64_t last_step, int rank = 0, int ranks = 1);
   ~Loader();
 
   /// The batches of [first_step, last_step), one after the other.
@@ -56,6 +57,7 @@ class Loader {
   const ClipTokenizer& tokenizer_;
   const Recipe& recipe_;
   std::int64_t next_to_load_, next_to_give_, end_;
+  int rank_, ranks_;
   std::map<std::int64_t, Batch> ready_;
   std::map<std::uint64_t, std::shared_ptr<const std::vector<std::uint32_t>>> orders_;
   std::int64_t broken_ = 0;

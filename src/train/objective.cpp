@@ -1,14 +1,15 @@
 #include "train/objective.h"
 
 #include <ATen/autocast_mode.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <cmath>
 
 #include "base/error.h"
-#include "checkpoint/model_files.h"
-#include "checkpoint/open_clip_config.h"
-#include "checkpoint/quantized_weights.h"
+#include "torch_towers/tensors.h"
+#include "train/learning_rates.h"
 #include "train/loss.h"
 
 namespace gondola {
@@ -33,13 +34,11 @@ class Autocast {
   bool was_;
 };
 
-/// The weights that the recipe starts from. Throws Error when they are of another architecture.
-TensorMap initial_weights(const Recipe& recipe) {
-  ModelFiles files = load_model_files(recipe.initial);
-  files.weights = dequantize(files.weights);
-  if (to_open_clip_config(files.config) != to_open_clip_config(recipe.model))  // by the fields that count
-    fail("{}: has another architecture than the recipe, or another vocabulary", recipe.initial);
-  return std::move(files.weights);
+/// Whether an image's representation depends on the others of its batch.
+bool normalises_batches(const ClipModel& model) {
+  for (const auto& module : model.modules())
+    if (module->as<torch::nn::BatchNorm2d>() && module->is_training()) return true;
+  return false;
 }
 
 at::Tensor normalised(const at::Tensor& x) {
@@ -48,55 +47,130 @@ at::Tensor normalised(const at::Tensor& x) {
 
 }  // namespace
 
-Objective::Objective(const Recipe& recipe) : recipe_(recipe), model_(std::make_shared<ClipModel>(recipe.model)) {
-  if (!recipe.initial.empty()) model_->load_weights(initial_weights(recipe));
-  model_->to(torch::Device(recipe.device));
+Objective::Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type)
+    : recipe_(recipe),
+      communicator_(communicator),
+      model_(std::make_shared<ClipModel>(recipe.model)) {
+  const auto place = [&](torch::nn::Module& module) {
+    module.to(torch::Device(recipe.device));
+    if (type != at::kFloat) module.to(type);  // which makes the counts of batches floating-point too
+  };
+  place(*model_);
   if (recipe.batch_norm_embeddings) {
     for (auto* norm : {&image_norm_, &text_norm_}) {
       *norm = std::make_shared<EmbeddingNorm>(recipe.model.embed_dim);
-      (*norm)->to(torch::Device(recipe.device));
+      place(**norm);
     }
   }
-  for (const auto& item : model_->named_parameters()) parameters_.emplace_back(item.key(), item.value());
+  for (const auto& item : model_->named_parameters()) {
+    if (learning_rate_factor(item.key(), recipe) > 0)
+      parameters_.emplace_back(item.key(), item.value());
+    else
+      item.value().requires_grad_(false);
+  }
+  train(true);
+  if (normalises_batches(*model_)) {
+    if (recipe.micro_batch_size > 0)
+      fail("train.micro_batch_size: a ModifiedResNet normalises over its whole batch, which a micro-batch is not");
+    if (communicator.size() > 1)
+      fail("{} processes: a ModifiedResNet normalises over its whole batch, of which each sees a part", communicator.size());
+  }
+  for (auto& [name, tensor] : tensors()) communicator.broadcast(tensor);
+  sync_ = std::make_unique<GradientSync>(parameters_, communicator);
+}
+
+Objective::Embeddings Objective::encode(const at::Tensor& pixels, const at::Tensor& ids) {
+  const torch::Device device(recipe_.device);
+  const Autocast autocast(recipe_.bf16, device.type());
+  const auto wide = [](const at::Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); };
+  const auto type = model_->logit_scale.scalar_type();
+  Embeddings embeddings;
+  {
+    const Trace::Span span(trace_, "encode images");
+    embeddings.images =
+        wide(model_->encode_images(pixels.to(device, type).contiguous(at::MemoryFormat::ChannelsLast)));
+  }
+  const Trace::Span span(trace_, "encode texts");
+  if (ids.size(0) == 0)  // texts are distinct, and so fewer than images
+    embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, embeddings.images.options());
+  else
+    embeddings.texts = wide(model_->encode_texts(ids.to(device)));
+  return embeddings;
+}
+
+double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
+  const Trace::Span span(trace_, "loss");
+  const auto caption = batch.caption.to(recipe_.device);
+  auto [images, texts] = embeddings;
+  if (image_norm_) {
+    images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()), communicator_);
+    texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)), communicator_);
+  }
+  const auto value = contrastive_loss(
+      {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)}, model_->logit_scale,
+      model_->logit_bias, {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
+  value.backward();
+  return value.item<double>();
 }
 
 double Objective::backward(const Batch& batch) {
-  const torch::Device device(recipe_.device);
-  const auto pixels = batch.pixels.to(device).contiguous(at::MemoryFormat::ChannelsLast);
-  const auto ids = batch.ids.to(device), caption = batch.caption.to(device);
-  at::Tensor images, texts;
-  {
-    const Autocast autocast(recipe_.bf16, device.type());
-    images = model_->encode_images(pixels);
-    texts = model_->encode_texts(ids);
+  const std::int64_t images = batch.pixels.size(0);
+  const std::int64_t parts =
+      recipe_.micro_batch_size == 0 ? 1 : (images + recipe_.micro_batch_size - 1) / recipe_.micro_batch_size;
+  const auto part = [parts](const at::Tensor& rows, std::int64_t index) {
+    const std::int64_t first = rows.size(0) * index / parts, last = rows.size(0) * (index + 1) / parts;
+    return rows.narrow(0, first, last - first);
+  };
+
+  Embeddings graph;  // of the only part, with what its gradients need
+  std::vector<at::Tensor> all_images, all_texts;
+  for (std::int64_t index = 0; index < parts; ++index) {
+    const at::AutoGradMode with_gradients(parts == 1);
+    graph = encode(part(batch.pixels, index), part(batch.ids, index));
+    all_images.push_back(graph.images.detach());
+    all_texts.push_back(graph.texts.detach());
   }
-  images = images.to(at::kFloat);
-  texts = texts.to(at::kFloat);
-  if (image_norm_) {
-    images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()));
-    texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)));
+  const Embeddings leaves = {at::cat(all_images).requires_grad_(true), at::cat(all_texts).requires_grad_(true)};
+  const double value = loss(leaves, batch);
+
+  for (std::int64_t index = 0; index < parts; ++index) {
+    if (parts > 1) graph = encode(part(batch.pixels, index), part(batch.ids, index));
+    if (index == parts - 1) sync_->start({model_->logit_scale, model_->logit_bias});
+    const Trace::Span span(trace_, "backward");
+    std::vector<at::Tensor> roots, gradients;
+    for (const auto& [embedding, leaf] : {std::pair(graph.images, leaves.images), std::pair(graph.texts, leaves.texts)}) {
+      if (!embedding.requires_grad()) continue;  // a locked tower
+      roots.push_back(embedding);
+      gradients.push_back(part(leaf.grad(), index));
+    }
+    if (!roots.empty()) torch::autograd::backward(roots, gradients);
   }
-  const auto loss =
-      contrastive_loss(normalised(images), normalised(texts), caption, model_->logit_scale, recipe_.soft_targets);
-  const double value = loss.item<double>();
-  if (!std::isfinite(value)) fail("the loss is {}: try a lower train.learning_rate or more warmup_steps", value);
-  loss.backward();
+  const Trace::Span span(trace_, "wait for gradients");
+  sync_->finish();
   return value;
 }
 
 void Objective::constrain() {
   const torch::NoGradGuard no_gradients;
-  model_->logit_scale.clamp_(0, std::log(100.0));
+  model_->logit_scale.clamp_(0, std::log(recipe_.max_scale));
 }
 
 double Objective::scale() const {
   return std::exp(model_->logit_scale.item<double>());
 }
 
+void Objective::trace(Trace* trace) {
+  trace_ = trace;
+  sync_->trace(trace);
+}
+
 void Objective::train(bool training) {
   const std::vector<torch::nn::Module*> modules = {model_.get(), image_norm_.get(), text_norm_.get()};
   for (auto* module : modules)
     if (module != nullptr) module->train(training);
+  for (const auto& item : model_->named_modules())  // a locked one keeps its running statistics, and computes by them
+    if (item.value()->as<torch::nn::BatchNorm2d>() && learning_rate_factor(item.key() + ".weight", recipe_) == 0)
+      item.value()->eval();
 }
 
 Encoders Objective::evaluation_encoders() {
@@ -105,7 +179,7 @@ Encoders Objective::evaluation_encoders() {
     const torch::NoGradGuard no_gradients;
     const Autocast autocast(recipe_.bf16, device.type());
     const auto embeddings = (model_.get()->*method)(input.to(device)).to(at::kFloat);
-    return norm ? norm->forward(embeddings, {}) : embeddings;
+    return norm ? norm->evaluate(embeddings) : embeddings;
   };
   return {[=, this](const at::Tensor& pixels) {
             return encode(pixels.contiguous(at::MemoryFormat::ChannelsLast), &ClipModel::encode_images, image_norm_);
@@ -113,27 +187,28 @@ Encoders Objective::evaluation_encoders() {
           [=, this](const at::Tensor& ids) { return encode(ids, &ClipModel::encode_texts, text_norm_); }};
 }
 
+AdamW::NamedParameters Objective::tensors() const {
+  AdamW::NamedParameters tensors;
+  const auto add = [&](const std::string& prefix, const torch::nn::Module* module) {
+    if (module == nullptr) return;
+    for (const auto& list : {module->named_parameters(), module->named_buffers()})
+      for (const auto& item : list)
+        if (item.value().is_floating_point()) tensors.emplace_back(prefix + item.key(), item.value());
+  };
+  add("model.", model_.get());
+  add("image_norm.", image_norm_.get());
+  add("text_norm.", text_norm_.get());
+  return tensors;
+}
+
 TensorMap Objective::state() const {
   TensorMap state;
-  const auto add = [&](const std::string& prefix, const TensorMap& tensors) {
-    for (const auto& [name, tensor] : tensors) state[prefix + name] = tensor;
-  };
-  add("model.", model_->weights());
-  if (image_norm_) add("image_norm.", image_norm_->statistics());
-  if (text_norm_) add("text_norm.", text_norm_->statistics());
+  for (const auto& [name, tensor] : tensors()) state[name] = from_torch(tensor);
   return state;
 }
 
 void Objective::load_state(const TensorMap& state) {
-  TensorMap weights, image_norm, text_norm;
-  const std::map<std::string, TensorMap*> parts = {
-      {"model.", &weights}, {"image_norm.", &image_norm}, {"text_norm.", &text_norm}};
-  for (const auto& [name, tensor] : state)
-    for (const auto& [prefix, part] : parts)
-      if (name.starts_with(prefix)) (*part)[name.substr(prefix.size())] = tensor;
-  model_->load_weights(weights);
-  if (image_norm_) image_norm_->load_statistics(image_norm);
-  if (text_norm_) text_norm_->load_statistics(text_norm);
+  for (const auto& [name, tensor] : tensors()) restore(tensor, state, name);
 }
 
 TensorMap Objective::weights() const {

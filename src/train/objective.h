@@ -4,6 +4,7 @@
 
 #include "torch_towers/clip_model.h"
 #include "train/embedding_norm.h"
+#include "train/gradient_sync.h"
 #include "train/loader.h"
 #include "train/optimiser.h"
 #include "train/validation.h"
@@ -13,17 +14,25 @@ namespace gondola {
 /// What is trained and towards what: the model, its embedding norms and the loss.
 class Objective {
  public:
-  /// On the recipe's device, with the recipe's initial weights, else random ones of torch's generator.
-  explicit Objective(const Recipe& recipe);
+  /// On the recipe's device, with random weights of torch's generator and of `type`. Both must outlive the object.
+  Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type = at::kFloat);
 
-  /// Computes the batch's loss and leaves its gradients in the parameters. Throws Error when it is not finite.
+  /// Computes the loss of the global batch, of which this rank has `batch`, and leaves its gradients in the parameters of
+  /// every rank. With micro-batches the representations come first, without what their gradients need; once the loss has
+  /// said what it wants of each, they are computed again, a micro-batch at a time (Gao et al. 2021, arXiv 2101.06983,
+  /// "GradCache"): exact, for as much memory as a micro-batch takes.
   double backward(const Batch& batch);
 
-  /// What must hold after each update of the parameters: the scale within [1, 100] (arXiv 2103.00020, 2.5).
+  /// What must hold after each update of the parameters: the scale within [1, max_scale] (arXiv 2103.00020, 2.5).
   void constrain();
 
+  /// What is trained: the parameters that no lock holds.
   const AdamW::NamedParameters& parameters() const { return parameters_; }
+  /// What state() holds, live.
+  AdamW::NamedParameters tensors() const;
   double scale() const;
+  /// What the coming steps are traced into; null: nothing.
+  void trace(Trace* trace);
 
   /// Between training (true) and evaluation (false).
   void train(bool training);
@@ -36,11 +45,23 @@ class Objective {
   /// The model's own weights with the norms folded in.
   TensorMap weights() const;
 
+  /// Bytes of the gradients that travel together, in their order.
+  std::vector<std::int64_t> bucket_sizes() const { return sync_->bucket_sizes(); }
+
  private:
+  struct Embeddings {
+    at::Tensor images, texts;
+  };
+  Embeddings encode(const at::Tensor& pixels, const at::Tensor& ids);
+  double loss(const Embeddings& embeddings, const Batch& batch);
+
   const Recipe& recipe_;
+  Communicator& communicator_;
+  Trace* trace_ = nullptr;
   std::shared_ptr<ClipModel> model_;
   std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;
   AdamW::NamedParameters parameters_;
+  std::unique_ptr<GradientSync> sync_;
 };
 
 }  // namespace gondola

@@ -3,15 +3,33 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <map>
+
 #include "torch_towers/tensors.h"
+#include "train/learning_rates.h"
 
 namespace gondola {
-AdamW::AdamW(const NamedParameters& parameters, const Recipe& recipe)
-    : groups_(2), beta1_(recipe.beta1), beta2_(recipe.beta2), epsilon_(recipe.epsilon) {
-  groups_[0].weight_decay = recipe.weight_decay;
-  groups_[1].weight_decay = 0;
+
+AdamW::AdamW(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator)
+    : communicator_(communicator),
+      sharded_(recipe.shard_optimizer && communicator.size() > 1),
+      beta1_(recipe.beta1),
+      beta2_(recipe.beta2),
+      epsilon_(recipe.epsilon) {
+  std::map<std::pair<double, double>, std::size_t> group_of;  // by factor and decay
+  std::vector<std::int64_t> values_of(static_cast<std::size_t>(communicator.size()));
   for (const auto& [name, parameter] : parameters) {
-    Group& group = groups_[decays(name, parameter) ? 0 : 1];
+    const auto least = std::min_element(values_of.begin(), values_of.end());
+    *least += parameter.numel();
+    const int owner = sharded_ ? static_cast<int>(least - values_of.begin()) : communicator.rank();
+    parts_.push_back({name, parameter, owner});
+    if (owner != communicator.rank()) continue;
+    const double factor = learning_rate_factor(name, recipe);
+    const double decay = decays(name, parameter) ? recipe.weight_decay : 0;
+    const auto [found, is_new] = group_of.emplace(std::pair(factor, decay), groups_.size());
+    if (is_new) groups_.push_back({{}, {}, {}, {}, {}, factor, decay});
+    Group& group = groups_[found->second];
     group.names.push_back(name);
     group.parameters.push_back(parameter);
     group.exp_avgs.push_back(at::zeros_like(parameter));
@@ -33,18 +51,50 @@ void AdamW::step(double learning_rate) {
       // A convolution's gradient may come in channels-last order; the kernel walks all operands alike.
       gradients.push_back(at::empty_like(group.parameters[i]).copy_(group.parameters[i].grad()));
     }
-    at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps, learning_rate,
-                      beta1_, beta2_, group.weight_decay, epsilon_, /*amsgrad=*/false, /*maximize=*/false);
-    for (at::Tensor& parameter : group.parameters) parameter.mutable_grad().reset();
+    at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
+                      learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
+                      /*amsgrad=*/false, /*maximize=*/false);
+  }
+  if (sharded_) share();
+  skip();
+}
+
+/// Each rank's own parameters become everybody's, all of a rank in one message.
+void AdamW::share() {
+  for (int owner = 0; owner < communicator_.size(); ++owner) {
+    std::vector<at::Tensor> own;
+    for (const Part& part : parts_)
+      if (part.owner == owner) own.push_back(part.parameter.view(-1));
+    if (own.empty()) continue;
+    auto values = at::cat(own);
+    communicator_.broadcast(values, owner);
+    std::int64_t first = 0;
+    for (at::Tensor& parameter : own) {
+      parameter.copy_(values.narrow(0, first, parameter.numel()));
+      first += parameter.numel();
+    }
   }
 }
 
+void AdamW::skip() {
+  for (Part& part : parts_) part.parameter.mutable_grad().reset();
+}
+
 TensorMap AdamW::state() const {
-  TensorMap state;
+  std::map<std::string, at::Tensor> own;
   for (const Group& group : groups_) {
     for (std::size_t i = 0; i < group.names.size(); ++i) {
-      state["exp_avg." + group.names[i]] = from_torch(group.exp_avgs[i]);
-      state["exp_avg_sq." + group.names[i]] = from_torch(group.exp_avg_sqs[i]);
+      own["exp_avg." + group.names[i]] = group.exp_avgs[i];
+      own["exp_avg_sq." + group.names[i]] = group.exp_avg_sqs[i];
+    }
+  }
+  TensorMap state;
+  for (const Part& part : parts_) {
+    for (const std::string& name : {"exp_avg." + part.name, "exp_avg_sq." + part.name}) {
+      const auto found = own.find(name);
+      auto moments = found != own.end() ? found->second : at::empty_like(part.parameter);
+      if (sharded_) communicator_.broadcast(moments, part.owner);
+      state[name] = from_torch(moments);
     }
   }
   return state;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checkpoint/tensor.h"
+#include "train/communicator.h"
 #include "train/recipe.h"
 
 namespace gondola {
@@ -17,12 +18,18 @@ class AdamW {
  public:
   using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 
-  AdamW(const NamedParameters& parameters, const Recipe& recipe);
+  /// With recipe.shard_optimizer each rank updates the parameters that are its own, and then has the others' from their
+  /// owners. `communicator` must outlive the object.
+  AdamW(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator);
 
-  /// One update from the parameters' gradients, which are then dropped.
+  /// One update from the parameters' gradients, which are then dropped. A parameter's rate is the given one times its
+  /// learning_rate_factor.
   void step(double learning_rate);
 
-  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." before it.
+  /// Drops the gradients without an update.
+  void skip();
+
+  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." before it: all of them, on every rank.
   TensorMap state() const;
   /// Restores them after `steps` updates.
   void load_state(const TensorMap& state, std::int64_t steps);
@@ -31,12 +38,23 @@ class AdamW {
   static bool decays(const std::string& name, const at::Tensor& parameter);
 
  private:
+  /// A parameter that another rank may own.
+  struct Part {
+    std::string name;
+    at::Tensor parameter;
+    int owner;
+  };
   struct Group {
     std::vector<std::string> names;
     std::vector<at::Tensor> parameters, exp_avgs, exp_avg_sqs, steps;
-    double weight_decay;
+    double learning_rate_factor, weight_decay;
   };
-  std::vector<Group> groups_;
+  void share();
+
+  Communicator& communicator_;
+  bool sharded_;
+  std::vector<Part> parts_;     ///< all parameters
+  std::vector<Group> groups_;  ///< this rank's own
   double beta1_, beta2_, epsilon_;
 };
 

@@ -39,15 +39,14 @@ class Section {
   void read_choice(const char* key, T& value, const std::map<std::string, T>& choices) {
     std::string word;
     read(key, word);
-    if (word.empty()) return;
-    const auto found = choices.find(word);
-    if (found != choices.end()) {
-      value = found->second;
-      return;
-    }
-    std::string known;
-    for (const auto& [name, unused] : choices) known += (known.empty() ? "" : ", ") + name;
-    fail("{}: {} is \"{}\", expected one of {}", origin_, path(key), word, known);
+    if (!word.empty()) value = find_choice(key, word, choices);
+  }
+
+  /// A list of some of the given words, whose flags are set.
+  void read_set(const char* key, const std::map<std::string, bool*>& flags) {
+    std::vector<std::string> words;
+    read(key, words);
+    for (const std::string& word : words) *find_choice(key, word, flags) = true;
   }
 
   Section section(const char* key) {
@@ -68,6 +67,15 @@ class Section {
  private:
   std::string path(std::string_view key) const {
     return name_.empty() ? std::string(key) : fmt::format("{}.{}", name_, key);
+  }
+
+  template <class T>
+  T find_choice(const char* key, const std::string& word, const std::map<std::string, T>& choices) const {
+    const auto found = choices.find(word);
+    if (found != choices.end()) return found->second;
+    std::string known;
+    for (const auto& [name, unused] : choices) known += (known.empty() ? "" : ", ") + name;
+    fail("{}: {} is \"{}\", expected one of {}", origin_, path(key), word, known);
   }
 
   template <class T>
@@ -144,6 +152,8 @@ void read_model(Section section, Recipe& recipe) {
   if (!vocabulary.empty()) recipe.vocabulary = vocabulary;
   section.read("vocab_size", recipe.vocab_size);
   section.read("initial", recipe.initial);
+  section.read("initial_image", recipe.initial_image);
+  section.read("initial_text", recipe.initial_text);
   section.read("batch_norm_embeddings", recipe.batch_norm_embeddings);
   section.read_choice("export_dtype", recipe.export_dtype,
                       {{"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}});
@@ -156,6 +166,7 @@ void read_train(Section section, Recipe& recipe) {
     recipe.epsilon = 1e-8;
   }
   section.read("batch_size", recipe.batch_size);
+  section.read("micro_batch_size", recipe.micro_batch_size);
   section.read("steps", recipe.steps);
   section.read("epochs", recipe.epochs);
   section.read("learning_rate", recipe.learning_rate);
@@ -163,15 +174,28 @@ void read_train(Section section, Recipe& recipe) {
   section.read("beta1", recipe.beta1);
   section.read("beta2", recipe.beta2);
   section.read("epsilon", recipe.epsilon);
+  section.read("image_rate", recipe.image_rate);
+  section.read("text_rate", recipe.text_rate);
+  section.read("layer_decay", recipe.layer_decay);
+  section.read_set("lock", {{"image", &recipe.lock_image}, {"text", &recipe.lock_text}});
+  section.read("unlocked_blocks", recipe.unlocked_blocks);
+  section.read_choice("schedule", recipe.schedule, {{"cosine", Schedule::cosine}, {"constant", Schedule::constant}});
   section.read("warmup_steps", recipe.warmup_steps);
+  section.read("cooldown_steps", recipe.cooldown_steps);
   section.read("gradient_clip", recipe.gradient_clip);
+  section.read("spike_guard", recipe.spike_guard);
+  section.read("ema_decay", recipe.ema_decay);
+  section.read("shard_optimizer", recipe.shard_optimizer);
+  section.read("max_scale", recipe.max_scale);
   section.read_choice("precision", recipe.bf16, {{"fp32", false}, {"bf16", true}});
+  section.read_choice("loss", recipe.model.sigmoid_loss, {{"softmax", false}, {"sigmoid", true}});
   section.read("soft_targets", recipe.soft_targets);
   section.read("seed", recipe.seed);
   section.read("save_every_steps", recipe.save_every_steps);
   section.read("validate_every_steps", recipe.validate_every_steps);
   section.read("threads", recipe.threads);
   section.read("device", recipe.device);
+  section.read("peak_tflops", recipe.peak_tflops);
   section.finish();
 }
 
@@ -183,10 +207,24 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
   require((recipe.steps > 0) != (recipe.epochs > 0), "train needs either steps or epochs, above 0");
   require(recipe.learning_rate > 0, "train.learning_rate must be above 0");
+  require(recipe.image_rate > 0 && recipe.text_rate > 0, "train.image_rate and text_rate must be above 0");
+  require(recipe.layer_decay > 0 && recipe.layer_decay <= 1, "train.layer_decay must be above 0 and at most 1");
+  require(recipe.unlocked_blocks >= 0, "train.unlocked_blocks cannot be negative");
+  require(recipe.unlocked_blocks == 0 || recipe.lock_image || recipe.lock_text,
+          "train.unlocked_blocks needs a tower in train.lock");
+  require(recipe.cooldown_steps >= 0, "train.cooldown_steps cannot be negative");
+  require(recipe.cooldown_steps == 0 || recipe.schedule == Schedule::constant,
+          "train.cooldown_steps needs schedule = \"constant\"");
+  require(recipe.spike_guard == 0 || recipe.spike_guard > 1, "train.spike_guard must be above 1, or 0 for none");
+  require(recipe.ema_decay >= 0 && recipe.ema_decay < 1, "train.ema_decay must be at least 0 and below 1");
+  require(recipe.max_scale > 1, "train.max_scale must be above 1");
+  require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
   require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
   require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
   require(recipe.vocabulary.has_value() != (recipe.vocab_size > 0), "model needs either vocabulary or vocab_size");
   require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
+  require(!recipe.batch_norm_embeddings || !(recipe.lock_image || recipe.lock_text),
+          "model.batch_norm_embeddings would change the projection of a locked tower");
   require(!recipe.batch_norm_embeddings || recipe.model.text.width >= recipe.model.embed_dim,
           "model.batch_norm_embeddings needs a text width of at least embed_dim, to be folded at the end");
   require(!recipe.batch_norm_embeddings || recipe.model.image.feature_width() >= recipe.model.embed_dim,

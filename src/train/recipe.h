@@ -14,14 +14,17 @@
 
 namespace gondola {
 
-/// A training run, as a TOML file describes it. recipes/default.toml is an example of every section.
+/// The course of the learning rate after its warm-up (train/schedule.h).
+enum class Schedule { cosine, constant };
+
+/// A training run, as a TOML file describes it. docs/training.md explains every key.
 struct Recipe {
   // [model]: `preset`, or the fields of ModelConfig inline with [model.image] and [model.text]
   ModelConfig model;
   std::optional<std::filesystem::path> vocabulary;  ///< or vocab_size, to train one from the captions
   int vocab_size = 0;
-  std::string initial;  ///< a model whose weights the run starts from; the architectures must be the same
-  bool batch_norm_embeddings = false;  ///< see EmbeddingNorm
+  std::string initial, initial_image, initial_text;  ///< models whose weights, all or of a tower, the run starts from
+  bool batch_norm_embeddings = false;                ///< see EmbeddingNorm
   DType export_dtype = DType::float32;
 
   // [preprocess]
@@ -35,19 +38,30 @@ struct Recipe {
   AugmentConfig augment;
 
   // [train]
-  int batch_size = 256;
+  int batch_size = 256;      ///< of all ranks together
+  int micro_batch_size = 0;  ///< pairs that a rank computes at a time, for exact gradients in less memory; 0: all
   std::int64_t steps = 0;  ///< or epochs
   double epochs = 0;
   double learning_rate = 5e-4, weight_decay = 0.2;
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;  ///< beta2 and epsilon default to 0.999 and 1e-8 for a ResNet
-  std::int64_t warmup_steps = 2000;
+  double image_rate = 1, text_rate = 1;              ///< factors of the learning rate of a tower
+  double layer_decay = 1;                            ///< factor of the learning rate of a block beside the one after it
+  bool lock_image = false, lock_text = false;
+  int unlocked_blocks = 0;  ///< the last ones of a locked tower, which are trained all the same
+  Schedule schedule = Schedule::cosine;
+  std::int64_t warmup_steps = 2000, cooldown_steps = 0;
   double gradient_clip = 0;  ///< largest norm of all gradients together; 0: none
+  double spike_guard = 0;    ///< skips an update whose norm exceeds so many times the usual one; 0: none
+  double ema_decay = 0;      ///< of the weights' moving average, which is exported in their place; 0: none
+  bool shard_optimizer = false;  ///< each rank keeps the moments of a part of the weights (ZeRO-1, arXiv 1910.02054)
+  double max_scale = 100;    ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
   bool bf16 = false;
-  bool soft_targets = false;
+  bool soft_targets = false;  ///< see LossOptions; the loss itself, train.loss, is model.sigmoid_loss
   std::uint64_t seed = 0;
   std::int64_t save_every_steps = 1000, validate_every_steps = 1000;
   int threads = 0;  ///< 0: all processors
   std::string device = "cpu";
+  double peak_tflops = 0;  ///< of one process's device, for the MFU; 0: measured
 
   /// Every key with its value as TOML ("train.seed" → "1"): what a resumed run must agree with.
   std::map<std::string, std::string> values;

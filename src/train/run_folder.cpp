@@ -2,25 +2,39 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/safetensors.h"
+#include "train/report.h"
 
 namespace gondola {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Values that may change between the parts of a run without changing what is learned.
-bool is_free(const std::string& key) {
-  return key == "train.save_every_steps" || key == "train.validate_every_steps" || key == "data.validation";
-}
+/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, and what it
+/// runs on. All that decides how the next step learns from its batch must stay.
+const std::set<std::string, std::less<>> free_keys = {"train.steps",
+                                                      "train.epochs",
+                                                      "train.cooldown_steps",
+                                                      "train.save_every_steps",
+                                                      "data.validation",
+                                                      "train.validate_every_steps",
+                                                      "data.validation_templates",
+                                                      "model.export_dtype",
+                                                      "train.threads",
+                                                      "train.micro_batch_size",
+                                                      "train.shard_optimizer",
+                                                      "train.device",
+                                                      "train.peak_tflops"};
 
 void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   auto earlier = parse_json(read_file(file), file.string()).get<std::map<std::string, std::string>>();
   auto values = recipe.values;
-  for (auto* map : {&earlier, &values}) std::erase_if(*map, [](const auto& item) { return is_free(item.first); });
+  for (auto* map : {&earlier, &values})
+    std::erase_if(*map, [](const auto& item) { return free_keys.contains(item.first); });
   values.insert(earlier.begin(), earlier.end());  // now every key of both
   for (const auto& [key, unused] : values) {
     const auto now = recipe.values.find(key);
@@ -48,7 +62,9 @@ std::map<std::int64_t, fs::path> list_checkpoints(const fs::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume) : path_(std::move(path)) {
+RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours)
+    : path_(std::move(path)), ours_(ours) {
+  if (!ours_) return;
   const fs::path recipe_file = path_ / "recipe.json";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
     if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
@@ -65,6 +81,7 @@ std::optional<TrainingState> RunFolder::restore() {
     const auto& [steps, file] = *checkpoints.rbegin();
     state = TrainingState{steps, read_safetensors(file).tensors};
   }
+  if (!ours_) return state;
   const fs::path metrics = path_ / "metrics.jsonl";
   std::string kept;
   if (fs::exists(metrics)) {
@@ -79,6 +96,7 @@ std::optional<TrainingState> RunFolder::restore() {
 }
 
 void RunFolder::save(const TrainingState& state) {
+  if (!ours_) return;
   const fs::path folder = path_ / "checkpoints";
   write_safetensors(folder / fmt::format("step-{:08}.safetensors", state.steps), state.tensors);
   auto checkpoints = list_checkpoints(folder);
@@ -89,9 +107,20 @@ void RunFolder::save(const TrainingState& state) {
 }
 
 void RunFolder::log(const nlohmann::ordered_json& line) {
+  if (!ours_) return;
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
   out << to_json_line(line) << '\n';
   if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
+}
+
+void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
+                             const Recipe& recipe) const {
+  if (!ours_) return;
+  std::vector<nlohmann::ordered_json> metrics;
+  for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
+    metrics.push_back(nlohmann::ordered_json::parse(line));
+  const std::string title = fs::absolute(path_ / ".").parent_path().filename().string();
+  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, metrics));
 }
 
 }  // namespace gondola

@@ -17,13 +17,15 @@ struct TrainingState {
   TensorMap tensors;
 };
 
-/// The folder of one training run: `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`, `tensorboard/`
-/// and, at the end, `model/`.
+/// The folder of one training run: `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`, `tensorboard/`,
+/// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
   /// Without `resume` a folder that is not empty is an Error; with it, one that holds another recipe's run is.
-  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume);
+  /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
+  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
+  std::filesystem::path trace() const { return path_ / "trace.json"; }
   std::filesystem::path model() const { return path_ / "model"; }
   std::filesystem::path vocabulary() const { return path_ / "vocabulary"; }
   std::filesystem::path events() const { return path_ / "tensorboard"; }
@@ -37,8 +39,12 @@ class RunFolder {
   /// Appends one line to metrics.jsonl.
   void log(const nlohmann::ordered_json& line);
 
+  /// Writes report.html, with the curves of metrics.jsonl (train/report.h).
+  void write_report(const std::vector<std::pair<std::string, std::string>>& summary, const Recipe& recipe) const;
+
  private:
   std::filesystem::path path_;
+  bool ours_;
 };
 
 }  // namespace gondola

@@ -1,17 +1,28 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
 
+#include "train/recipe.h"
+
 namespace gondola {
 
-/// open_clip's warm-up and cosine decay (open_clip_train/scheduler.py): base·(step + 1)/warmup, then
-/// ½·base·(1 + cos(π·(step − warmup)/(steps − warmup))), which would reach 0 at `steps`.
-inline double learning_rate_at(std::int64_t step, double base, std::int64_t warmup, std::int64_t steps) {
-  if (step < warmup) return base * static_cast<double>(step + 1) / static_cast<double>(warmup);
-  const double progress = static_cast<double>(step - warmup) / static_cast<double>(steps - warmup);
-  return 0.5 * base * (1 + std::cos(std::numbers::pi * progress));
+/// The learning rate of step `step` (from 0) of the recipe's: linear warm-up to the peak, then half a cosine to zero,
+/// or the peak until a linear cooldown to zero (open_clip's cosine_lr and const_lr_cooldown).
+inline double learning_rate_at(std::int64_t step, const Recipe& recipe) {
+  const double peak = recipe.learning_rate;
+  if (step < recipe.warmup_steps)
+    return peak * static_cast<double>(step + 1) / static_cast<double>(recipe.warmup_steps);
+  if (recipe.schedule == Schedule::constant) {
+    const std::int64_t left = recipe.steps - step;
+    if (left > recipe.cooldown_steps) return peak;
+    return peak * static_cast<double>(left) / static_cast<double>(std::max<std::int64_t>(recipe.cooldown_steps, 1));
+  }
+  const std::int64_t decay_steps = std::max<std::int64_t>(recipe.steps - recipe.warmup_steps, 1);
+  const double progress = static_cast<double>(step - recipe.warmup_steps) / static_cast<double>(decay_steps);
+  return peak / 2 * (1 + std::cos(std::numbers::pi * progress));
 }
 
 }  // namespace gondola

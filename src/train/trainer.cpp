@@ -10,12 +10,13 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "base/progress.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "text/train_bpe.h"
-#include "train/events.h"
+#include "torch_towers/tensors.h"
+#include "train/initial_weights.h"
 #include "train/schedule.h"
+#include "train/throughput.h"
 
 namespace gondola {
 namespace {
@@ -50,15 +51,53 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
   return tokenizer;
 }
 
+/// Whether a tensor of Objective::tensors() is gathered by the forward pass.
+bool is_statistic(const std::string& name) {
+  return name.ends_with(".running_mean") || name.ends_with(".running_var");
+}
+
+/// The statistics as they were, put back on demand.
+class StatisticsBackup {
+ public:
+  explicit StatisticsBackup(const AdamW::NamedParameters& tensors) {
+    for (const auto& [name, tensor] : tensors)
+      if (is_statistic(name)) copies_.emplace_back(tensor, tensor.clone());
+  }
+  void restore() const {
+    for (const auto& [tensor, copy] : copies_) tensor.copy_(copy);
+  }
+
+ private:
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
+};
+
+/// What rank 0 makes and the others then find.
+template <class Make>
+auto rank_0_first(Communicator& communicator, const Make& make) {
+  if (communicator.rank() > 0) communicator.barrier();
+  auto made = make();
+  if (communicator.rank() == 0) communicator.barrier();
+  return made;
+}
+
 }  // namespace
 
-Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
-    : recipe_(std::move(recipe)), folder_(out, recipe_, resume) {
+Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, Communicator& communicator,
+                 std::int64_t traced_steps)
+    : communicator_(communicator),
+      recipe_(std::move(recipe)),
+      folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
+      traced_steps_(traced_steps),
+      guard_(recipe_.spike_guard) {
   at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
   data_ = open_datasets(recipe_.train, {recipe_.templates});
   for (const std::string& source : recipe_.validation)
     validation_.push_back(open_dataset(source, {recipe_.validation_templates}));
-  tokenizer_ = std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
+  tokenizer_ = rank_0_first(communicator_, [&] {
+    return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
+  });
+  if (traced_steps_ > 0)
+    trace_ = rank_0_first(communicator_, [&] { return std::make_unique<Trace>(folder_.trace(), communicator_.rank()); });
 
   TextTowerConfig& text = recipe_.model.text;
   text.vocab_size = tokenizer_->size();
@@ -71,105 +110,152 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume)
   }
 
   torch::manual_seed(recipe_.seed);
-  objective_ = std::make_unique<Objective>(recipe_);
-  optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_);
+  objective_ = std::make_unique<Objective>(recipe_, communicator_);
+  objective_->trace(trace_.get());
+  const TensorMap initial = initial_weights(recipe_, *tokenizer_);
+  AdamW::NamedParameters moving;
+  for (const auto& [name, tensor] : objective_->tensors()) {
+    const std::string weight = name.substr(name.find('.') + 1);
+    if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
+    if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
+  }
+  optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_, communicator_);
+  if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
 }
 
 Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
+  std::optional<StatisticsBackup> backup;
+  if (recipe_.spike_guard > 0) backup.emplace(objective_->tensors());
   const double loss = objective_->backward(batch);
   const double norm = clip_gradients(objective_->parameters(), recipe_.gradient_clip);
-  optimiser_->step(learning_rate);
-  objective_->constrain();
+  if (guard_.accepts(loss, norm)) {
+    optimiser_->step(learning_rate);
+    objective_->constrain();
+    ++updates_;
+    if (average_) average_->update(updates_);
+  } else {
+    optimiser_->skip();
+    backup->restore();
+  }
   return {loss, norm};
 }
 
 void Trainer::run_validation(std::int64_t steps) {
+  if (!outputs_) return;  // the others wait where they next need rank 0
+  const AveragedWeights averaged(average_.get());
   objective_->train(false);
-  EventWriter events(folder_.events());
   for (std::size_t set = 0; set < validation_.size(); ++set) {
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
-    std::string text;
-    for (const auto& [name, value] : validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
+    std::string text = fmt::format("step {}  {}", steps, recipe_.validation[set]);
+    for (const auto& [name, value] :
+         validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
-      events.scalar(fmt::format("{}/{}", name, set), steps, value);
+      outputs_->events.scalar(fmt::format("{}/{}", name, set), steps, value);
     }
     folder_.log(line);
-    fmt::print(stderr, "\nstep {}  {}{}\n", steps, recipe_.validation[set], text);
+    message(text);
   }
   objective_->train(true);
+  write_report(steps);
 }
 
 bool Trainer::run() {
   std::int64_t steps = 0;
-  if (const auto state = folder_.restore()) {
+  if (const auto state = rank_0_first(communicator_, [&] { return folder_.restore(); })) {
     restore(*state);
     steps = state->steps;
-    fmt::print(stderr, "resuming after step {}\n", steps);
+    if (steps > recipe_.steps) fail("{} steps are done, and the recipe ends after {}", steps, recipe_.steps);
   }
+  if (communicator_.rank() == 0) outputs_.emplace(folder_, steps, recipe_.steps);
+  if (steps > 0) message(fmt::format("resuming after step {}", steps));
   const ParameterCount count = count_parameters(recipe_.model);
-  fmt::print(stderr, "{} samples, {} steps of {}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance\n",
-             data_->size(), recipe_.steps, recipe_.batch_size, static_cast<double>(count.total) / 1e6,
-             tokenizer_->size(), std::log(recipe_.batch_size));
+  message(fmt::format("{} samples, {} steps of {}{}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance",
+                      data_->size(), recipe_.steps, recipe_.batch_size,
+                      communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
+                      static_cast<double>(count.total) / 1e6, tokenizer_->size(), std::log(recipe_.batch_size)));
 
-  Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps);
-  EventWriter events(folder_.events());
-  Progress progress("step", static_cast<std::uint64_t>(recipe_.steps), "steps");
-  const auto start = Clock::now();
-  const std::int64_t first = steps;
-  auto last_line = start;
-  while (steps < recipe_.steps && !interrupted()) {
-    const auto step_start = Clock::now();
-    const double rate = learning_rate_at(steps, recipe_.learning_rate, recipe_.warmup_steps, recipe_.steps);
-    const StepResult result = step(loader.next(), rate);
+  const double peak = peak_flops(recipe_);
+  Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
+  for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
+    if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
+    const auto start = Clock::now();
+    const Batch batch = loader.next();
+    const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
+    const StepResult result = step(batch, rate);
+    const double seconds = seconds_since(start);
+    const double flops =
+        training_flops(recipe_, batch.pixels.size(0), batch.ids.size(0), static_cast<int>(batch.ids.size(1)));
     ++steps;
-    const double samples_per_second = recipe_.batch_size / seconds_since(step_start);
-    const double scale = objective_->scale();
-    folder_.log({{"step", steps},
-                 {"loss", result.loss},
-                 {"learning_rate", rate},
-                 {"scale", scale},
-                 {"gradient_norm", result.gradient_norm},
-                 {"samples_per_second", samples_per_second}});
-    events.scalar("loss", steps, result.loss);
-    events.scalar("learning_rate", steps, rate);
-    events.scalar("scale", steps, scale);
-    events.scalar("gradient_norm", steps, result.gradient_norm);
-
-    const std::string note = fmt::format("loss {:.3f} · {:.0f} samples/s", result.loss, samples_per_second);
-    progress.update(static_cast<std::uint64_t>(steps), note);
-    if (seconds_since(last_line) > 30) {
-      last_line = Clock::now();
-      const double left =
-          seconds_since(start) / static_cast<double>(steps - first) * static_cast<double>(recipe_.steps - steps);
-      if (!progress.is_terminal())
-        fmt::print(stderr, "step {}/{} · {} · {} left\n", steps, recipe_.steps, note, format_duration(left));
-    }
+    show({.step = steps,
+          .loss = result.loss,
+          .learning_rate = rate,
+          .scale = objective_->scale(),
+          .gradient_norm = result.gradient_norm,
+          .skipped = guard_.skipped(),
+          .samples_per_second = recipe_.batch_size / seconds,
+          .loader_wait = waited / seconds,
+          .mfu = flops / seconds / peak});
     if (steps % recipe_.save_every_steps == 0) save(steps);
     if (steps % recipe_.validate_every_steps == 0 && steps != recipe_.steps) run_validation(steps);
   }
   save(steps);
   if (steps < recipe_.steps) {
-    fmt::print(stderr, "\nstopped after step {}; --resume continues\n", steps);
+    write_report(steps);
+    message(fmt::format("stopped after step {}; --resume continues", steps));
     return false;
   }
   run_validation(steps);
-  write_model();
+  if (outputs_) write_model();
+  message(fmt::format("the model is in {}", folder_.model().string()));
   return true;
+}
+
+void Trainer::show(const StepFigures& figures) {
+  if (!outputs_) return;
+  nlohmann::ordered_json line = {{"step", figures.step}};
+  for (const auto& [name, value] : figures.list()) {
+    line[name] = value;
+    outputs_->events.scalar(name, figures.step, value);
+  }
+  folder_.log(line);
+  outputs_->view.step(figures);
+}
+
+void Trainer::message(const std::string& line) {
+  if (outputs_) outputs_->view.message(line);
+}
+
+void Trainer::write_report(std::int64_t steps) const {
+  const ParameterCount count = count_parameters(recipe_.model);
+  folder_.write_report({{"steps", fmt::format("{} of {}, {} pairs each", steps, recipe_.steps, recipe_.batch_size)},
+                        {"pairs seen", fmt::format("{}, of {}", steps * recipe_.batch_size, data_->size())},
+                        {"model", fmt::format("{} {:.2f} M parameters, {} tokens", recipe_.model.name,
+                                              static_cast<double>(count.total) / 1e6, tokenizer_->size())},
+                        {"computed", fmt::format("in {} on {}", recipe_.bf16 ? "bf16" : "fp32", recipe_.device)},
+                        {"updates skipped", fmt::format("{}", guard_.skipped())},
+                        {"loss of chance", fmt::format("{:.3f}", std::log(recipe_.batch_size))}},
+                       recipe_);
 }
 
 void Trainer::save(std::int64_t steps) {
   TrainingState state{steps, optimiser_->state()};
   state.tensors.merge(objective_->state());
+  if (average_) state.tensors.merge(average_->state());
+  if (recipe_.spike_guard > 0) state.tensors["spike_guard"] = guard_.state();
   folder_.save(state);
 }
 
 void Trainer::restore(const TrainingState& state) {
   objective_->load_state(state.tensors);
-  optimiser_->load_state(state.tensors, state.steps);
+  if (average_) average_->load_state(state.tensors);
+  if (recipe_.spike_guard > 0) guard_.load_state(state.tensors.at("spike_guard"));
+  updates_ = state.steps - guard_.skipped();
+  optimiser_->load_state(state.tensors, updates_);
 }
 
 void Trainer::write_model() {
+  const AveragedWeights averaged(average_.get());
   ModelFiles files;
   files.config = recipe_.model;
   files.preprocess = recipe_.preprocess;
@@ -178,7 +264,6 @@ void Trainer::write_model() {
     write_hugging_face_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
   else
     write_open_clip_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
-  fmt::print(stderr, "the model is in {}\n", folder_.model().string());
 }
 
 }  // namespace gondola

@@ -2,42 +2,67 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
+#include "train/events.h"
 #include "train/loader.h"
 #include "train/objective.h"
 #include "train/optimiser.h"
 #include "train/run_folder.h"
+#include "train/run_view.h"
+#include "train/spike_guard.h"
+#include "train/weight_average.h"
 
 namespace gondola {
 
-/// One run of one process: reads the data, steps until the recipe's end, validates, checkpoints, exports.
+/// One run, by one process or several: reads the data, steps until the recipe's end, validates, checkpoints, exports.
+/// All ranks step alike; rank 0 alone validates, shows and writes, in a folder that all can read.
 class Trainer {
  public:
-  Trainer(Recipe recipe, const std::filesystem::path& out, bool resume);
+  /// The first `traced_steps` steps are traced into the run's trace.json. `communicator` must outlive the trainer.
+  Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, Communicator& communicator,
+          std::int64_t traced_steps = 0);
 
   /// Trains to the end, or to the next interrupt, whichever is first; both leave a checkpoint, and the end RUN/model/.
   /// Returns whether the end was reached.
   bool run();
 
-  /// One optimiser step on a batch; returns the loss. Exposed for tests against PyTorch.
+  /// One optimiser step on a batch, or none when the guard skips it.
   struct StepResult {
     double loss, gradient_norm;
   };
   StepResult step(const Batch& batch, double learning_rate);
 
  private:
+  /// Where rank 0 shows what goes on.
+  struct Outputs {
+    Outputs(const RunFolder& folder, std::int64_t first_step, std::int64_t last_step)
+        : events(folder.events()), view(first_step, last_step) {}
+    EventWriter events;
+    RunView view;
+  };
+  void show(const StepFigures& figures);
+  void message(const std::string& line);
   void save(std::int64_t steps);
   void restore(const TrainingState& state);
   void run_validation(std::int64_t steps);
+  void write_report(std::int64_t steps) const;
   void write_model();
 
+  Communicator& communicator_;
   Recipe recipe_;
   RunFolder folder_;
+  std::int64_t traced_steps_;
+  std::unique_ptr<Trace> trace_;  ///< null when no step is traced
+  std::optional<Outputs> outputs_;
   std::unique_ptr<Dataset> data_;
   std::vector<std::unique_ptr<Dataset>> validation_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimiser_;
+  std::unique_ptr<WeightAverage> average_;  ///< null without ema_decay
+  SpikeGuard guard_;
+  std::int64_t updates_ = 0;  ///< steps that were not skipped
 };
 
 }  // namespace gondola

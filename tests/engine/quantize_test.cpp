@@ -37,7 +37,7 @@ void change_blocks(ModelFiles& files, const Change& change) {
     const int layers = tower.empty() ? files.config.text.layers : files.config.image.layers;
     for (int layer = 0; layer < layers; ++layer) {
       const std::string prefix = tower + "transformer.resblocks." + std::to_string(layer) + ".";
-      BlockWeights block(Weights(files.weights, prefix));
+      BlockWeights block(Weights(files.weights, prefix, is_quantized(files.weights)));
       change(block);
       for (auto& [name, tensor] : block.take_tensors()) files.weights[prefix + name] = tensor;
     }

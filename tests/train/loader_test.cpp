@@ -2,29 +2,35 @@
 
 #include <gtest/gtest.h>
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/sum.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
+#include "base/error.h"
 #include "tests/support/files.h"
 
 namespace gondola {
 namespace {
 
-/// An epoch of one batch puts the loader's threads into different epochs at once; every batch is a whole epoch all the
-/// same.
-TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
-  const test::TemporaryFolder folder;
-  {
-    std::ofstream table(folder.path() / "pairs.csv");
-    table << "image,caption\n";
-    for (int i = 0; i < 8; ++i)
-      table << (test::golden("train") / "vit" / "images" / fmt::format("{}.png", i)).string() << ",caption " << i
-            << '\n';
-  }
+namespace fs = std::filesystem;
+
+/// Eight pictures with a caption each; `broken` of them is not there.
+fs::path write_pairs(const fs::path& folder, int broken = -1) {
+  std::ofstream table(folder / "pairs.csv");
+  table << "image,caption\n";
+  for (int i = 0; i < 8; ++i)
+    table << (test::golden("train") / "vit" / "images" / fmt::format("{}.png", i == broken ? 99 : i)).string()
+          << ",caption " << i % 5 << '\n';
+  return folder / "pairs.csv";
+}
+
+Recipe small_recipe() {
   Recipe recipe;
   recipe.batch_size = 8;
   recipe.preprocess.size = 16;
@@ -32,7 +38,15 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   recipe.augment.max_aspect_ratio = 1;
   recipe.model.text.context_length = 77;
   recipe.model.text.causal = true;
-  const auto dataset = open_dataset(folder.path() / "pairs.csv", {});
+  return recipe;
+}
+
+/// An epoch of one batch puts the loader's threads into different epochs at once; every batch is a whole epoch all the
+/// same.
+TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
+  const test::TemporaryFolder folder;
+  const Recipe recipe = small_recipe();
+  const auto dataset = open_dataset(write_pairs(folder.path()), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
 
   std::set<std::vector<double>> epochs;  // sums of pixels, sorted: the pictures of an epoch
@@ -40,7 +54,7 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   Loader loader(*dataset, tokenizer, recipe, 0, 300);
   for (int step = 0; step < 300; ++step) {
     const Batch batch = loader.next();
-    ASSERT_EQ(batch.ids.size(0), 8) << "step " << step;
+    ASSERT_EQ(batch.ids.size(0), 5) << "step " << step;
     std::vector<double> sums;
     for (int i = 0; i < 8; ++i) sums.push_back(batch.pixels[i].to(at::kDouble).sum().item<double>());
     orders.insert(sums);
@@ -49,6 +63,37 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   }
   EXPECT_EQ(epochs.size(), 1u);
   EXPECT_GT(orders.size(), 250u);  // of 40,320
+}
+
+/// The ranks' rows are the global batch's, augmentation and replacements of broken samples included, and equal captions
+/// have equal keys everywhere.
+TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
+  const test::TemporaryFolder folder;
+  Recipe recipe = small_recipe();
+  recipe.augment.min_crop_area = 0.3;
+  recipe.augment.flip_probability = 0.5;
+  const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3), {});
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const auto keys_of_rows = [](const Batch& batch) { return batch.text_keys.index_select(0, batch.caption); };
+  for (const int ranks : {2, 4}) {
+    Loader whole(*dataset, tokenizer, recipe, 0, 5);
+    std::vector<std::unique_ptr<Loader>> parts;
+    for (int rank = 0; rank < ranks; ++rank)
+      parts.push_back(std::make_unique<Loader>(*dataset, tokenizer, recipe, 0, 5, rank, ranks));
+    for (int step = 0; step < 5; ++step) {
+      const Batch expected = whole.next();
+      std::vector<at::Tensor> pixels, keys;
+      for (const auto& part : parts) {
+        const Batch batch = part->next();
+        pixels.push_back(batch.pixels);
+        keys.push_back(keys_of_rows(batch));
+      }
+      EXPECT_TRUE(at::equal(at::cat(pixels), expected.pixels));
+      EXPECT_TRUE(at::equal(at::cat(keys), keys_of_rows(expected)));
+      EXPECT_EQ(expected.ids.size(0), expected.text_keys.size(0));
+    }
+  }
+  EXPECT_THROW(Loader(*dataset, tokenizer, recipe, 0, 5, 0, 3), Error);
 }
 
 }  // namespace

@@ -1,10 +1,19 @@
 #include "train/loss.h"
 
+#include <ATen/autocast_mode.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
 #include "torch_towers/clip_model.h"
+#include "tests/train/ranks.h"
 #include "torch_towers/tensors.h"
 #include "train/embedding_norm.h"
 
@@ -13,63 +22,207 @@ namespace {
 
 using torch::Tensor;
 
-struct Pairs {
-  Tensor images, texts, caption, logit_scale;
+/// Thirteen pairs of eight texts, shared among ranks of unequal sizes. Equal texts of one rank have one row; on another
+/// rank their features differ, as they do under dropout.
+class Batch13 {
+ public:
+  static constexpr std::int64_t pairs = 13, dim = 6;
+
+  Batch13(int ranks, double scale) {
+    torch::manual_seed(3);
+    const std::vector<std::int64_t> text_of = {0, 1, 2, 1, 3, 1, 2, 4, 0, 5, 1, 6, 7};
+    for (int rank = 0; rank < ranks; ++rank) {
+      const std::int64_t first = rank * pairs / ranks, last = (rank + 1) * pairs / ranks;
+      std::vector<std::int64_t> keys, caption;
+      for (std::int64_t pair = first; pair < last; ++pair) {
+        const std::int64_t key = text_of[static_cast<std::size_t>(pair)] * 0x123456789abcdefL;
+        const auto row = std::find(keys.begin(), keys.end(), key) - keys.begin();
+        if (row == std::ssize(keys)) keys.push_back(key);
+        caption.push_back(row);
+      }
+      ranks_.push_back({unit(last - first), unit(std::ssize(keys)), torch::tensor(caption), torch::tensor(keys)});
+    }
+    logit_scale = torch::tensor(std::log(scale), torch::kDouble);
+    logit_bias = torch::tensor(-1.5, torch::kDouble);
+  }
+
+  /// The features with their values rounded to the type, as leaves of type `leaf`.
+  Batch13 in(torch::ScalarType type, torch::ScalarType leaf) const {
+    Batch13 batch = *this;
+    const auto converted = [&](const Tensor& x) { return x.to(type).to(leaf).detach().requires_grad_(true); };
+    for (Features& rank : batch.ranks_) {
+      rank.images = converted(rank.images);
+      rank.texts = converted(rank.texts);
+    }
+    batch.logit_scale = converted(logit_scale);
+    batch.logit_bias = converted(logit_bias);
+    return batch;
+  }
+
+  std::vector<Features> ranks_;
+  Tensor logit_scale, logit_bias;
+
+ private:
+  static Tensor unit(std::int64_t rows) {
+    const auto x = torch::randn({rows, dim}, torch::kDouble);
+    return x / x.norm(2, 1, true);
+  }
 };
 
-/// Seven images, four distinct texts of which one stands three times and one twice.
-Pairs random_pairs() {
-  torch::manual_seed(3);
-  const auto unit = [](const Tensor& x) { return x / x.norm(2, 1, true); };
-  return {unit(torch::randn({7, 5}, torch::kDouble)), unit(torch::randn({4, 5}, torch::kDouble)),
-          torch::tensor({0, 1, 2, 1, 3, 1, 2}, torch::kLong), torch::tensor(1.3, torch::kDouble)};
+struct Outcome {
+  Tensor loss;
+  std::vector<Tensor> d_images, d_texts;  ///< of each rank
+  Tensor d_scale, d_bias;
+};
+
+/// The definitions, over the whole matrix of all pairs.
+Outcome reference(const Batch13& batch, const LossOptions& options) {
+  std::vector<Tensor> images, texts, keys;
+  for (const Features& rank : batch.ranks_) {
+    images.push_back(rank.images);
+    texts.push_back(rank.texts.index_select(0, rank.caption));
+    keys.push_back(rank.text_keys.index_select(0, rank.caption));
+  }
+  const auto key = torch::cat(keys);
+  const std::int64_t n = key.size(0);
+  auto positive = torch::eye(n, torch::kDouble);
+  if (options.soft_targets) positive = (key.unsqueeze(1) == key).to(torch::kDouble);
+  const auto logits = batch.logit_scale.exp() * torch::matmul(torch::cat(images), torch::cat(texts).t());
+  Tensor loss;
+  if (options.sigmoid) {
+    loss = -((2 * positive - 1) * (logits + batch.logit_bias)).sigmoid().log().sum() / n;
+  } else {
+    const auto target = positive / positive.sum(1, true);
+    loss = -(target * (logits.log_softmax(1) + logits.t().log_softmax(1))).sum() / (2 * n);
+  }
+  loss.backward();
+  Outcome outcome = {loss.detach(), {}, {}, batch.logit_scale.grad(), batch.logit_bias.grad()};
+  for (const Features& rank : batch.ranks_) {
+    outcome.d_images.push_back(rank.images.grad());
+    outcome.d_texts.push_back(rank.texts.grad());
+  }
+  return outcome;
 }
 
-/// The definition: cross-entropy over the n × n matrix of all pairs, from both sides.
-Tensor naive_loss(const Pairs& pairs, bool soft_targets) {
-  const auto texts = pairs.texts.index_select(0, pairs.caption);
-  const auto logits = pairs.logit_scale.exp() * torch::matmul(pairs.images, texts.t());
-  auto target = torch::eye(7, torch::kDouble);
-  if (soft_targets) target = (pairs.caption.unsqueeze(1) == pairs.caption.unsqueeze(0)).to(torch::kDouble);
-  target = target / target.sum(1, true);
-  const auto cross_entropy = [&](const Tensor& x) { return -(target * x.log_softmax(1)).sum() / 7; };
-  return (cross_entropy(logits) + cross_entropy(logits.t())) / 2;
+/// Every rank on a thread of its own; the gradients of scale and bias summed over them.
+Outcome by_ranks(const Batch13& batch, const LossOptions& options) {
+  const auto size = batch.ranks_.size();
+  std::vector<Tensor> losses(size), d_images(size), d_texts(size), d_scale(size), d_bias(size);
+  test::on_ranks(static_cast<int>(size), [&](Communicator& communicator) {
+    const auto i = static_cast<std::size_t>(communicator.rank());
+    const Features& features = batch.ranks_[i];
+    const auto scale = batch.logit_scale.detach().requires_grad_(true);
+    const auto bias = batch.logit_bias.detach().requires_grad_(true);
+    const auto loss = contrastive_loss(features, scale, bias, options, communicator);
+    loss.backward();
+    losses[i] = loss.detach();
+    d_images[i] = features.images.grad();
+    d_texts[i] = features.texts.grad();
+    d_scale[i] = scale.grad();
+    d_bias[i] = bias.grad();
+  });
+  for (const Tensor& loss : losses) EXPECT_TRUE(loss.equal(losses[0]));
+  return {losses[0], d_images, d_texts, torch::stack(d_scale).sum(0),
+          options.sigmoid ? torch::stack(d_bias).sum(0) : Tensor()};
 }
 
-double loss_of(const Pairs& pairs, bool soft_targets) {
-  return contrastive_loss(pairs.images, pairs.texts, pairs.caption, pairs.logit_scale, soft_targets).item<double>();
+double relative_error(const Tensor& found, const Tensor& expected) {
+  const auto difference = found.to(torch::kDouble) - expected.to(torch::kDouble);
+  return (difference.norm() / expected.to(torch::kDouble).norm()).item<double>();
 }
 
-class ContrastiveLoss : public testing::TestWithParam<bool> {};
-
-TEST_P(ContrastiveLoss, IsTheCrossEntropyOverAllPairs) {
-  const Pairs pairs = random_pairs();
-  EXPECT_NEAR(loss_of(pairs, GetParam()), naive_loss(pairs, GetParam()).item<double>(), 1e-12);
-}
-
-TEST_P(ContrastiveLoss, HasTheGradientsOfFiniteDifferences) {
-  Pairs pairs = random_pairs();
-  for (Tensor* input : {&pairs.images, &pairs.texts, &pairs.logit_scale}) input->requires_grad_(true);
-  contrastive_loss(pairs.images, pairs.texts, pairs.caption, pairs.logit_scale, GetParam()).backward();
-  const torch::NoGradGuard no_gradients;
-  constexpr double h = 1e-6;
-  for (Tensor* input : {&pairs.images, &pairs.texts, &pairs.logit_scale}) {
-    auto values = input->view(-1);
-    const auto gradients = input->grad().view(-1);
-    for (std::int64_t i = 0; i < values.numel(); ++i) {
-      const double value = values[i].item<double>();
-      values[i] = value + h;
-      const double above = loss_of(pairs, GetParam());
-      values[i] = value - h;
-      const double below = loss_of(pairs, GetParam());
-      values[i] = value;
-      EXPECT_NEAR(gradients[i].item<double>(), (above - below) / (2 * h), 1e-8);
-    }
+void expect_near(const Outcome& found, const Outcome& expected, double tolerance) {
+  EXPECT_LT(relative_error(found.loss, expected.loss), tolerance);
+  for (std::size_t rank = 0; rank < expected.d_images.size(); ++rank) {
+    EXPECT_LT(relative_error(found.d_images[rank], expected.d_images[rank]), tolerance) << "rank " << rank;
+    EXPECT_LT(relative_error(found.d_texts[rank], expected.d_texts[rank]), tolerance) << "rank " << rank;
+  }
+  EXPECT_LT(relative_error(found.d_scale, expected.d_scale), tolerance);
+  if (expected.d_bias.defined()) {
+    EXPECT_LT(relative_error(found.d_bias, expected.d_bias), tolerance);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, ContrastiveLoss, testing::Bool(),
-                         [](const auto& soft) { return soft.param ? "Soft" : "Hard"; });
+class ContrastiveLoss : public testing::TestWithParam<std::tuple<int, bool, bool, double>> {
+ protected:
+  const int ranks = std::get<0>(GetParam());
+  const LossOptions options = {std::get<1>(GetParam()), std::get<2>(GetParam()), Tile{3, 2}};
+  const Batch13 batch{ranks, std::get<3>(GetParam())};
+};
+
+TEST_P(ContrastiveLoss, AndItsGradientsAreThoseOfTheWholeMatrix) {
+  const auto expected = reference(batch.in(torch::kDouble, torch::kDouble), options);
+  expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), options), expected, 1e-10);
+  LossOptions untiled = options;
+  untiled.tile.reset();
+  expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), untiled), expected, 1e-10);
+  expect_near(by_ranks(batch.in(torch::kFloat, torch::kFloat), options),
+              reference(batch.in(torch::kFloat, torch::kDouble), options), 1e-5);
+}
+
+/// Logits of up to 100, of which bf16 keeps no fraction, and whose gradients are returned in bf16.
+TEST_P(ContrastiveLoss, TakesNothingFromFeaturesInBf16) {
+  const auto expected = reference(batch.in(torch::kBFloat16, torch::kDouble), options);
+  const auto found = by_ranks(batch.in(torch::kBFloat16, torch::kFloat), options);
+  EXPECT_LT(relative_error(found.loss, expected.loss), 1e-5);
+  expect_near(found, expected, 4e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, ContrastiveLoss,
+                         testing::Combine(testing::Values(1, 2, 4), testing::Bool(), testing::Bool(),
+                                          testing::Values(3.7, 100)),
+                         [](const auto& mode) {
+                           return fmt::format("{}Ranks{}{}Scale{}", std::get<0>(mode.param),
+                                              std::get<1>(mode.param) ? "Sigmoid" : "Softmax",
+                                              std::get<2>(mode.param) ? "Soft" : "Hard",
+                                              static_cast<int>(std::get<3>(mode.param)));
+                         });
+
+TEST(ContrastiveLossAlone, IsInFp32UnderAutocast) {
+  const Batch13 batch = Batch13(1, 100).in(torch::kFloat, torch::kFloat);
+  const auto expected = by_ranks(batch.in(torch::kFloat, torch::kFloat), {});
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  Communicator alone;
+  const auto loss = contrastive_loss(batch.ranks_[0], batch.logit_scale, {}, {}, alone);
+  loss.backward();
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  EXPECT_TRUE(loss.equal(expected.loss));
+  EXPECT_TRUE(batch.ranks_[0].images.grad().equal(expected.d_images[0]));
+}
+
+/// Largest sum of the sizes of this thread's tensors.
+class PeakMemory : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
+    now_ += size;
+    peak_ = std::max(peak_, now_);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  std::int64_t peak() const { return peak_; }
+
+ private:
+  std::int64_t now_ = 0, peak_ = 0;
+};
+
+TEST(ContrastiveLossAlone, NeedsMemoryOfBatchTimesWidth) {
+  constexpr std::int64_t dim = 16;
+  const auto peak_of = [](std::int64_t batch, bool sigmoid) {
+    const auto unit = torch::ones({batch, dim}) / 4, rows = torch::arange(batch, torch::kLong);
+    const auto images = unit.clone().requires_grad_(true), texts = unit.clone().requires_grad_(true);
+    const auto scale = torch::zeros({}).requires_grad_(true), bias = torch::zeros({}).requires_grad_(true);
+    Communicator alone;
+    const auto memory = std::make_shared<PeakMemory>();
+    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, memory);
+    contrastive_loss({images, texts, rows, rows}, scale, bias, {sigmoid, true, Tile{64, 64}}, alone).backward();
+    return memory->peak();
+  };
+  for (const bool sigmoid : {false, true}) {
+    const std::int64_t features = 2 * 4096 * dim * 4;
+    EXPECT_GT(peak_of(4096, sigmoid), features);  // their gradients: the measure works
+    EXPECT_LT(peak_of(4096, sigmoid), 3 * features);
+    EXPECT_LT(peak_of(4096, sigmoid), 2.1 * peak_of(2048, sigmoid));
+  }
+}
 
 class EmbeddingNorms : public testing::TestWithParam<const char*> {};
 
@@ -87,8 +240,8 @@ TEST_P(EmbeddingNorms, FoldIntoTheWeights) {
   const torch::NoGradGuard no_gradients;
   const auto pixels = torch::randn({3, 3, config.image.image_size, config.image.image_size});
   const auto ids = torch::randint(0, config.text.vocab_size, {3, config.text.context_length}, torch::kLong);
-  const auto images = image_norm.forward(model.encode_images(pixels), {});
-  const auto texts = text_norm.forward(model.encode_texts(ids), {});
+  const auto images = image_norm.evaluate(model.encode_images(pixels));
+  const auto texts = text_norm.evaluate(model.encode_texts(ids));
   TensorMap weights = model.weights();
   fold_embedding_norms(weights, image_norm, text_norm);
   model.load_weights(weights);
@@ -104,9 +257,10 @@ TEST(EmbeddingNorm, CountsEveryRepeatOfARow) {
   const auto rows = torch::randn({3, 4});
   const auto repeats = torch::tensor({1, 3, 2}, torch::kLong);
   EmbeddingNorm weighted(4), plain(4);
+  Communicator alone;
   const auto all = rows.repeat_interleave(repeats, 0);
-  const auto found = weighted.forward(rows, repeats).repeat_interleave(repeats, 0);
-  EXPECT_LT((found - plain.forward(all, torch::ones({6}))).abs().max().item<double>(), 1e-5);
+  const auto found = weighted.forward(rows, repeats, alone).repeat_interleave(repeats, 0);
+  EXPECT_LT((found - plain.forward(all, torch::ones({6}), alone)).abs().max().item<double>(), 1e-5);
   EXPECT_LT((weighted.running_mean - plain.running_mean).abs().max().item<double>(), 1e-6);
   EXPECT_LT((weighted.running_var - plain.running_var).abs().max().item<double>(), 1e-6);
 }

@@ -1,23 +1,27 @@
 // Whole runs: against PyTorch's steps (tests/reference/train.py), and interrupted ones against uninterrupted ones.
 #include <gmock/gmock.h>
-#include <signal.h>
-#include <sys/wait.h>
 
-#include <chrono>
 #include <fstream>
-#include <thread>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "tests/support/files.h"
+#include "tests/train/process.h"
+#include "tests/train/runs.h"
 #include "train/recipe.h"
 #include "train/trainer.h"
 
 namespace gondola {
 namespace {
 
+Communicator alone;
+
+using test::losses;
+using test::metrics;
+using test::write;
+using test::write_pairs;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
@@ -41,17 +45,6 @@ std::string recipe_text(const Architecture& architecture, const std::string& tra
       (test::golden("train") / architecture.name / "pairs.csv").string(), architecture.soft_targets, train);
 }
 
-fs::path write(const fs::path& path, const std::string& text) {
-  std::ofstream(path) << text;
-  return path;
-}
-
-std::vector<Json> metrics(const fs::path& run) {
-  std::vector<Json> lines;
-  for (const std::string& line : read_lines(run / "metrics.jsonl")) lines.push_back(Json::parse(line));
-  return lines;
-}
-
 /// The run's checkpoint of step 0, with a new optimiser.
 void start_from(const fs::path& run, const TensorMap& weights) {
   TensorMap state;
@@ -71,7 +64,7 @@ TEST_P(Steps, AreThoseOfPyTorch) {
   const fs::path run = folder.path() / "run", golden = test::golden("train") / GetParam().name;
   start_from(run, read_safetensors(golden / "start.safetensors").tensors);
   const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(GetParam(), "steps = 3\n"));
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, /*resume=*/true).run());
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, /*resume=*/true, alone).run());
 
   const auto losses = Json::parse(read_file(golden / "losses.json")).at("losses").get<std::vector<double>>();
   const auto lines = metrics(run);
@@ -105,62 +98,6 @@ const Architecture resnet = {"resnet",
 INSTANTIATE_TEST_SUITE_P(Architectures, Steps, testing::Values(vit, resnet),
                          [](const auto& architecture) { return std::string(architecture.param.name); });
 
-/// gondola-train as a process of its own.
-class Process {
- public:
-  Process(const fs::path& recipe, const fs::path& run) : id_(::fork()) {
-    if (id_ != 0) return;
-    const std::string program = std::string(GONDOLA_BINARY_DIR) + "/gondola-train";
-    (void)!std::freopen("/dev/null", "w", stderr);
-    ::execl(program.c_str(), program.c_str(), recipe.c_str(), "--out", run.c_str(), "--resume", nullptr);
-    ::_exit(127);
-  }
-  ~Process() {
-    if (id_ > 0) ::kill(id_, SIGKILL), wait();
-  }
-
-  void send(int signal) { ::kill(id_, signal); }
-  /// Its exit status, or minus the signal that ended it.
-  int wait() {
-    int status = 0;
-    ::waitpid(std::exchange(id_, -1), &status, 0);
-    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-  }
-
- private:
-  pid_t id_;
-};
-
-/// Returns once the run has done so many steps.
-void wait_for_steps(const fs::path& run, std::size_t steps) {
-  for (int tries = 0; tries < 6000; ++tries) {
-    if (fs::exists(run / "metrics.jsonl") && read_lines(run / "metrics.jsonl").size() >= steps) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  FAIL() << "no step " << steps << " within a minute";
-}
-
-/// Eight pictures with captions of four classes, many a picture.
-fs::path write_pairs(const fs::path& folder) {
-  std::ofstream table(folder / "pairs.csv");
-  table << "image,caption\n";
-  for (int i = 0; i < 60; ++i)
-    for (const char* caption : {"a photo of {}", "the {}", "{}"}) {
-      std::string text = caption;
-      text.replace(text.find("{}"), 2, std::string("cat dog tea sea ").substr(static_cast<std::size_t>(i % 4) * 4, 3));
-      table << (test::golden("train") / "vit" / "images" / fmt::format("{}.png", i % 8)).string() << ',' << text
-            << '\n';
-    }
-  return folder / "pairs.csv";
-}
-
-std::vector<double> losses(const fs::path& run) {
-  std::vector<double> values;
-  for (const Json& line : metrics(run))
-    if (line.contains("loss")) values.push_back(line.at("loss").get<double>());
-  return values;
-}
-
 TEST(Interruption, LosesAndRepeatsNothing) {
   const test::TemporaryFolder folder;
   // Two batches an epoch, so that the loader works on several epochs at once.
@@ -171,25 +108,26 @@ TEST(Interruption, LosesAndRepeatsNothing) {
           "[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\ntrain = [\"{0}\"]\n"
           "validation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\nbatch_size = 4\n"
           "steps = 60\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\nvalidate_every_steps = 1000\n"
-          "threads = 1\nsoft_targets = true\nseed = 9\n",
+          "threads = 1\nsoft_targets = true\nseed = 9\nema_decay = 0.9\nspike_guard = 1.2\n",
           pairs.string()));
   const fs::path whole = folder.path() / "whole", interrupted = folder.path() / "interrupted";
-  ASSERT_EQ(Process(recipe, whole).wait(), 0);
+  ASSERT_EQ(test::Process(recipe, whole).wait(), 0);
   {
-    Process killed(recipe, interrupted);
-    wait_for_steps(interrupted, 17);
+    test::Process killed(recipe, interrupted);
+    test::wait_for_steps(interrupted, 17);
     killed.send(SIGKILL);
     EXPECT_EQ(killed.wait(), -SIGKILL);
   }
   {
-    Process stopped(recipe, interrupted);
-    wait_for_steps(interrupted, 30);
+    test::Process stopped(recipe, interrupted);
+    test::wait_for_steps(interrupted, 30);
     stopped.send(SIGINT);
     EXPECT_EQ(stopped.wait(), 1);  // clean: it saved what it had
   }
-  ASSERT_EQ(Process(recipe, interrupted).wait(), 0);
+  ASSERT_EQ(test::Process(recipe, interrupted).wait(), 0);
   EXPECT_EQ(losses(interrupted), losses(whole));
   EXPECT_EQ(losses(whole).size(), 60u);
+  EXPECT_GT(metrics(whole).at(59).at("skipped"), 0);
   EXPECT_EQ(read_file(interrupted / "model" / "model.safetensors"), read_file(whole / "model" / "model.safetensors"));
   EXPECT_TRUE(metrics(whole).back().contains("image_to_text_recall@1"));
 }
@@ -223,9 +161,9 @@ TEST_F(RecipeErrors, NameTheKey) {
 TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false).run());
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false); }, ThrowsMessage<Error>(HasSubstr("--resume")));
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true); },
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, alone).run());
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, alone); }, ThrowsMessage<Error>(HasSubstr("--resume")));
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true, alone); },
               ThrowsMessage<Error>(HasSubstr("train.seed")));
 }
 

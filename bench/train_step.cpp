@@ -1,0 +1,70 @@
+// bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the objective
+// and AdamW) on random pixels and texts whose end token stands at position 20, and the share of the peak that the model's
+// arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to train_step.json, for
+// chrome://tracing. Keys: device, micro_batch_size.
+#include <fmt/format.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <string>
+
+#include "train/allocator.h"
+#include "train/objective.h"
+#include "train/throughput.h"
+
+int main(int argc, char** argv) {
+  using namespace gondola;
+  if (argc < 6) {
+    fmt::print(stderr, "usage: bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [device=…] [micro_batch_size=…]\n");
+    return 2;
+  }
+  keep_freed_memory();
+  Recipe recipe;
+  recipe.model = preset(argv[1]);
+  recipe.batch_size = std::stoi(argv[2]);
+  recipe.bf16 = std::string(argv[4]) == "bf16";
+  for (int i = 6; i < argc; ++i) {
+    const std::string option = argv[i];
+    if (option.starts_with("device=")) recipe.device = option.substr(7);
+    if (option.starts_with("micro_batch_size=")) recipe.micro_batch_size = std::stoi(option.substr(17));
+  }
+  constexpr int end = 20;
+  const int tokens = std::stoi(argv[5]), steps = std::stoi(argv[3]), size = recipe.model.image.image_size;
+  const TextTowerConfig& text = recipe.model.text;
+  Batch batch;
+  batch.pixels = torch::randn({recipe.batch_size, 3, size, size});
+  batch.ids = torch::randint(1, text.start_id, {recipe.batch_size, tokens}, torch::kLong);
+  batch.ids.select(1, 0).fill_(text.start_id);
+  batch.ids.slice(1, end).fill_(text.end_id);
+  batch.caption = batch.text_keys = torch::arange(recipe.batch_size, torch::kLong);
+
+  Communicator alone;
+  Objective objective(recipe, alone);
+  AdamW optimiser(objective.parameters(), recipe, alone);
+  Trace trace("train_step.json", 0);
+  const auto synchronise = [&] {
+    if (torch::Device(recipe.device).is_cuda()) torch::cuda::synchronize();
+  };
+  double best = INFINITY;
+  for (int step = 0; step < steps; ++step) {
+    if (step == steps - 1) objective.trace(&trace);
+    synchronise();
+    const auto start = std::chrono::steady_clock::now();
+    objective.backward(batch);
+    {
+      const Trace::Span span(&trace, "update");
+      optimiser.step(recipe.learning_rate);
+    }
+    objective.constrain();
+    synchronise();
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  const double rate = training_flops(recipe, recipe.batch_size, recipe.batch_size, tokens) / best;
+  const double peak = peak_flops(recipe);
+  fmt::print("{} batch {} {} {} tokens: {:.2f} pairs/s, {:.0f} ms, {:.3f} TFLOP/s, {:.0f} % of {:.3f}\n", argv[1],
+             recipe.batch_size, argv[4], tokens, recipe.batch_size / best, 1e3 * best, rate * 1e-12, 100 * rate / peak,
+             peak * 1e-12);
+}

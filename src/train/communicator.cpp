@@ -1,0 +1,198 @@
+#include "train/communicator.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "base/error.h"
+#include "train/watch.h"
+
+#if __has_include(<gloo/algorithm.h>)
+#define GONDOLA_GLOO 1
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#endif
+#if defined(USE_C10D_NCCL) && __has_include(<nccl.h>)
+#define GONDOLA_NCCL 1
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+namespace gondola {
+namespace {
+
+using BackendPointer = c10::intrusive_ptr<c10d::Backend>;
+using StorePointer = c10::intrusive_ptr<c10d::Store>;
+
+/// For all to start; afterwards a lost rank is found by Watch, and only ranks that wait for each other forever (a
+/// mistake in this program) by the collectives' timeout.
+constexpr auto patience = std::chrono::minutes(5), deadlock = std::chrono::minutes(30);
+
+/// Without the stack that c10 appends.
+std::string first_line(const std::string& message) {
+  return message.substr(0, message.find('\n'));
+}
+
+#ifdef GONDOLA_GLOO
+BackendPointer make_gloo(const StorePointer& store, int rank, int size, const std::string& address) {
+  auto options = c10d::ProcessGroupGloo::Options::create(deadlock);
+  if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"))
+    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
+  else if (address == "127.0.0.1" || address == "localhost")
+    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
+  else
+    options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
+  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+}
+#endif
+
+BackendPointer make_backend(const StorePointer& store, int rank, int size, const std::string& device,
+                            const std::string& address) {
+  if (!device.starts_with("cpu")) {
+#ifdef GONDOLA_NCCL
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = deadlock;
+    return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
+#else
+    fail("{} processes on {}: this gondola-train was built without NCCL", size, device);
+#endif
+  }
+#ifdef GONDOLA_GLOO
+  return make_gloo(store, rank, size, address);
+#else
+  (void)store, (void)rank, (void)address;
+  fail("{} processes: this gondola-train was built without Gloo's headers (Debian: libgloo-dev)", size);
+#endif
+}
+
+}  // namespace
+
+struct Communicator::Group {
+  BackendPointer backend;
+  at::TensorOptions options;  ///< of small tensors of our own
+  StorePointer store;
+  std::unique_ptr<Watch> watch;
+};
+
+Communicator::Communicator() = default;
+
+Communicator::Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, const std::string& device)
+    : rank_(rank), size_(size) {
+  if (size == 1) return;
+  group_ = std::make_unique<Group>();
+  group_->backend = make_backend(store, rank, size, device, "127.0.0.1");
+  group_->options = at::TensorOptions(at::Device(device)).dtype(at::kFloat);
+}
+
+Communicator::Communicator(const Launch& launch, const std::string& device,
+                           const std::function<void(const std::string&)>& on_failure)
+    : rank_(launch.rank), size_(launch.size) {
+  if (size_ == 1) return;
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<std::uint16_t>(launch.port);
+  options.isServer = launch.hosts_store && rank_ == 0;
+  options.waitWorkers = false;
+  options.timeout = patience;
+  group_ = std::make_unique<Group>();
+  group_->options = at::TensorOptions(at::Device(device)).dtype(at::kFloat);
+  try {
+    const auto tcp = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+    group_->store = c10::make_intrusive<c10d::PrefixStore>("gondola/" + launch.attempt, tcp);
+    group_->backend = make_backend(group_->store, rank_, size_, device, launch.address);
+    group_->watch = std::make_unique<Watch>(group_->store->clone(), rank_, size_, options.isServer, on_failure);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("rank {} of {} could not meet the others at {}:{}: {}", rank_, size_, launch.address, launch.port,
+         first_line(error.what()));
+  }
+}
+
+Communicator::~Communicator() = default;
+
+/// Waits for a collective. Its error says at most which connection broke; who is to blame the watch finds out.
+void Communicator::wait(const std::function<void()>& work) {
+  Watch* watch = group_->watch.get();
+  const Watch::Waiting waiting(watch);
+  try {
+    work();
+  } catch (const std::exception& error) {
+    const std::string verdict = watch == nullptr ? "" : watch->verdict();
+    if (!verdict.empty()) fail("{}", verdict);
+    fail("rank {} of {} lost another: {}", rank_, size_, first_line(error.what()));
+  }
+}
+
+std::function<void()> Communicator::start_all_reduce(const at::Tensor& values, std::function<void()> done) {
+  if (!group_) return [] {};
+  std::vector<at::Tensor> tensors = {values};
+  const auto work = group_->backend->allreduce(tensors);
+  if (done) work->getFuture()->addCallback([done = std::move(done)](c10::ivalue::Future&) { done(); });
+  return [this, work] { wait([&] { work->wait(); }); };
+}
+
+void Communicator::all_reduce(at::Tensor& values) {
+  if (!group_) return;
+  const at::NoGradGuard no_gradients;
+  const auto contiguous = values.contiguous();
+  start_all_reduce(contiguous)();
+  if (!contiguous.is_same(values)) values.copy_(contiguous);
+}
+
+at::Tensor Communicator::all_gather(const at::Tensor& values) {
+  if (!group_) return values;
+  const at::NoGradGuard no_gradients;
+  auto input = values.contiguous();
+  auto shape = values.sizes().vec();
+  shape.at(0) *= size_;
+  auto output = at::empty(shape, input.options());
+  wait([&] { group_->backend->_allgather_base(output, input)->wait(); });
+  return output;
+}
+
+at::Tensor Communicator::pass_around(const at::Tensor& values) {
+  if (!group_) return values;
+  const at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> out = {values.contiguous()}, in = {at::empty_like(out[0])};
+  c10d::Backend& backend = *group_->backend;
+  wait([&] {
+    const bool together = backend.supportsCoalescing();  // NCCL: one after the other would wait forever
+    if (together) backend.startCoalescing();
+    const auto sent = backend.send(out, (rank_ + 1) % size_, 0);
+    const auto received = backend.recv(in, (rank_ + size_ - 1) % size_, 0);
+    if (together) {
+      backend.endCoalescing()->wait();
+    } else {
+      received->wait();
+      sent->wait();
+    }
+  });
+  return in[0];
+}
+
+void Communicator::broadcast(at::Tensor& values, int from) {
+  if (!group_) return;
+  const at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> contiguous = {values.contiguous()};
+  c10d::BroadcastOptions options;
+  options.rootRank = from;
+  wait([&] { group_->backend->broadcast(contiguous, options)->wait(); });
+  if (!contiguous[0].is_same(values)) values.copy_(contiguous[0]);
+}
+
+void Communicator::barrier() {
+  any(false);
+}
+
+bool Communicator::any(bool here) {
+  if (!group_) return here;
+  auto flag = at::full({1}, here ? 1 : 0, group_->options);
+  all_reduce(flag);
+  return flag.item<float>() > 0;
+}
+
+void Communicator::report_failure(const std::string& message) {
+  if (group_ && group_->watch) group_->watch->report(message);
+}
+
+}  // namespace gondola

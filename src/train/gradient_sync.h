@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "train/communicator.h"
+#include "train/optimiser.h"
+#include "train/trace.h"
+
+namespace gondola {
+
+/// Makes the gradients of all ranks one: their sum (train/loss.h says why not their mean). Gradients are gathered in
+/// buckets, in the order in which a backward pass is likely to complete them, and each bucket travels while the pass goes
+/// on (Li et al. 2020, arXiv 2006.15704, 3.2).
+class GradientSync {
+ public:
+  static constexpr std::int64_t bucket_bytes = 25 << 20;  // PyTorch's DistributedDataParallel's
+
+  /// `communicator` must outlive the object.
+  GradientSync(const AdamW::NamedParameters& parameters, Communicator& communicator);
+  ~GradientSync();
+
+  /// What the network does is traced there; null: nowhere.
+  void trace(Trace* trace) { trace_ = trace; }
+
+  /// Before the backward pass that completes the gradients, each of which it must add to once; those of `complete` are
+  /// so already. All ranks must complete theirs in the same order.
+  void start(const std::vector<at::Tensor>& complete);
+
+  /// Waits until every parameter has the sum.
+  void finish();
+
+  /// Bytes of each bucket, in order.
+  std::vector<std::int64_t> bucket_sizes() const;
+
+ private:
+  struct Bucket {
+    std::vector<at::Tensor> parameters;
+    at::Tensor values;  ///< of all gradients, one after the other
+    std::size_t missing = 0;
+    std::function<void()> wait;
+  };
+  void complete(std::size_t bucket);
+  void send(Bucket& bucket);
+
+  Communicator& communicator_;
+  Trace* trace_ = nullptr;
+  std::vector<Bucket> buckets_;
+  std::size_t next_ = 0;  ///< bucket to send, for all ranks must send in one order
+  bool started_ = false;
+};
+
+}  // namespace gondola

@@ -1,0 +1,102 @@
+#include "train/initial_weights.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "checkpoint/open_clip_config.h"
+#include "checkpoint/quantized_weights.h"
+#include "torch_towers/tensors.h"
+
+namespace gondola {
+namespace {
+
+bool is_image(const std::string& name) {
+  return name.starts_with("visual.");
+}
+
+bool is_text(const std::string& name) {
+  return !is_image(name) && name != "logit_scale" && name != "logit_bias";
+}
+
+/// The values that decide what a tower computes, by open_clip's names: those of its section and what both share.
+std::map<std::string, std::string> tower_values(ModelConfig config, const char* section) {
+  TextTowerConfig& text = config.text;
+  if (text.pooling == TextPooling::end_token && text.end_id == text.vocab_size - 1)
+    text.pooling = TextPooling::largest_id;  // which is the same then
+  if (text.causal) text.pad_id = 0;          // padding follows the end token: a causal tower does not see it
+  const auto json = to_open_clip_config(config);
+  std::map<std::string, std::string> values;
+  for (const auto& [key, value] : json.items())
+    if (!value.is_object()) values[key] = value.dump();
+  for (const auto& [key, value] : json.at(section).items()) values[fmt::format("{}.{}", section, key)] = value.dump();
+  values.erase("vision_cfg.image_size");  // positions are resized
+  values.erase("init_logit_bias");        // of neither tower
+  return values;
+}
+
+void check_tower(const std::string& name, const ModelConfig& found, const ModelConfig& expected, const char* section) {
+  auto theirs = tower_values(found, section), ours = tower_values(expected, section);
+  const auto value_of = [](const auto& values, const std::string& key) {
+    const auto at = values.find(key);
+    return at == values.end() ? std::string("(the default)") : at->second;
+  };
+  auto keys = theirs;
+  keys.insert(ours.begin(), ours.end());
+  for (const auto& [key, unused] : keys)
+    if (value_of(theirs, key) != value_of(ours, key))
+      fail("{}: has {} = {}, the recipe's model {}", name, key, value_of(theirs, key), value_of(ours, key));
+}
+
+void resize_image_positions(TensorMap& weights, const ImageTowerConfig& image) {
+  const bool vit = image.architecture == ImageArchitecture::vit;
+  const int side = image.image_size / (vit ? image.patch_size : 32);
+  Tensor& positions = weights.at(vit ? "visual.positional_embedding" : "visual.attnpool.positional_embedding");
+  positions = from_torch(resize_positions(to_torch(positions), side));
+}
+
+}  // namespace
+
+at::Tensor resize_positions(const at::Tensor& positions, std::int64_t to) {
+  const std::int64_t from = std::llround(std::sqrt(static_cast<double>(positions.size(0) - 1)));
+  if (from == to) return positions;
+  const auto grid = positions.narrow(0, 1, from * from).t().reshape({1, -1, from, from});
+  const auto resized = at::_upsample_bicubic2d_aa(grid, {to, to}, /*align_corners=*/false);
+  return at::cat({positions.narrow(0, 0, 1), resized.reshape({-1, to * to}).t()});
+}
+
+void check_vocabulary(const ModelFiles& model, const std::string& name, const ClipTokenizer& tokenizer) {
+  if (!model.vocabulary) return;
+  const ClipTokenizer theirs = ClipTokenizer::load(*model.vocabulary);
+  for (std::int32_t id = 0; id < std::min(theirs.size(), tokenizer.size()); ++id)
+    if (theirs.token(id) != tokenizer.token(id))
+      fail("{}: its token {} is \"{}\", the recipe's \"{}\": set model.vocabulary to {}", name, id, theirs.token(id),
+           tokenizer.token(id), model.vocabulary->string());
+}
+
+TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) {
+  TensorMap weights;
+  const auto take = [&](const std::string& name, bool image, bool text) {
+    if (name.empty()) return;
+    ModelFiles files = load_model_files(name);
+    files.weights = dequantize(files.weights);
+    if (image) {
+      check_tower(name, files.config, recipe.model, "vision_cfg");
+      resize_image_positions(files.weights, recipe.model.image);
+    }
+    if (text) {
+      check_tower(name, files.config, recipe.model, "text_cfg");
+      check_vocabulary(files, name, tokenizer);
+    }
+    for (auto& [key, tensor] : files.weights)
+      if ((image && text) || (image && is_image(key)) || (text && is_text(key))) weights[key] = std::move(tensor);
+  };
+  take(recipe.initial, true, true);
+  take(recipe.initial_image, true, false);
+  take(recipe.initial_text, false, true);
+  std::erase_if(weights, [](const auto& item) { return item.first.ends_with(".num_batches_tracked"); });
+  return weights;
+}
+
+}  // namespace gondola

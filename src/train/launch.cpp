@@ -1,0 +1,66 @@
+#include "train/launch.h"
+
+#include <charconv>
+
+#include "base/error.h"
+
+namespace gondola {
+namespace {
+
+/// The names under which a launcher says where a process stands.
+struct Names {
+  const char *rank, *size, *local_rank, *local_size;
+};
+
+// A batch script of Slurm has SLURM_NTASKS too, but only srun's processes have the step's.
+constexpr Names launchers[] = {
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+};
+
+/// The number that the variable begins with: Slurm writes "4(x2)".
+std::optional<int> number(const Launch::Environment& variable, const char* name) {
+  const auto text = variable(name);
+  if (!text) return std::nullopt;
+  int value = 0;
+  if (std::from_chars(text->data(), text->data() + text->size(), value).ec != std::errc() || value < 0)
+    fail("{} is \"{}\", expected a number", name, *text);
+  return value;
+}
+
+/// The first of Slurm's list of machines: "gpu[03-05,9],login" begins with gpu03.
+std::string first_machine(const std::string& list) {
+  const std::size_t end = list.find_first_of("[,");
+  if (end == std::string::npos || list[end] == ',') return list.substr(0, end);
+  return list.substr(0, end) + list.substr(end + 1, list.find_first_of("-,]", end) - end - 1);
+}
+
+}  // namespace
+
+Launch Launch::from(const Environment& variable) {
+  Launch launch;
+  for (const Names& names : launchers) {
+    const auto rank = number(variable, names.rank), size = number(variable, names.size);
+    if (!rank || !size) continue;
+    if (*rank >= *size) fail("{} is {}, but {} is {}", names.rank, *rank, names.size, *size);
+    launch.rank = *rank;
+    launch.size = *size;
+    launch.local_rank = number(variable, names.local_rank).value_or(*rank);
+    launch.local_size = number(variable, names.local_size).value_or(*size);
+    break;
+  }
+  if (const auto port = number(variable, "MASTER_PORT")) launch.port = *port;
+  if (const auto address = variable("MASTER_ADDR"))
+    launch.address = *address;
+  else if (const auto machines = variable("SLURM_STEP_NODELIST"))
+    launch.address = first_machine(*machines);
+  else if (launch.local_size < launch.size)
+    fail("{} processes on several machines, but MASTER_ADDR is not set: it names the machine of rank 0", launch.size);
+  launch.hosts_store = variable("TORCHELASTIC_USE_AGENT_STORE").value_or("") != "True";
+  launch.attempt = variable("TORCHELASTIC_RESTART_COUNT").value_or("0");
+  return launch;
+}
+
+}  // namespace gondola

@@ -1,0 +1,138 @@
+#include "train/logit_tiles.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace gondola {
+namespace {
+
+/// Consecutive rows of a matrix or elements of a vector.
+struct Range {
+  std::int64_t first, count;
+  at::Tensor of(const at::Tensor& x) const { return x.narrow(0, first, count); }
+};
+
+template <class Body>
+void for_each_range(std::int64_t size, std::int64_t step, const Body& body) {
+  for (std::int64_t first = 0; first < size; first += step) body(Range{first, std::min(step, size - first)});
+}
+
+/// A tile in memory that is used again: of fresh memory, the page faults would cost a tenth of a product.
+class TileBuffer {
+ public:
+  explicit TileBuffer(const LogitBlock& block)
+      : values_(at::empty({std::min(block.tile.rows, block.images.size(0)) *
+                           std::min(block.tile.columns, block.texts.size(0))},
+                          block.images.options())) {}
+  at::Tensor tile(std::int64_t rows, std::int64_t columns) const {
+    return values_.narrow(0, 0, rows * columns).view({rows, columns});
+  }
+
+ private:
+  at::Tensor values_;
+};
+
+void add_logarithms(at::Tensor into, const at::Tensor& found) {
+  at::logaddexp_out(into, into, found);
+}
+
+void add_products(const LogitBlock& block, const at::Tensor& weights, const Range& rows, const Range& columns,
+                  double factor, const at::Tensor& d_images, const at::Tensor& d_texts) {
+  const auto counted = columns.of(block.texts) * columns.of(block.counts).unsqueeze(1);
+  rows.of(d_images).addmm_(weights, counted, 1, factor);
+  columns.of(d_texts).addmm_(weights.t(), rows.of(block.images), 1, factor);
+}
+
+}  // namespace
+
+Tile fast_tile(at::DeviceType device) {
+  return device == at::kCPU ? Tile{1024, 2048} : Tile{4096, 8192};
+}
+
+/// Calls body(logits, rows, columns); it may overwrite the logits.
+template <class Body>
+void LogitBlock::for_each_tile(const Body& body) const {
+  const TileBuffer buffer(*this);
+  for_each_range(texts.size(0), tile.columns, [&](const Range& columns) {
+    const auto scaled = (columns.of(texts) * scale).t();
+    for_each_range(images.size(0), tile.rows, [&](const Range& rows) {
+      auto logits = buffer.tile(rows.count, columns.count);
+      at::mm_out(logits, rows.of(images), scaled);
+      if (bias.defined()) logits.add_(bias);
+      body(logits, rows, columns);
+    });
+  });
+}
+
+void LogitBlock::add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const {
+  const TileBuffer buffer(*this);
+  // Each row and each column is shifted by its own maximum: by a common one, a row of small logits would vanish.
+  for_each_tile([&](at::Tensor& logits, const Range& rows, const Range& columns) {
+    auto shifted = buffer.tile(rows.count, columns.count);
+    const auto column_max = logits.amax(0);
+    at::sub_out(shifted, logits, column_max).exp_();
+    add_logarithms(columns.of(over_images), column_max + shifted.sum(0).log());
+    const auto row_max = logits.amax(1);
+    logits.sub_(row_max.unsqueeze(1)).exp_();
+    add_logarithms(rows.of(over_texts), row_max + at::mv(logits, columns.of(counts)).log());
+  });
+}
+
+void LogitBlock::add_softplus(const at::Tensor& total) const {
+  for_each_tile([&](at::Tensor& logits, const Range&, const Range& columns) {
+    constexpr double linear_from = 80;  // ln(1 + exp(80)) is 80 in fp64 too, and exp(80) is finite in fp32
+    at::softplus_out(logits, logits, 1, linear_from);
+    total.add_(at::mv(logits, columns.of(counts)).sum(at::kDouble));
+  });
+}
+
+void LogitBlock::subtract_positives(const Positives& positives, const at::Tensor& total) const {
+  for_each_range(images.size(0), tile.rows, [&](const Range& rows) {
+    const auto row = rows.of(positives.text);
+    auto logits = (rows.of(images) * texts.index_select(0, row)).sum(1) * scale;
+    if (bias.defined()) logits += bias;
+    total.sub_((logits * rows.of(positives.share) * counts.index_select(0, row)).sum(at::kDouble));
+  });
+}
+
+void LogitBlock::subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias,
+                                             const at::Tensor& d_images, const at::Tensor& d_texts) const {
+  for_each_range(images.size(0), tile.rows, [&](const Range& rows) {
+    const auto row = rows.of(positives.text), share = rows.of(positives.share);
+    const auto counted = share * counts.index_select(0, row);
+    d_bias.sub_(counted.sum(at::kDouble));
+    rows.of(d_images).addcmul_(texts.index_select(0, row), counted.unsqueeze(1), -1);
+    d_texts.index_add_(0, row, rows.of(images) * share.unsqueeze(1), -1);
+  });
+}
+
+void LogitBlock::add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images,
+                                       const at::Tensor& d_images, const at::Tensor& d_texts) const {
+  const TileBuffer buffer(*this);
+  for_each_tile([&](at::Tensor& logits, const Range& rows, const Range& columns) {
+    auto of_rows = buffer.tile(rows.count, columns.count);
+    at::sub_out(of_rows, logits, rows.of(over_texts).unsqueeze(1)).exp_();
+    logits.sub_(columns.of(over_images)).exp_().add_(of_rows);
+    add_products(*this, logits, rows, columns, 0.5, d_images, d_texts);
+  });
+}
+
+void LogitBlock::add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tensor& d_images,
+                                       const at::Tensor& d_texts) const {
+  for_each_tile([&](at::Tensor& logits, const Range& rows, const Range& columns) {
+    logits.sigmoid_();
+    d_bias.add_(at::mv(logits, columns.of(counts)).sum(at::kDouble));
+    add_products(*this, logits, rows, columns, 1, d_images, d_texts);
+  });
+}
+
+at::Tensor sum_of_products(const at::Tensor& a, const at::Tensor& b) {
+  auto sum = at::zeros({}, a.options().dtype(at::kDouble));
+  for_each_range(a.size(0), 4096, [&](const Range& rows) {
+    sum.add_((rows.of(a) * rows.of(b)).sum(1).sum(at::kDouble));
+  });
+  return sum;
+}
+
+}  // namespace gondola

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace gondola {
+
+/// How many images × texts are compared at a time.
+struct Tile {
+  std::int64_t rows, columns;
+};
+
+/// Fast on the device: on CPUs two tiles stay in the third-level cache; on GPUs they outlast the launch of a kernel.
+Tile fast_tile(at::DeviceType device);
+
+/// Of each image: the row of texts that is its positive, and with what share of each of the text's repeats (0: there is
+/// none among these).
+struct Positives {
+  at::Tensor text;   ///< n, int64
+  at::Tensor share;  ///< n
+};
+
+/// A block of images against a block of texts. The logits z_ij = scale · image_i · text_j + bias exist a tile at a time.
+/// Everything of one type, fp32 or fp64.
+struct LogitBlock {
+  at::Tensor images;  ///< n × dim
+  at::Tensor texts;   ///< m × dim
+  at::Tensor counts;  ///< m: how many times each text counts
+  at::Tensor scale;   ///< a scalar
+  at::Tensor bias;    ///< a scalar, of the sigmoid loss only
+  Tile tile;
+
+  /// Adds to over_texts (n) and over_images (m), both logarithms of sums of exponentials, this block's:
+  /// ln Σ_j counts_j exp(z_ij) and ln Σ_i exp(z_ij).
+  void add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const;
+
+  /// Adds Σ_ij counts_j ln(1 + exp(z_ij)) to an fp64 scalar.
+  void add_softplus(const at::Tensor& total) const;
+
+  /// With w_ij = ½ (exp(z_ij − over_texts_i) + exp(z_ij − over_images_j)), adds Σ_j w_ij counts_j text_j to d_images and
+  /// Σ_i w_ij image_i to d_texts: `scale` and, for texts, `counts` are left to the caller.
+  void add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images, const at::Tensor& d_images,
+                             const at::Tensor& d_texts) const;
+
+  /// The same with w_ij = σ(z_ij); also adds Σ_ij counts_j w_ij to d_bias, an fp64 scalar.
+  void add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tensor& d_images, const at::Tensor& d_texts) const;
+
+  /// Takes Σ_i p_i z_ij from an fp64 scalar, with j image i's positive and p_i = share_i counts_j.
+  void subtract_positives(const Positives& positives, const at::Tensor& total) const;
+
+  /// Takes from d_bias Σ_i p_i, from each image's row of d_images p_i text_j, and from row j of d_texts share_i image_i.
+  void subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias, const at::Tensor& d_images,
+                                   const at::Tensor& d_texts) const;
+
+ private:
+  template <class Body>
+  void for_each_tile(const Body& body) const;
+};
+
+/// Σ a_ij b_ij, an fp64 scalar; in chunks, without a third matrix.
+at::Tensor sum_of_products(const at::Tensor& a, const at::Tensor& b);
+
+}  // namespace gondola

@@ -1,0 +1,95 @@
+#include "train/run_view.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/progress.h"
+
+namespace gondola {
+namespace {
+
+std::size_t terminal_width(std::FILE* out) {
+  winsize size{};
+  return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string bar(double done, std::size_t width) {
+  const auto full = static_cast<std::size_t>(done * static_cast<double>(width));
+  std::string text;
+  for (std::size_t i = 0; i < width; ++i) text += i < full ? "━" : "─";
+  return text;
+}
+
+/// The first `width` characters of UTF-8.
+std::string cut(const std::string& text, std::size_t width) {
+  std::size_t characters = 0, at = 0;
+  for (; at < text.size(); ++at)
+    if ((text[at] & 0xc0) != 0x80 && ++characters > width) break;
+  return text.substr(0, at);
+}
+
+}  // namespace
+
+std::vector<std::string> view_lines(const StepFigures& figures, std::int64_t last_step, double seconds_left,
+                                    std::size_t width) {
+  const double done = last_step > 0 ? static_cast<double>(figures.step) / static_cast<double>(last_step) : 1;
+  std::string learning = fmt::format("loss {:.4f}  scale {:.2f}  gradient {:.3g}  rate {:.2e}", figures.loss,
+                                     figures.scale, figures.gradient_norm, figures.learning_rate);
+  if (figures.skipped > 0) learning += fmt::format("  skipped {}", figures.skipped);
+  std::vector<std::string> lines = {
+      fmt::format("step {}/{}  {} {:.0f} %  {} left", figures.step, last_step, bar(done, 20), 100 * done,
+                  format_duration(seconds_left)),
+      learning,
+      fmt::format("{:.4g} samples/s  MFU {:.1f} %  waiting for data {:.0f} %", figures.samples_per_second,
+                  100 * figures.mfu, 100 * figures.loader_wait)};
+  for (std::string& line : lines) line = cut(line, width);
+  return lines;
+}
+
+RunView::RunView(std::int64_t first_step, std::int64_t last_step, std::FILE* out)
+    : first_(first_step),
+      last_(last_step),
+      out_(out),
+      terminal_(::isatty(::fileno(out)) == 1),
+      start_(Clock::now()),
+      last_draw_(start_) {}
+
+RunView::~RunView() {
+  if (!drawn_.empty()) fmt::print(out_, "{}", std::string(drawn_.size(), '\n'));
+}
+
+void RunView::step(const StepFigures& figures) {
+  const auto now = Clock::now();
+  const auto interval = terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30);
+  if (now - last_draw_ < interval && !(terminal_ && (figures.step == last_ || drawn_.empty()))) return;
+  last_draw_ = now;
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double left = seconds / static_cast<double>(figures.step - first_) * static_cast<double>(last_ - figures.step);
+  if (terminal_) {
+    draw(view_lines(figures, last_, left, terminal_width(out_)));
+  } else {
+    std::string line;
+    for (const std::string& part : view_lines(figures, last_, left, 200)) line += (line.empty() ? "" : "  ") + part;
+    fmt::print(out_, "{}\n", line);
+  }
+}
+
+void RunView::message(const std::string& line) {
+  if (!drawn_.empty()) fmt::print(out_, "\r\x1b[J");
+  fmt::print(out_, "{}\n", line);
+  if (!drawn_.empty()) draw(drawn_);
+}
+
+/// The cursor stays at the first line, so that what others print (a sample that cannot be read) pushes the view down.
+void RunView::draw(const std::vector<std::string>& lines) {
+  std::string text = "\r";
+  for (const std::string& line : lines) text += line + "\x1b[K\n";
+  fmt::print(out_, "{}\x1b[{}A", text, lines.size());
+  std::fflush(out_);
+  drawn_ = lines;
+}
+
+}  // namespace gondola

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "train/step_figures.h"
+
+namespace gondola {
+
+/// What a run shows while it goes on: on a terminal a few lines that are redrawn in place, with messages scrolling
+/// above them; else a plain line every half a minute.
+class RunView {
+ public:
+  /// Of the steps after `first_step` up to `last_step`.
+  RunView(std::int64_t first_step, std::int64_t last_step, std::FILE* out = stderr);
+  /// On a terminal the last figures stay.
+  ~RunView();
+
+  void step(const StepFigures& figures);
+
+  /// A line that stays: "validation  photos.csv  zero_shot_top1 29.40".
+  void message(const std::string& line);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void draw(const std::vector<std::string>& lines);
+
+  std::int64_t first_, last_;
+  std::FILE* out_;
+  bool terminal_;
+  Clock::time_point start_, last_draw_;
+  std::vector<std::string> drawn_;
+};
+
+/// The view's lines, none longer than `width` characters: progress, learning, speed.
+std::vector<std::string> view_lines(const StepFigures& figures, std::int64_t last_step, double seconds_left,
+                                    std::size_t width);
+
+}  // namespace gondola

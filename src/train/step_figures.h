@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace gondola {
+
+/// Names and values in the order in which they are shown.
+using Figures = std::vector<std::pair<std::string, double>>;
+
+/// What is known of one step: a line of metrics.jsonl, points of TensorBoard's curves, the terminal's view.
+struct StepFigures {
+  std::int64_t step = 0;  ///< steps done, this one included
+  double loss = 0;
+  double learning_rate = 0;
+  double scale = 0;  ///< exp(logit_scale)
+  double gradient_norm = 0;
+  std::int64_t skipped = 0;  ///< updates, since the start of the run
+  double samples_per_second = 0;
+  double loader_wait = 0;  ///< share of the step's time that was spent waiting for its batch
+  double mfu = 0;          ///< model FLOPs utilisation (train/throughput.h)
+
+  Figures list() const {
+    return {{"loss", loss},
+            {"learning_rate", learning_rate},
+            {"scale", scale},
+            {"gradient_norm", gradient_norm},
+            {"skipped", static_cast<double>(skipped)},
+            {"samples_per_second", samples_per_second},
+            {"loader_wait", loader_wait},
+            {"mfu", mfu}};
+  }
+};
+
+}  // namespace gondola

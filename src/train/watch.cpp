@@ -1,0 +1,162 @@
+#include "train/watch.h"
+
+#include <torch/csrc/distributed/c10d/Store.hpp>
+
+#include <unistd.h>
+
+#include <ctime>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+
+namespace gondola {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+constexpr seconds interval{1}, dead_after{15}, stuck_after{40}, farewell{10};
+constexpr double working = 0.01;  // seconds of processor time in an interval
+constexpr const char *failure_key = "failure", *leaving_key = "leaving";
+
+std::string key_of(int rank) {
+  return fmt::format("signs/{}", rank);
+}
+
+double seconds_of(clockid_t clock) {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "?";
+}
+
+}  // namespace
+
+Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
+             std::function<void(const std::string&)> on_failure)
+    : store_(std::move(store)),
+      rank_(rank),
+      size_(size),
+      serves_store_(serves_store),
+      on_failure_(std::move(on_failure)),
+      last_talk_(Clock::now()) {
+  watched_.last_beat = watched_.last_life = Clock::now();
+  talking_ = std::thread([this] { talk(); });
+  guarding_ = std::thread([this] { guard(); });
+}
+
+Watch::~Watch() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  talking_.join();
+  guarding_.join();
+  try {
+    store_->set(key_of(rank_), std::string("left"));
+    store_->add(leaving_key, 1);
+    const auto end = Clock::now() + farewell;
+    while (serves_store_ && Clock::now() < end && store_->add(leaving_key, 0) < size_)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  } catch (const std::exception&) {  // whoever served the store has left
+  }
+}
+
+bool Watch::stopped_within(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, time, [&] { return stop_; });
+}
+
+void Watch::talk() {
+  do {
+    try {
+      beat();
+      if (const std::string message = look(); !message.empty()) return fail_with(message);
+    } catch (const std::exception&) {
+      return fail_with("rank 0 or the launcher, which served the store of all ranks, is gone");
+    }
+    last_talk_ = Clock::now();
+  } while (!stopped_within(interval));
+}
+
+/// The store's answers have no timeout.
+void Watch::guard() {
+  while (!stopped_within(interval))
+    if (Clock::now() - last_talk_.load() > dead_after)
+      return fail_with(
+          fmt::format("rank 0 or the launcher, which serves the store of all ranks, has not answered for {} s",
+                      dead_after.count()));
+}
+
+void Watch::beat() {
+  const double used = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
+  if (waiting_ > 0 || used - processor_seconds_ > working) ++own_.life;
+  processor_seconds_ = used;
+  ++own_.beats;
+  store_->set(key_of(rank_), fmt::format("{} {} process {} on {}", own_.beats, own_.life, ::getpid(), host_name()));
+}
+
+/// A failure that some rank found or reported, or one of the rank before this one.
+std::string Watch::look() {
+  if (store_->check({failure_key})) return store_->get_to_str(failure_key);
+  const int watched = (rank_ + size_ - 1) % size_;
+  Signs signs;
+  std::string who;
+  if (store_->check({key_of(watched)})) {
+    std::istringstream text(store_->get_to_str(key_of(watched)));
+    if (!(text >> signs.beats >> signs.life)) return "";  // it has left
+    std::getline(text >> std::ws, who);
+    who = " (" + who + ")";
+  }
+  const auto now = Clock::now();
+  if (signs.beats != watched_.beats) watched_.last_beat = now;
+  if (signs.life != watched_.life) watched_.last_life = now;
+  watched_.beats = signs.beats;
+  watched_.life = signs.life;
+  std::string message;
+  if (now - watched_.last_beat > dead_after)
+    message = fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after.count());
+  else if (now - watched_.last_life > stuck_after)
+    message = fmt::format("rank {} of {}{} is stuck: for {} s it has neither worked nor waited for others", watched,
+                          size_, who, stuck_after.count());
+  if (!message.empty()) store_->compareSet(failure_key, std::string(), message);
+  return message;
+}
+
+void Watch::fail_with(const std::string& message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_ || !verdict_.empty()) return;
+    verdict_ = message;
+  }
+  changed_.notify_all();
+  on_failure_(message);
+}
+
+std::string Watch::verdict() {
+  std::unique_lock lock(mutex_);
+  const auto end = Clock::now() + stuck_after + seconds(5);
+  while (verdict_.empty() && Clock::now() < end && !interrupted())
+    changed_.wait_for(lock, std::chrono::milliseconds(100));
+  return verdict_;
+}
+
+void Watch::report(const std::string& message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_ || !verdict_.empty()) return;
+    stop_ = true;  // the others' answers to this are not news
+  }
+  try {
+    store_->compareSet(failure_key, std::string(), fmt::format("rank {} of {}: {}", rank_, size_, message));
+  } catch (const std::exception&) {  // nobody is there to read it
+  }
+}
+
+}  // namespace gondola

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/tensor.h"
+
+namespace gondola {
+
+/// The exponential moving average of weights (and of running statistics), which is validated and exported in their
+/// place. After update t it becomes d·average + (1 − d)·weights, d = min(decay, (1 + t) / (10 + t)), so that the random
+/// start is forgotten soon (TensorFlow's ExponentialMovingAverage with num_updates).
+class WeightAverage {
+ public:
+  using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+  /// Starts as a copy of the tensors, which it refers to from then on.
+  WeightAverage(NamedTensors tensors, double decay);
+
+  /// After the update of the weights that is the `update`th, from 1.
+  void update(std::int64_t update);
+
+  /// Exchanges the average and the weights; a second call exchanges them back, to the bit.
+  void exchange();
+
+  /// The average by name, "average." before it.
+  TensorMap state() const;
+  void load_state(const TensorMap& state);
+
+ private:
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> tensors_, averages_;
+  double decay_;
+};
+
+/// The average in the weights' place, where there is one, for the lifetime of the object.
+class AveragedWeights {
+ public:
+  explicit AveragedWeights(WeightAverage* average) : average_(average) {
+    if (average_ != nullptr) average_->exchange();
+  }
+  ~AveragedWeights() {
+    if (average_ != nullptr) average_->exchange();
+  }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+
+ private:
+  WeightAverage* average_;
+};
+
+}  // namespace gondola

@@ -1,0 +1,93 @@
+#include "train/learning_rates.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "train/optimiser.h"
+
+namespace gondola {
+namespace {
+
+Recipe recipe_of(const char* model) {
+  Recipe recipe;
+  recipe.model = preset(model);
+  return recipe;
+}
+
+void expect_factors(const Recipe& recipe, const std::vector<std::pair<const char*, double>>& factors) {
+  for (const auto& [name, factor] : factors) EXPECT_DOUBLE_EQ(learning_rate_factor(name, recipe), factor) << name;
+}
+
+TEST(LearningRateFactor, FallsWithTheDistanceFromTheTop) {
+  Recipe recipe = recipe_of("ViT-B-32");
+  recipe.layer_decay = 0.5;
+  recipe.image_rate = 8;
+  expect_factors(recipe, {{"visual.proj", 8},
+                          {"visual.ln_post.bias", 8},
+                          {"visual.transformer.resblocks.11.ln_1.weight", 4},
+                          {"visual.transformer.resblocks.10.ln_1.weight", 2},
+                          {"visual.transformer.resblocks.0.mlp.c_fc.weight", 8 * std::pow(0.5, 12)},
+                          {"visual.conv1.weight", 8 * std::pow(0.5, 13)},
+                          {"visual.class_embedding", 8 * std::pow(0.5, 13)},
+                          {"visual.positional_embedding", 8 * std::pow(0.5, 13)},
+                          {"visual.ln_pre.weight", 8 * std::pow(0.5, 13)},
+                          {"text_projection", 1},
+                          {"text_projection_bias", 1},
+                          {"ln_final.weight", 1},
+                          {"transformer.resblocks.11.attn.in_proj_weight", 0.5},
+                          {"transformer.resblocks.1.attn.in_proj_weight", std::pow(0.5, 11)},
+                          {"token_embedding.weight", std::pow(0.5, 13)},
+                          {"positional_embedding", std::pow(0.5, 13)},
+                          {"logit_scale", 1},
+                          {"logit_bias", 1}});
+}
+
+TEST(LearningRateFactor, TakesAResNetsStagesAsBlocks) {
+  Recipe recipe = recipe_of("RN50");
+  recipe.layer_decay = 0.5;
+  expect_factors(recipe, {{"visual.attnpool.c_proj.weight", 1},
+                          {"visual.attnpool.positional_embedding", 1},
+                          {"visual.layer4.0.conv1.weight", 0.5},
+                          {"visual.layer1.2.bn3.weight", 1 / 16.0},
+                          {"visual.conv1.weight", 1 / 32.0},
+                          {"visual.bn3.weight", 1 / 32.0}});
+}
+
+TEST(LearningRateFactor, IsZeroInALockedTowerSaveForItsUnlockedEnd) {
+  Recipe recipe = recipe_of("ViT-B-32");
+  recipe.lock_image = true;
+  expect_factors(recipe, {{"visual.proj", 0},
+                          {"visual.conv1.weight", 0},
+                          {"visual.transformer.resblocks.11.ln_1.weight", 0},
+                          {"text_projection", 1},
+                          {"token_embedding.weight", 1},
+                          {"logit_scale", 1}});
+  recipe.unlocked_blocks = 2;
+  expect_factors(recipe, {{"visual.proj", 1},
+                          {"visual.transformer.resblocks.11.ln_1.weight", 1},
+                          {"visual.transformer.resblocks.10.ln_1.weight", 1},
+                          {"visual.transformer.resblocks.9.ln_1.weight", 0},
+                          {"visual.conv1.weight", 0}});
+}
+
+/// The first step of Adam moves every weight by the learning rate, whatever its gradient.
+TEST(AdamW, MultipliesEachParametersRate) {
+  Recipe recipe = recipe_of("ViT-B-32");
+  recipe.weight_decay = 0;
+  recipe.epsilon = 1e-12;
+  recipe.layer_decay = 0.5;
+  recipe.text_rate = 3;
+  AdamW::NamedParameters parameters;
+  for (const char* name :
+       {"visual.proj", "visual.transformer.resblocks.11.ln_1.weight", "text_projection", "logit_scale"})
+    parameters.emplace_back(name, torch::zeros({2, 2}, torch::requires_grad()));
+  Communicator alone;
+  AdamW optimiser(parameters, recipe, alone);
+  for (auto& [name, parameter] : parameters) parameter.mutable_grad() = torch::full({2, 2}, -7.0);
+  optimiser.step(1e-2);
+  for (const auto& [index, expected] : {std::pair(0, 1e-2), {1, 5e-3}, {2, 3e-2}, {3, 1e-2}})
+    EXPECT_NEAR(parameters[static_cast<std::size_t>(index)].second.max().item<double>(), expected, 1e-8) << index;
+}
+
+}  // namespace
+}  // namespace gondola

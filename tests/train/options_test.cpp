@@ -1,0 +1,186 @@
+// What a recipe can ask of a run beyond plain steps, by whole runs of a few steps.
+#include <gmock/gmock.h>
+#include <torch/types.h>
+
+#include <limits>
+
+#include "base/error.h"
+#include "checkpoint/model_files.h"
+#include "checkpoint/safetensors.h"
+#include "tests/train/runs.h"
+#include "torch_towers/tensors.h"
+#include "train/initial_weights.h"
+#include "train/trainer.h"
+
+namespace gondola {
+namespace {
+
+Communicator alone;
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+namespace fs = std::filesystem;
+
+const char* const vit = "preset = \"tiny-test\"";
+const char* const resnet = "preset = \"tiny-test-resnet\"";
+
+class Runs : public testing::Test {
+ protected:
+  Recipe recipe(const char* model, const std::vector<std::string>& overrides) {
+    const fs::path file =
+        test::write(folder_.path() / "recipe.toml",
+                    fmt::format("[model]\nvocabulary = \"{}\"\n{}\n[data]\ntrain = [\"{}\"]\n[train]\nbatch_size = 8\n"
+                                "learning_rate = 1e-3\nwarmup_steps = 2\nsoft_targets = true\nthreads = 1\n",
+                                test::golden("cli/model").string(), model, test::write_pairs(folder_.path()).string()));
+    return read_recipe(file, overrides);
+  }
+
+  fs::path run(const std::string& name, const Recipe& recipe, bool resume = false) {
+    const fs::path path = folder_.path() / name;
+    EXPECT_TRUE(Trainer(recipe, path, resume, alone).run());
+    return path;
+  }
+
+  static TensorMap weights(const fs::path& run) { return load_model_files((run / "model").string()).weights; }
+
+  /// The run's last checkpoint.
+  static TensorMap checkpoint(const fs::path& run, int steps) {
+    return read_safetensors(run / "checkpoints" / fmt::format("step-{:08}.safetensors", steps)).tensors;
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+bool equal(const Tensor& a, const Tensor& b) {
+  return to_floats(a) == to_floats(b);
+}
+
+TEST_F(Runs, GoOnToALongerHorizon) {
+  const std::vector<std::string> common = {"train.schedule=constant"};
+  const auto with_steps = [&](int steps) {
+    auto overrides = common;
+    overrides.push_back(fmt::format("train.steps={}", steps));
+    return recipe(vit, overrides);
+  };
+  run("longer", with_steps(4));
+  const fs::path longer = run("longer", with_steps(9), /*resume=*/true), straight = run("straight", with_steps(9));
+  EXPECT_EQ(test::losses(longer), test::losses(straight));
+  for (const auto& [name, tensor] : weights(straight)) EXPECT_TRUE(equal(weights(longer).at(name), tensor)) << name;
+  EXPECT_THAT([&] { run("longer", with_steps(8), true); }, ThrowsMessage<Error>(HasSubstr("9 steps are done")));
+  EXPECT_THAT([&] { run("longer", recipe(vit, {"train.steps=10"}), true); },
+              ThrowsMessage<Error>(HasSubstr("train.schedule = 'constant'")));
+}
+
+TEST_F(Runs, ExportTheAverageOfTheWeights) {
+  const fs::path averaged = run("averaged", recipe(vit, {"train.steps=5", "train.ema_decay=0.99"}));
+  const fs::path plain = run("plain", recipe(vit, {"train.steps=5"}));
+  EXPECT_EQ(test::losses(averaged), test::losses(plain));  // training goes on from the weights themselves
+  const TensorMap state = checkpoint(averaged, 5), last = checkpoint(plain, 5);
+  for (const auto& [name, tensor] : weights(averaged)) {
+    EXPECT_TRUE(equal(tensor, state.at("average.model." + name))) << name;
+    EXPECT_TRUE(equal(last.at("model." + name), state.at("model." + name))) << name;
+  }
+  EXPECT_FALSE(equal(state.at("average.model.text_projection"), state.at("model.text_projection")));
+}
+
+/// A step that is skipped might as well not have been: neither weights, moments, averages nor the statistics of batch
+/// norms keep anything of it.
+TEST_F(Runs, KeepNothingOfASkippedStep) {
+  const Recipe guarded = recipe(
+      resnet, {"train.steps=3", "train.spike_guard=100", "train.ema_decay=0.9", "model.batch_norm_embeddings=true"});
+  const fs::path whole = run("whole", guarded), spiked = folder_.path() / "spiked";
+  Trainer trainer(guarded, spiked, false, alone);
+  const int size = guarded.model.image.image_size;
+  const Batch poison = {torch::full({8, 3, size, size}, std::numeric_limits<float>::quiet_NaN()),
+                        torch::full({8, 3}, 5, torch::kLong), torch::arange(8, torch::kLong),
+                        torch::arange(8, torch::kLong)};
+  EXPECT_FALSE(std::isfinite(trainer.step(poison, 1e-3).loss));
+  EXPECT_TRUE(trainer.run());
+  for (const auto& [name, tensor] : checkpoint(whole, 3))
+    EXPECT_TRUE(name == "spike_guard" || equal(checkpoint(spiked, 3).at(name), tensor)) << name;
+  EXPECT_EQ(test::metrics(spiked).at(2).at("skipped"), 1);
+
+  Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false, alone);
+  EXPECT_THAT([&] { unguarded.step(poison, 1e-3); }, ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
+}
+
+class LockedTowers : public Runs, public testing::WithParamInterface<const char*> {};
+
+TEST_P(LockedTowers, KeepEveryBit) {
+  const fs::path start = run("start", recipe(GetParam(), {"train.steps=1"}));
+  const std::string initial = "model.initial=" + (start / "model").string();
+  const auto locked = [&](const char* name, const std::string& lock, int unlocked) {
+    return weights(run(name, recipe(GetParam(), {"train.steps=3", initial, "train.lock=[\"" + lock + "\"]",
+                                                 fmt::format("train.unlocked_blocks={}", unlocked)})));
+  };
+  const TensorMap before = weights(start);
+  const TensorMap image = locked("image", "image", 0), text = locked("text", "text", 0),
+                  end = locked("end", "image", 1);
+  for (const auto& [name, tensor] : before) {
+    if (name == "logit_scale") continue;
+    const bool visual = name.starts_with("visual.");
+    const bool last = name.find("visual.layer4.") == 0 || name.find("visual.attnpool.") == 0 ||
+                      name.find("visual.transformer.resblocks.1.") == 0 || name.find("visual.ln_post") == 0 ||
+                      name == "visual.proj";
+    // The bias of keys has no gradient but rounding's, and is part of a larger tensor in the ViT alone.
+    if (name == "visual.attnpool.k_proj.bias" || name.ends_with("num_batches_tracked")) continue;
+    EXPECT_EQ(equal(image.at(name), tensor), visual) << name;
+    EXPECT_EQ(equal(text.at(name), tensor), !visual) << name;
+    EXPECT_EQ(equal(end.at(name), tensor), visual && !last) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, LockedTowers, testing::Values(vit, resnet),
+                         [](const auto& model) { return model.param == vit ? "Vit" : "ResNet"; });
+
+TEST_F(Runs, StartFromTheTowersOfOtherModels) {
+  const fs::path image = run("image", recipe(vit, {"train.steps=2", "train.seed=1"}));
+  const fs::path text = run("text", recipe(vit, {"train.steps=2", "train.seed=2"}));
+  const Recipe both = recipe(
+      vit, {"train.steps=1", "train.lock=[\"image\", \"text\"]", "model.initial_image=" + (image / "model").string(),
+            "model.initial_text=" + (text / "model").string()});
+  const TensorMap found = weights(run("both", both)), images = weights(image), texts = weights(text);
+  for (const auto& [name, tensor] : found)
+    EXPECT_TRUE(name == "logit_scale" || equal(tensor, (name.starts_with("visual.") ? images : texts).at(name)))
+        << name;
+
+  const auto refuses = [&](const std::vector<std::string>& overrides, const char* message) {
+    auto all = overrides;
+    all.push_back("train.steps=1");
+    const Recipe other = recipe(
+        "embed_dim = 32\n[model.image]\nimage_size = 32\npatch_size = 8\nwidth = 64\nheads = 4\n"
+        "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 3\ncontext_length = 16\n",
+        all);
+    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, alone); }, ThrowsMessage<Error>(HasSubstr(message)));
+  };
+  refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
+  refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
+}
+
+TEST_F(Runs, ResizeThePositionsOfAnotherImageSize) {
+  const fs::path small = run("small", recipe(vit, {"train.steps=1"}));
+  const Recipe large = recipe(
+      "embed_dim = 32\n[model.image]\nimage_size = 48\npatch_size = 8\nwidth = 32\nheads = 2\n"
+      "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 2\ncontext_length = 16\n",
+      {"train.steps=1", "train.lock=[\"image\"]", "model.initial_image=" + (small / "model").string()});
+  const TensorMap found = weights(run("large", large)), start = weights(small);
+  const std::string name = "visual.positional_embedding";
+  EXPECT_EQ(found.at(name).shape, (std::vector<std::int64_t>{1 + 6 * 6, 32}));
+  EXPECT_TRUE(torch::equal(to_torch(found.at(name)), resize_positions(to_torch(start.at(name)), 6)));
+  EXPECT_TRUE(equal(found.at("visual.conv1.weight"), start.at("visual.conv1.weight")));
+}
+
+TEST(ResizePositions, IsOpenClips) {
+  const Json parts = parse_json(read_file(test::golden("train/parts.json")), "parts.json");
+  const auto tensor = [&](const char* name) {
+    const auto values = parts.at(name).at("values").get<std::vector<double>>();
+    return torch::tensor(values, torch::kDouble).view(parts.at(name).at("shape").get<std::vector<std::int64_t>>());
+  };
+  const auto positions = tensor("positions");
+  EXPECT_TRUE(torch::allclose(resize_positions(positions, 5), tensor("enlarged"), 0, 1e-8));
+  EXPECT_TRUE(torch::allclose(resize_positions(positions, 2), tensor("reduced"), 0, 1e-8));
+  EXPECT_TRUE(torch::equal(resize_positions(positions, 3), positions));
+}
+
+}  // namespace
+}  // namespace gondola

@@ -1,0 +1,85 @@
+// gondola-train as several processes: the same run as one, a rank killed and resumed, on another number of ranks.
+#include <gmock/gmock.h>
+
+#include "base/file.h"
+#include "tests/train/process.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class Processes : public testing::Test {
+ protected:
+  /// Of 30 steps of eight pairs, many of one text.
+  fs::path recipe(const std::string& train = "") {
+    return test::write(
+        folder_.path() / "recipe.toml",
+        fmt::format("[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\n"
+                    "train = [\"{}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\n"
+                    "batch_size = 8\nsteps = 30\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\n"
+                    "validate_every_steps = 1000\nthreads = 1\nsoft_targets = true\nseed = 9\n{}",
+                    test::write_pairs(folder_.path()).string(), train));
+  }
+
+  fs::path run(const std::string& name, const fs::path& recipe, int ranks) {
+    const fs::path path = folder_.path() / name;
+    for (test::Process& process : test::launch(recipe, path, ranks)) EXPECT_EQ(process.wait(), 0) << log(path, 0);
+    return path;
+  }
+
+  static std::string log(const fs::path& run, int rank) {
+    return read_file(run.string() + "-rank-" + std::to_string(rank) + ".log");
+  }
+
+  static void expect_same_learning(const fs::path& found, const fs::path& expected) {
+    const auto losses = test::losses(found), wanted = test::losses(expected);
+    ASSERT_EQ(losses.size(), wanted.size());
+    for (std::size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(losses[i], wanted[i], 1e-4 * wanted[i]) << "step " << i;
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(Processes, LearnWhatOneLearns) {
+  const fs::path alone = run("alone", recipe(), 1);
+  expect_same_learning(run("two", recipe(), 2), alone);
+  expect_same_learning(run("four", recipe("shard_optimizer = true\nmicro_batch_size = 1\n"), 4), alone);
+}
+
+/// Whichever rank is killed, the others end with a message that names it, and the run goes on from its checkpoint as if
+/// nothing had happened; on another number of ranks, up to rounding.
+TEST_F(Processes, GoOnAfterOneIsKilled) {
+  const fs::path path = recipe("shard_optimizer = true\n");
+  const fs::path whole = run("whole", path, 2), broken = folder_.path() / "broken";
+  {
+    auto ranks = test::launch(path, broken, 2);
+    test::wait_for_steps(broken, 12);
+    ranks[1].send(SIGKILL);
+    EXPECT_EQ(ranks[1].wait(), -SIGKILL);
+    EXPECT_EQ(ranks[0].wait(), 1);
+    EXPECT_THAT(log(broken, 0), HasSubstr("rank 1 of 2"));
+  }
+  const fs::path elsewhere = folder_.path() / "elsewhere";
+  fs::copy(broken, elsewhere, fs::copy_options::recursive);
+  run("broken", path, 2);
+  EXPECT_EQ(test::losses(broken), test::losses(whole));
+  EXPECT_EQ(read_file(broken / "model" / "model.safetensors"), read_file(whole / "model" / "model.safetensors"));
+  run("elsewhere", path, 4);
+  expect_same_learning(elsewhere, whole);
+}
+
+TEST_F(Processes, StopTogether) {
+  const fs::path path = recipe(), stopped = folder_.path() / "stopped";
+  auto ranks = test::launch(path, stopped, 2);
+  test::wait_for_steps(stopped, 5);
+  ranks[1].send(SIGINT);  // to one of them
+  for (test::Process& rank : ranks) EXPECT_EQ(rank.wait(), 1);
+  const auto done = test::losses(stopped).size();
+  EXPECT_LT(done, 30u);
+  EXPECT_TRUE(fs::exists(stopped / "checkpoints" / fmt::format("step-{:08}.safetensors", done)));
+}
+
+}  // namespace
+}  // namespace gondola

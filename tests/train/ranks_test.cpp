@@ -1,0 +1,130 @@
+// Several ranks and micro-batches against one process that computes the whole batch at once.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <map>
+
+#include "base/error.h"
+#include "config/model_config.h"
+#include "tests/train/ranks.h"
+#include "train/objective.h"
+
+namespace gondola {
+namespace {
+
+constexpr std::int64_t pairs = 32;
+
+Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size) {
+  Recipe recipe;
+  recipe.model = preset("tiny-test");
+  recipe.model.sigmoid_loss = sigmoid;
+  recipe.batch_norm_embeddings = norms;
+  recipe.soft_targets = true;
+  recipe.batch_size = pairs;
+  recipe.micro_batch_size = micro_batch_size;
+  return recipe;
+}
+
+/// What all ranks share: torch's generator is one for all threads.
+struct Whole {
+  explicit Whole(const Recipe& recipe) {
+    torch::manual_seed(11);
+    const int size = recipe.model.image.image_size;
+    pixels = torch::randn({pairs, 3, size, size}, torch::kDouble);
+    texts = torch::randint(0, recipe.model.text.vocab_size, {20, 9}, torch::kLong);
+    Communicator alone;
+    state = Objective(recipe, alone).state();
+  }
+  at::Tensor pixels, texts;
+  TensorMap state;
+};
+
+/// Pairs first … last − 1 of a batch whose texts repeat, within ranks and across.
+Batch batch_of(const Whole& whole, std::int64_t first, std::int64_t last) {
+  std::map<std::int64_t, std::int64_t> row_of;
+  std::vector<std::int64_t> captions, keys;
+  for (std::int64_t pair = first; pair < last; ++pair) {
+    const std::int64_t key = pair * 7 % 20;
+    const auto [found, is_new] = row_of.emplace(key, static_cast<std::int64_t>(keys.size()));
+    if (is_new) keys.push_back(key);
+    captions.push_back(found->second);
+  }
+  const auto key_tensor = torch::tensor(keys, torch::kLong);
+  return {whole.pixels.narrow(0, first, last - first), whole.texts.index_select(0, key_tensor),
+          torch::tensor(captions, torch::kLong), key_tensor};
+}
+
+struct Outcome {
+  double loss = 0;
+  std::map<std::string, at::Tensor> gradients, statistics;
+};
+
+Outcome outcome_of(const Whole& whole, const Recipe& recipe, torch::ScalarType type, Communicator& communicator) {
+  Objective objective(recipe, communicator, type);
+  objective.load_state(whole.state);
+  const std::int64_t rank = communicator.rank(), size = communicator.size();
+  Outcome outcome;
+  outcome.loss = objective.backward(batch_of(whole, pairs * rank / size, pairs * (rank + 1) / size));
+  for (const auto& [name, parameter] : objective.parameters()) outcome.gradients[name] = parameter.grad().clone();
+  for (const auto& [name, tensor] : objective.tensors())
+    if (name.find("running") != std::string::npos) outcome.statistics[name] = tensor.clone();
+  return outcome;
+}
+
+double relative_error(const at::Tensor& found, const at::Tensor& expected) {
+  const auto wide = expected.to(torch::kDouble);
+  return ((found.to(torch::kDouble) - wide).norm() / (wide.norm() + 1e-9)).item<double>();
+}
+
+using Mode = std::tuple<int, int, bool, bool>;  // ranks, micro-batch, norms, sigmoid
+
+class Gradients : public testing::TestWithParam<Mode> {};
+
+TEST_P(Gradients, AreThoseOfTheWholeBatchAtOnce) {
+  const auto [ranks, micro, norms, sigmoid] = GetParam();
+  Communicator alone;
+  const Whole whole(recipe_of(norms, sigmoid, 0));
+  const Outcome expected = outcome_of(whole, recipe_of(norms, sigmoid, 0), torch::kDouble, alone);
+  for (const auto& [type, tolerance] : {std::pair(torch::kDouble, 1e-6), std::pair(torch::kFloat, 1e-4)}) {
+    const Recipe recipe = recipe_of(norms, sigmoid, micro);
+    test::on_ranks(ranks, [&, type = type, tolerance = tolerance](Communicator& communicator) {
+      const Outcome found = outcome_of(whole, recipe, type, communicator);
+      EXPECT_NEAR(found.loss, expected.loss, tolerance * expected.loss);
+      for (const auto& [name, gradient] : expected.gradients)
+        if (gradient.norm().item<double>() > 1e-9) {  // a bias that a norm takes away has none but rounding
+          EXPECT_LT(relative_error(found.gradients.at(name), gradient), tolerance) << name;
+        }
+      for (const auto& [name, statistic] : expected.statistics)
+        EXPECT_LT(relative_error(found.statistics.at(name), statistic), tolerance) << name;
+    });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
+                         testing::Combine(testing::Values(1, 2, 4), testing::Values(0, 1, 3), testing::Bool(),
+                                          testing::Bool()),
+                         [](const auto& mode) {
+                           return fmt::format("{}Ranks{}AtATime{}{}", std::get<0>(mode.param), std::get<1>(mode.param),
+                                              std::get<2>(mode.param) ? "Norms" : "",
+                                              std::get<3>(mode.param) ? "Sigmoid" : "");
+                         });
+
+TEST(GradientSync, SendsTheBucketsThatFitTogether) {
+  Communicator alone;
+  const auto parameter = [](std::int64_t bytes) { return torch::zeros({bytes / 4}); };
+  constexpr std::int64_t mb = 1 << 20;
+  const AdamW::NamedParameters parameters = {{"a", parameter(20 * mb)}, {"b", parameter(30 * mb)}, {"c", parameter(4)}};
+  EXPECT_EQ(GradientSync(parameters, alone).bucket_sizes(), (std::vector<std::int64_t>{4, 30 * mb, 20 * mb}));
+}
+
+TEST(Objective, RefusesToSplitTheBatchOfABatchNorm) {
+  Communicator alone;
+  Recipe recipe = recipe_of(false, false, 4);
+  recipe.model = preset("tiny-test-resnet");
+  EXPECT_THROW(Objective(recipe, alone), Error);
+}
+
+}  // namespace
+}  // namespace gondola
