@@ -1,7 +1,7 @@
-// bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the objective
-// and AdamW) on random pixels and texts whose end token stands at position 20, and the share of the peak that the model's
-// arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to train_step.json, for
-// chrome://tracing. Keys: device, micro_batch_size.
+// bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the
+// objective and AdamW) on random pixels and texts whose end token stands at position 20, and the share of the peak that
+// the model's arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to
+// train_step.json, for chrome://tracing. Keys: device, micro_batch_size.
 #include <fmt/format.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
@@ -18,7 +18,8 @@
 int main(int argc, char** argv) {
   using namespace gondola;
   if (argc < 6) {
-    fmt::print(stderr, "usage: bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [device=…] [micro_batch_size=…]\n");
+    fmt::print(stderr,
+               "usage: bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [device=…] [micro_batch_size=…]\n");
     return 2;
   }
   keep_freed_memory();

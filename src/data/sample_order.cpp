@@ -24,7 +24,8 @@ std::size_t share(std::size_t count, std::size_t numerator, std::size_t denomina
 }  // namespace
 
 std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
-  if (size > std::numeric_limits<std::uint32_t>::max()) fail("{} samples to be shuffled at once: at most 2^32 - 1", size);
+  if (size > std::numeric_limits<std::uint32_t>::max())
+    fail("{} samples to be shuffled at once: at most 2^32 - 1", size);
   std::vector<std::uint32_t> order(size);
   std::iota(order.begin(), order.end(), std::uint32_t{0});
   Random random(mix_seed(seed, epoch));
@@ -93,8 +94,8 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
     window->ends.push_back(samples += order.begins[shard + 1] - order.begins[shard]);
   }
   // A part of one window is permuted as a whole.
-  window->permutation =
-      order.windows == 1 ? epoch_order(samples, order.seed, pass) : epoch_order(samples, mix_seed(order.seed, pass), number);
+  window->permutation = order.windows == 1 ? epoch_order(samples, order.seed, pass)
+                                           : epoch_order(samples, mix_seed(order.seed, pass), number);
   while (one.windows.size() >= kept_windows) one.windows.erase(one.windows.begin());
   one.windows.emplace(number, window);
 

@@ -7,8 +7,8 @@
 namespace gondola {
 namespace {
 
-/// x·σ(1.702 x) (OpenAI clip/model.py), which is silu(1.702 x) / 1.702: the derivative is silu's, and of all between only x
-/// is kept.
+/// x·σ(1.702 x) (OpenAI clip/model.py), which is silu(1.702 x) / 1.702: the derivative is silu's, and of all between
+/// only x is kept.
 class QuickGelu : public torch::autograd::Function<QuickGelu> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x) {

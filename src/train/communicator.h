@@ -14,9 +14,9 @@ class Store;
 
 namespace gondola {
 
-/// The processes (ranks) that train together, on PyTorch's c10d: NCCL on GPUs, Gloo on CPUs. One alone needs neither, and
-/// all that it asks of others is done at once. All ranks must make the same calls in the same order. When another rank
-/// is lost, a call throws Error that names it.
+/// The processes (ranks) that train together, on PyTorch's c10d: NCCL on GPUs, Gloo on CPUs. One alone needs neither,
+/// and all that it asks of others is done at once. All ranks must make the same calls in the same order. When another
+/// rank is lost, a call throws Error that names it.
 class Communicator {
  public:
   /// Alone.

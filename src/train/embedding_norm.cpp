@@ -50,8 +50,7 @@ EmbeddingNorm::EmbeddingNorm(int dim) {
   running_var = register_buffer("running_var", torch::ones({dim}));
 }
 
-torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor& repeats,
-                                     Communicator& communicator) {
+torch::Tensor EmbeddingNorm::forward(const torch::Tensor& x, const torch::Tensor& repeats, Communicator& communicator) {
   const auto weight = repeats.to(x.scalar_type()).unsqueeze(1);
   const auto sum = [&](const torch::Tensor& rows) { return sum_over_ranks(rows.sum(0), communicator); };
   const auto count = sum(weight);

@@ -10,8 +10,8 @@
 namespace gondola {
 
 /// Makes the gradients of all ranks one: their sum (train/loss.h says why not their mean). Gradients are gathered in
-/// buckets, in the order in which a backward pass is likely to complete them, and each bucket travels while the pass goes
-/// on (Li et al. 2020, arXiv 2006.15704, 3.2).
+/// buckets, in the order in which a backward pass is likely to complete them, and each bucket travels while the pass
+/// goes on (Li et al. 2020, arXiv 2006.15704, 3.2).
 class GradientSync {
  public:
   static constexpr std::int64_t bucket_bytes = 25 << 20;  // PyTorch's DistributedDataParallel's

@@ -9,11 +9,11 @@ namespace gondola {
 /// Where this process stands among those that a launcher started.
 struct Launch {
   int rank = 0, size = 1;
-  int local_rank = 0, local_size = 1;       ///< among the processes of this machine
-  std::string address = "127.0.0.1";        ///< of the machine of rank 0
-  int port = 29500;                         ///< there, of the store by which ranks find each other
-  bool hosts_store = true;                  ///< whether rank 0 serves the store; else the launcher does
-  std::string attempt = "0";                ///< of torchrun: counts its restarts
+  int local_rank = 0, local_size = 1;  ///< among the processes of this machine
+  std::string address = "127.0.0.1";   ///< of the machine of rank 0
+  int port = 29500;                    ///< there, of the store by which ranks find each other
+  bool hosts_store = true;             ///< whether rank 0 serves the store; else the launcher does
+  std::string attempt = "0";           ///< of torchrun: counts its restarts
 
   /// From the variables of torchrun (RANK, WORLD_SIZE, …), srun (SLURM_PROCID, …) or mpirun (OMPI_COMM_WORLD_RANK, …;
   /// PMI_RANK, …), the first that are there; MASTER_ADDR and MASTER_PORT count for all. None: alone. `variable` gives

@@ -31,6 +31,7 @@ Loader::Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Rec
     : dataset_(dataset),
       tokenizer_(tokenizer),
       recipe_(recipe),
+      order_(dataset, recipe.seed),
       next_to_load_(first_step),
       next_to_give_(first_step),
       end_(last_step),
@@ -51,9 +52,9 @@ Loader::~Loader() {
 }
 
 std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& recipe) {
-  const auto batches = static_cast<std::int64_t>(dataset.size()) / recipe.batch_size;
-  if (batches == 0)
-    fail("the training set has {} samples, fewer than one batch of {}", dataset.size(), recipe.batch_size);
+  const std::size_t samples = SampleOrder(dataset, recipe.seed).size();
+  const auto batches = static_cast<std::int64_t>(samples) / recipe.batch_size;
+  if (batches == 0) fail("the training set has {} samples, fewer than one batch of {}", samples, recipe.batch_size);
   return batches;
 }
 
@@ -89,15 +90,6 @@ void Loader::work() {
   }
 }
 
-/// Shared: a thread may still read an epoch of one batch while another, some batches ahead, drops it.
-std::shared_ptr<const std::vector<std::uint32_t>> Loader::order_of(std::uint64_t epoch) {
-  const std::lock_guard lock(mutex_);
-  if (const auto found = orders_.find(epoch); found != orders_.end()) return found->second;
-  orders_.erase(orders_.begin(), orders_.lower_bound(epoch == 0 ? 0 : epoch - 1));
-  auto order = std::make_shared<const std::vector<std::uint32_t>>(epoch_order(dataset_.size(), recipe_.seed, epoch));
-  return orders_.emplace(epoch, std::move(order)).first->second;
-}
-
 std::string Loader::draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                  std::uint64_t sample_seed) const {
   std::uint64_t seed = mix_seed(sample_seed, sample_stream);
@@ -115,10 +107,9 @@ void Loader::count_broken(const std::string& message) {
 }
 
 Batch Loader::load(std::int64_t step) {
-  const std::int64_t batches = batches_per_epoch(dataset_, recipe_);
+  const std::int64_t batches = static_cast<std::int64_t>(order_.size()) / recipe_.batch_size;
   const auto epoch = static_cast<std::uint64_t>(step / batches);
   const std::int64_t batch_of_epoch = step % batches;
-  const auto order = order_of(epoch);
   const int size = recipe_.preprocess.size, count = recipe_.batch_size / ranks_;
   const std::int64_t first = batch_of_epoch * recipe_.batch_size + std::int64_t{rank_} * count;
   const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
@@ -131,10 +122,10 @@ Batch Loader::load(std::int64_t step) {
   for (int i = 0; i < count; ++i) {
     std::size_t position = static_cast<std::size_t>(first + i);
     for (std::size_t tries = 0;; ++tries) {
-      const std::uint32_t index = (*order)[position];
-      const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, epoch), index);
+      const Draw draw = order_.at(epoch, position);
+      const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, draw.pass), draw.index);
       try {
-        const Sample sample = dataset_.get(index);
+        const Sample sample = dataset_.get(draw.index);
         const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
         augment(image, recipe_.preprocess, recipe_.augment, sample_seed,
                 {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
@@ -148,8 +139,8 @@ Batch Loader::load(std::int64_t step) {
         break;
       } catch (const Error& error) {
         count_broken(error.what());
-        position = (position + 1) % order->size();
-        if (tries == order->size()) throw;
+        position = (position + 1) % order_.size();
+        if (tries == order_.size()) throw;
       }
     }
   }

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/sample_order.h"
 #include "text/clip_tokenizer.h"
 #include "train/recipe.h"
 
@@ -31,9 +31,9 @@ at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text,
 
 /// Decodes, augments and tokenises batches ahead of the training step, on threads of its own. Global batch `step` holds
 /// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
-/// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed, the
-/// epoch and the sample alone, whatever the threads and ranks. A sample that cannot be read is named on stderr and replaced by the next in order; too many of them are an
-/// Error.
+/// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed,
+/// the epoch and the sample alone, whatever the threads and ranks. A sample that cannot be read is named on stderr and
+/// replaced by the next in order; too many of them are an Error.
 class Loader {
  public:
   Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
@@ -51,15 +51,14 @@ class Loader {
   std::string draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                            std::uint64_t sample_seed) const;
   void count_broken(const std::string& message);
-  std::shared_ptr<const std::vector<std::uint32_t>> order_of(std::uint64_t epoch);
 
   const Dataset& dataset_;
   const ClipTokenizer& tokenizer_;
   const Recipe& recipe_;
+  const SampleOrder order_;
   std::int64_t next_to_load_, next_to_give_, end_;
   int rank_, ranks_;
   std::map<std::int64_t, Batch> ready_;
-  std::map<std::uint64_t, std::shared_ptr<const std::vector<std::uint32_t>>> orders_;
   std::int64_t broken_ = 0;
   bool stop_ = false;
   std::exception_ptr error_;

@@ -22,9 +22,9 @@ void for_each_range(std::int64_t size, std::int64_t step, const Body& body) {
 class TileBuffer {
  public:
   explicit TileBuffer(const LogitBlock& block)
-      : values_(at::empty({std::min(block.tile.rows, block.images.size(0)) *
-                           std::min(block.tile.columns, block.texts.size(0))},
-                          block.images.options())) {}
+      : values_(at::empty(
+            {std::min(block.tile.rows, block.images.size(0)) * std::min(block.tile.columns, block.texts.size(0))},
+            block.images.options())) {}
   at::Tensor tile(std::int64_t rows, std::int64_t columns) const {
     return values_.narrow(0, 0, rows * columns).view({rows, columns});
   }
@@ -129,9 +129,8 @@ void LogitBlock::add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tenso
 
 at::Tensor sum_of_products(const at::Tensor& a, const at::Tensor& b) {
   auto sum = at::zeros({}, a.options().dtype(at::kDouble));
-  for_each_range(a.size(0), 4096, [&](const Range& rows) {
-    sum.add_((rows.of(a) * rows.of(b)).sum(1).sum(at::kDouble));
-  });
+  for_each_range(a.size(0), 4096,
+                 [&](const Range& rows) { sum.add_((rows.of(a) * rows.of(b)).sum(1).sum(at::kDouble)); });
   return sum;
 }
 

@@ -21,8 +21,8 @@ struct Positives {
   at::Tensor share;  ///< n
 };
 
-/// A block of images against a block of texts. The logits z_ij = scale · image_i · text_j + bias exist a tile at a time.
-/// Everything of one type, fp32 or fp64.
+/// A block of images against a block of texts. The logits z_ij = scale · image_i · text_j + bias exist a tile at a
+/// time. Everything of one type, fp32 or fp64.
 struct LogitBlock {
   at::Tensor images;  ///< n × dim
   at::Tensor texts;   ///< m × dim
@@ -38,8 +38,8 @@ struct LogitBlock {
   /// Adds Σ_ij counts_j ln(1 + exp(z_ij)) to an fp64 scalar.
   void add_softplus(const at::Tensor& total) const;
 
-  /// With w_ij = ½ (exp(z_ij − over_texts_i) + exp(z_ij − over_images_j)), adds Σ_j w_ij counts_j text_j to d_images and
-  /// Σ_i w_ij image_i to d_texts: `scale` and, for texts, `counts` are left to the caller.
+  /// With w_ij = ½ (exp(z_ij − over_texts_i) + exp(z_ij − over_images_j)), adds Σ_j w_ij counts_j text_j to d_images
+  /// and Σ_i w_ij image_i to d_texts: `scale` and, for texts, `counts` are left to the caller.
   void add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images, const at::Tensor& d_images,
                              const at::Tensor& d_texts) const;
 
@@ -49,7 +49,8 @@ struct LogitBlock {
   /// Takes Σ_i p_i z_ij from an fp64 scalar, with j image i's positive and p_i = share_i counts_j.
   void subtract_positives(const Positives& positives, const at::Tensor& total) const;
 
-  /// Takes from d_bias Σ_i p_i, from each image's row of d_images p_i text_j, and from row j of d_texts share_i image_i.
+  /// Takes from d_bias Σ_i p_i, from each image's row of d_images p_i text_j, and from row j of d_texts share_i
+  /// image_i.
   void subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias, const at::Tensor& d_images,
                                    const at::Tensor& d_texts) const;
 

@@ -37,13 +37,13 @@ struct Pairs : torch::CustomClassHolder {
 
   LossOptions options;
   Communicator& communicator;
-  std::int64_t total = 0;           ///< pairs of all ranks
-  std::vector<std::int64_t> sizes;  ///< number of each rank's texts
-  std::int64_t largest = 0;         ///< of the sizes
-  at::Tensor counts;                ///< ranks × largest: the pairs that each text stands for on its rank
+  std::int64_t total = 0;            ///< pairs of all ranks
+  std::vector<std::int64_t> sizes;   ///< number of each rank's texts
+  std::int64_t largest = 0;          ///< of the sizes
+  at::Tensor counts;                 ///< ranks × largest: the pairs that each text stands for on its rank
   std::vector<Positives> positives;  ///< of this rank's images among each rank's texts
-  at::Tensor over_texts;            ///< n: log-sum-exp of each of this rank's images' logits over all pairs' texts
-  at::Tensor over_images;           ///< ranks × largest: of each text's over all images
+  at::Tensor over_texts;             ///< n: log-sum-exp of each of this rank's images' logits over all pairs' texts
+  at::Tensor over_images;            ///< ranks × largest: of each text's over all images
 
  private:
   void find_positives(const at::Tensor& caption, const at::Tensor& own_keys);
@@ -95,11 +95,7 @@ at::Tensor Pairs::padded(const at::Tensor& own, double value) const {
 
 LogitBlock Pairs::block(const at::Tensor& images, const at::Tensor& logit_scale, const at::Tensor& logit_bias) const {
   const auto type = counts.scalar_type();
-  return {images.to(type),
-          {},
-          {},
-          logit_scale.to(type).exp(),
-          options.sigmoid ? logit_bias.to(type) : at::Tensor(),
+  return {images.to(type), {}, {}, logit_scale.to(type).exp(), options.sigmoid ? logit_bias.to(type) : at::Tensor(),
           *options.tile};
 }
 
@@ -188,7 +184,8 @@ variable_list ContrastiveLoss::backward(AutogradContext* context, const variable
   const auto own_counts = pairs->of_owner(pairs->counts, rank);
   const auto d_logits = d_losses[0].to(block.scale.scalar_type()) / pairs->total;
   d_images.mul_(d_logits * block.scale);
-  const auto d_own_texts = d_texts.narrow(0, 0, own_counts.size(0)).mul_(own_counts.unsqueeze(1) * d_logits * block.scale);
+  const auto d_own_texts =
+      d_texts.narrow(0, 0, own_counts.size(0)).mul_(own_counts.unsqueeze(1) * d_logits * block.scale);
   // Σ_j dL/dz_ij z_ij, the share of logit_scale in the gradient of row i, is the product of image i with its gradient.
   const auto d_scale = sum_of_products(block.images, d_images);
   return {d_images, d_own_texts, d_scale, pairs->options.sigmoid ? d_bias * d_logits : at::Tensor(), at::Tensor()};

@@ -31,14 +31,14 @@ struct LossOptions {
 /// texts of their image among all N, averaged; with soft targets equal texts share the target equally;
 /// sigmoid (arXiv 2303.15343): −1/N Σ log σ(±(z + logit_bias)) over all N² pairings, + for positives, − for the others.
 ///
-/// Returns the same value on every rank, in fp32, or fp64 if the images are. Its backward leaves in `images` and `texts`
-/// the complete gradient of that value, other ranks' pairs included, and in logit_scale and logit_bias (scalars) this
-/// rank's share: a parameter's gradient is the sum over ranks. All ranks must call both; `communicator` must outlive the
-/// backward pass.
+/// Returns the same value on every rank, in fp32, or fp64 if the images are. Its backward leaves in `images` and
+/// `texts` the complete gradient of that value, other ranks' pairs included, and in logit_scale and logit_bias
+/// (scalars) this rank's share: a parameter's gradient is the sum over ranks. All ranks must call both; `communicator`
+/// must outlive the backward pass.
 ///
 /// Similarities are computed in fp32 or fp64, under autocast too, tile by tile on the way there and again on the way
-/// back, so that memory grows with N × dim / ranks. Between ranks the texts go round a ring, and with them what is summed
-/// over images. Only the distinct texts are encoded: one that stands for c pairs counts c times.
+/// back, so that memory grows with N × dim / ranks. Between ranks the texts go round a ring, and with them what is
+/// summed over images. Only the distinct texts are encoded: one that stands for c pairs counts c times.
 at::Tensor contrastive_loss(const Features& features, const at::Tensor& logit_scale, const at::Tensor& logit_bias,
                             const LossOptions& options, Communicator& communicator);
 

@@ -32,8 +32,9 @@ int main(int argc, char** argv) {
   app.add_flag("--resume", resume, "continue the run in --out, if there is one");
   app.add_option("--trace", traced_steps, "write the first so many steps into trace.json, for chrome://tracing")
       ->check(CLI::NonNegativeNumber);
-  app.footer("Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
-             "Example: gondola train recipes/default.toml --out runs/default --set train.steps=40");
+  app.footer(
+      "Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
+      "Example: gondola train recipes/default.toml --out runs/default --set train.steps=40");
   constexpr int wrong_usage = 2;
   try {
     app.parse(argc, argv);

@@ -1,8 +1,8 @@
 #include "train/objective.h"
 
 #include <ATen/autocast_mode.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -48,9 +48,7 @@ at::Tensor normalised(const at::Tensor& x) {
 }  // namespace
 
 Objective::Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type)
-    : recipe_(recipe),
-      communicator_(communicator),
-      model_(std::make_shared<ClipModel>(recipe.model)) {
+    : recipe_(recipe), communicator_(communicator), model_(std::make_shared<ClipModel>(recipe.model)) {
   const auto place = [&](torch::nn::Module& module) {
     module.to(torch::Device(recipe.device));
     if (type != at::kFloat) module.to(type);  // which makes the counts of batches floating-point too
@@ -73,7 +71,8 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
     if (recipe.micro_batch_size > 0)
       fail("train.micro_batch_size: a ModifiedResNet normalises over its whole batch, which a micro-batch is not");
     if (communicator.size() > 1)
-      fail("{} processes: a ModifiedResNet normalises over its whole batch, of which each sees a part", communicator.size());
+      fail("{} processes: a ModifiedResNet normalises over its whole batch, of which each sees a part",
+           communicator.size());
   }
   for (auto& [name, tensor] : tensors()) communicator.broadcast(tensor);
   sync_ = std::make_unique<GradientSync>(parameters_, communicator);
@@ -87,8 +86,7 @@ Objective::Embeddings Objective::encode(const at::Tensor& pixels, const at::Tens
   Embeddings embeddings;
   {
     const Trace::Span span(trace_, "encode images");
-    embeddings.images =
-        wide(model_->encode_images(pixels.to(device, type).contiguous(at::MemoryFormat::ChannelsLast)));
+    embeddings.images = wide(model_->encode_images(pixels.to(device, type).contiguous(at::MemoryFormat::ChannelsLast)));
   }
   const Trace::Span span(trace_, "encode texts");
   if (ids.size(0) == 0)  // texts are distinct, and so fewer than images
@@ -138,7 +136,8 @@ double Objective::backward(const Batch& batch) {
     if (index == parts - 1) sync_->start({model_->logit_scale, model_->logit_bias});
     const Trace::Span span(trace_, "backward");
     std::vector<at::Tensor> roots, gradients;
-    for (const auto& [embedding, leaf] : {std::pair(graph.images, leaves.images), std::pair(graph.texts, leaves.texts)}) {
+    for (const auto& [embedding, leaf] :
+         {std::pair(graph.images, leaves.images), std::pair(graph.texts, leaves.texts)}) {
       if (!embedding.requires_grad()) continue;  // a locked tower
       roots.push_back(embedding);
       gradients.push_back(part(leaf.grad(), index));

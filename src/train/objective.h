@@ -17,10 +17,10 @@ class Objective {
   /// On the recipe's device, with random weights of torch's generator and of `type`. Both must outlive the object.
   Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type = at::kFloat);
 
-  /// Computes the loss of the global batch, of which this rank has `batch`, and leaves its gradients in the parameters of
-  /// every rank. With micro-batches the representations come first, without what their gradients need; once the loss has
-  /// said what it wants of each, they are computed again, a micro-batch at a time (Gao et al. 2021, arXiv 2101.06983,
-  /// "GradCache"): exact, for as much memory as a micro-batch takes.
+  /// Computes the loss of the global batch, of which this rank has `batch`, and leaves its gradients in the parameters
+  /// of every rank. With micro-batches the representations come first, without what their gradients need; once the loss
+  /// has said what it wants of each, they are computed again, a micro-batch at a time (Gao et al. 2021, arXiv
+  /// 2101.06983, "GradCache"): exact, for as much memory as a micro-batch takes.
   double backward(const Batch& batch);
 
   /// What must hold after each update of the parameters: the scale within [1, max_scale] (arXiv 2103.00020, 2.5).

@@ -53,7 +53,7 @@ class AdamW {
 
   Communicator& communicator_;
   bool sharded_;
-  std::vector<Part> parts_;     ///< all parameters
+  std::vector<Part> parts_;    ///< all parameters
   std::vector<Group> groups_;  ///< this rank's own
   double beta1_, beta2_, epsilon_;
 };

@@ -49,6 +49,29 @@ class Section {
     for (const std::string& word : words) *find_choice(key, word, flags) = true;
   }
 
+  /// A list of names, or of tables { source = "…", weight = … }.
+  void read_sources(const char* key, std::vector<Source>& sources) {
+    asked_.insert(key);
+    const toml::node* node = table_.get(key);
+    if (node == nullptr) return;
+    const toml::array* array = node->as_array();
+    if (array == nullptr) fail("{}: {} has the wrong type, expected a list", origin_, path(key));
+    for (std::size_t i = 0; i < array->size(); ++i) {
+      const toml::node& element = *array->get(i);
+      Source source("");
+      if (const toml::table* table = element.as_table()) {
+        Section section(*table, origin_, fmt::format("{}[{}]", path(key), i));
+        section.read("source", source.name);
+        section.read("weight", source.weight);
+        section.finish();
+      } else {
+        source.name = element.value_or(std::string());
+      }
+      if (source.name.empty()) fail("{}: {}[{}] names no source", origin_, path(key), i);
+      sources.push_back(std::move(source));
+    }
+  }
+
   Section section(const char* key) {
     asked_.insert(key);
     static const toml::table empty;
@@ -293,7 +316,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   recipe.preprocess.size = recipe.model.image.image_size;
 
   Section data = root.section("data");
-  data.read("train", recipe.train);
+  data.read_sources("train", recipe.train);
   data.read("validation", recipe.validation);
   data.read("templates", recipe.templates);
   data.read("validation_templates", recipe.validation_templates);

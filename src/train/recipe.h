@@ -9,6 +9,7 @@
 
 #include "checkpoint/tensor.h"
 #include "config/model_config.h"
+#include "data/dataset.h"
 #include "image/augment.h"
 #include "image/preprocess.h"
 
@@ -31,7 +32,8 @@ struct Recipe {
   PreprocessConfig preprocess;
 
   // [data]
-  std::vector<std::string> train, validation;
+  std::vector<Source> train;  ///< names, or { source = "…", weight = 2.0 }
+  std::vector<std::string> validation;
   std::vector<std::string> templates = {"a photo of a {}."}, validation_templates = {"a photo of a {}."};
 
   // [augment]
@@ -40,7 +42,7 @@ struct Recipe {
   // [train]
   int batch_size = 256;      ///< of all ranks together
   int micro_batch_size = 0;  ///< pairs that a rank computes at a time, for exact gradients in less memory; 0: all
-  std::int64_t steps = 0;  ///< or epochs
+  std::int64_t steps = 0;    ///< or epochs
   double epochs = 0;
   double learning_rate = 5e-4, weight_decay = 0.2;
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;  ///< beta2 and epsilon default to 0.999 and 1e-8 for a ResNet
@@ -50,11 +52,11 @@ struct Recipe {
   int unlocked_blocks = 0;  ///< the last ones of a locked tower, which are trained all the same
   Schedule schedule = Schedule::cosine;
   std::int64_t warmup_steps = 2000, cooldown_steps = 0;
-  double gradient_clip = 0;  ///< largest norm of all gradients together; 0: none
-  double spike_guard = 0;    ///< skips an update whose norm exceeds so many times the usual one; 0: none
-  double ema_decay = 0;      ///< of the weights' moving average, which is exported in their place; 0: none
+  double gradient_clip = 0;      ///< largest norm of all gradients together; 0: none
+  double spike_guard = 0;        ///< skips an update whose norm exceeds so many times the usual one; 0: none
+  double ema_decay = 0;          ///< of the weights' moving average, which is exported in their place; 0: none
   bool shard_optimizer = false;  ///< each rank keeps the moments of a part of the weights (ZeRO-1, arXiv 1910.02054)
-  double max_scale = 100;    ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
+  double max_scale = 100;        ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
   bool bf16 = false;
   bool soft_targets = false;  ///< see LossOptions; the loss itself, train.loss, is model.sigmoid_loss
   std::uint64_t seed = 0;

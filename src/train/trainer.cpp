@@ -97,7 +97,8 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
   });
   if (traced_steps_ > 0)
-    trace_ = rank_0_first(communicator_, [&] { return std::make_unique<Trace>(folder_.trace(), communicator_.rank()); });
+    trace_ =
+        rank_0_first(communicator_, [&] { return std::make_unique<Trace>(folder_.trace(), communicator_.rank()); });
 
   TextTowerConfig& text = recipe_.model.text;
   text.vocab_size = tokenizer_->size();

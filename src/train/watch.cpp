@@ -121,7 +121,8 @@ std::string Watch::look() {
   watched_.life = signs.life;
   std::string message;
   if (now - watched_.last_beat > dead_after)
-    message = fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after.count());
+    message =
+        fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after.count());
   else if (now - watched_.last_life > stuck_after)
     message = fmt::format("rank {} of {}{} is stuck: for {} s it has neither worked nor waited for others", watched,
                           size_, who, stuck_after.count());

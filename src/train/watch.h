@@ -16,9 +16,9 @@ class Store;
 
 namespace gondola {
 
-/// Finds ranks that died or are stuck. A thread of each rank says in the store, every second, that it lives, and whether
-/// its process has worked (used processor time) or waited for others since; rank r watches rank r − 1, so that the load
-/// on the store grows with the number of ranks alone. What one finds or reports, all learn from the store.
+/// Finds ranks that died or are stuck. A thread of each rank says in the store, every second, that it lives, and
+/// whether its process has worked (used processor time) or waited for others since; rank r watches rank r − 1, so that
+/// the load on the store grows with the number of ranks alone. What one finds or reports, all learn from the store.
 class Watch {
  public:
   /// `on_failure` is called once, on the watching thread, with a message that names the rank.

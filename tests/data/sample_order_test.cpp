@@ -128,15 +128,17 @@ TEST(SampleOrder, SaysWhichShardsComeNext) {
   const Places places({{std::vector<std::size_t>(12, 10), 3}});
   const SampleOrder order(places, 1);
   for (std::uint64_t epoch : {0, 1}) epoch_of(order, epoch);
-  ASSERT_EQ(places.asked_for.size(), 8u);  // once a window
+  const auto asked_for = places.asked_for;
+  ASSERT_EQ(asked_for.size(), 8u);  // once a window
   for (std::size_t i = 0; i < 8; ++i) {
-    const auto& shards = places.asked_for[i];
+    const auto& shards = asked_for[i];
     ASSERT_EQ(shards.size(), 6u);
     std::set<std::size_t> now;
     for (std::size_t k = 0; k < 30; ++k) now.insert(order.at(i / 4, i % 4 * 30 + k).index / 10 * 10);
     EXPECT_EQ(now, std::set<std::size_t>(shards.begin(), shards.begin() + 3)) << i;
-    if (i < 7)
-      EXPECT_TRUE(std::equal(shards.begin() + 3, shards.end(), places.asked_for[i + 1].begin())) << i;
+    if (i < 7) {
+      EXPECT_TRUE(std::equal(shards.begin() + 3, shards.end(), asked_for[i + 1].begin())) << i;
+    }
   }
 }
 

@@ -12,8 +12,8 @@
 #include <cmath>
 #include <tuple>
 
-#include "torch_towers/clip_model.h"
 #include "tests/train/ranks.h"
+#include "torch_towers/clip_model.h"
 #include "torch_towers/tensors.h"
 #include "train/embedding_norm.h"
 
@@ -168,15 +168,13 @@ TEST_P(ContrastiveLoss, TakesNothingFromFeaturesInBf16) {
   expect_near(found, expected, 4e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, ContrastiveLoss,
-                         testing::Combine(testing::Values(1, 2, 4), testing::Bool(), testing::Bool(),
-                                          testing::Values(3.7, 100)),
-                         [](const auto& mode) {
-                           return fmt::format("{}Ranks{}{}Scale{}", std::get<0>(mode.param),
-                                              std::get<1>(mode.param) ? "Sigmoid" : "Softmax",
-                                              std::get<2>(mode.param) ? "Soft" : "Hard",
-                                              static_cast<int>(std::get<3>(mode.param)));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Modes, ContrastiveLoss,
+    testing::Combine(testing::Values(1, 2, 4), testing::Bool(), testing::Bool(), testing::Values(3.7, 100)),
+    [](const auto& mode) {
+      return fmt::format("{}Ranks{}{}Scale{}", std::get<0>(mode.param), std::get<1>(mode.param) ? "Sigmoid" : "Softmax",
+                         std::get<2>(mode.param) ? "Soft" : "Hard", static_cast<int>(std::get<3>(mode.param)));
+    });
 
 TEST(ContrastiveLossAlone, IsInFp32UnderAutocast) {
   const Batch13 batch = Batch13(1, 100).in(torch::kFloat, torch::kFloat);

@@ -101,7 +101,8 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
   EXPECT_EQ(test::metrics(spiked).at(2).at("skipped"), 1);
 
   Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false, alone);
-  EXPECT_THAT([&] { unguarded.step(poison, 1e-3); }, ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
+  EXPECT_THAT([&] { unguarded.step(poison, 1e-3); },
+              ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
 }
 
 class LockedTowers : public Runs, public testing::WithParamInterface<const char*> {};
@@ -151,7 +152,8 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
         "embed_dim = 32\n[model.image]\nimage_size = 32\npatch_size = 8\nwidth = 64\nheads = 4\n"
         "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 3\ncontext_length = 16\n",
         all);
-    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, alone); }, ThrowsMessage<Error>(HasSubstr(message)));
+    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, alone); },
+                ThrowsMessage<Error>(HasSubstr(message)));
   };
   refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
   refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");

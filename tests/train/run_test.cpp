@@ -162,7 +162,8 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
   ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, alone).run());
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, alone); }, ThrowsMessage<Error>(HasSubstr("--resume")));
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, alone); },
+              ThrowsMessage<Error>(HasSubstr("--resume")));
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true, alone); },
               ThrowsMessage<Error>(HasSubstr("train.seed")));
 }
