@@ -14,11 +14,40 @@
 #include "train/allocator.h"
 #include "train/communicator.h"
 #include "train/launch.h"
+#include "train/objective.h"
 #include "train/recipe.h"
+#include "train/simulation.h"
 #include "train/trainer.h"
 
+namespace {
+
+using namespace gondola;
+
+/// What `--simulate` asks about.
+struct Plan {
+  std::vector<int> ranks;
+  double pairs_per_second = 0;
+  Link link{1e9, 1e-5};
+};
+
+void print_plan(Recipe recipe, const Plan& plan) {
+  if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
+  Communicator alone;
+  StepShape step{recipe.batch_size, recipe.model.embed_dim, Objective(recipe, alone).bucket_sizes()};
+  if (recipe.micro_batch_size > 0) step.backward_share = 0.5;
+  fmt::print("ranks    step s  compute     ring   reduce  exposed  MB sent/rank    pairs/s  efficiency\n");
+  for (const int ranks : plan.ranks) {
+    const SimulatedStep one = simulate_step(step, ranks, plan.pairs_per_second, plan.link);
+    const double rate = recipe.batch_size / one.seconds();
+    fmt::print("{:5} {:9.3f} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:13.1f} {:10.1f} {:9.0f} %\n", ranks, one.seconds(),
+               one.compute, one.ring, one.reduce, one.exposed, one.bytes_sent / 1e6, rate,
+               100 * rate / (ranks * plan.pairs_per_second));
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  using namespace gondola;
   CLI::App app("Trains a CLIP model from (image, text) pairs.", "gondola train");
   std::filesystem::path recipe, out;
   std::vector<std::string> overrides;
@@ -27,17 +56,35 @@ int main(int argc, char** argv) {
   app.add_option("RECIPE", recipe, "a TOML file; recipes/default.toml is an example")
       ->required()
       ->check(CLI::ExistingFile);
-  app.add_option("--out", out, "folder of the run: checkpoints, metrics.jsonl, tensorboard, model")->required();
+  CLI::Option* out_option =
+      app.add_option("--out", out, "folder of the run: checkpoints, metrics.jsonl, tensorboard, report.html, model");
   app.add_option("--set", overrides, "section.key=value, in place of the recipe's")->allow_extra_args(false);
   app.add_flag("--resume", resume, "continue the run in --out, if there is one");
   app.add_option("--trace", traced_steps, "write the first so many steps into trace.json, for chrome://tracing")
       ->check(CLI::NonNegativeNumber);
+  Plan plan;
+  CLI::Option* simulate = app.add_option("--simulate", plan.ranks, "say what a step takes on so many ranks: 1,8,128")
+                              ->delimiter(',')
+                              ->excludes(out_option);
+  app.add_option("--pairs-per-second", plan.pairs_per_second, "of one rank alone, for --simulate")->needs(simulate);
+  app.add_option("--bandwidth", plan.link.bytes_per_second, "bytes a second between ranks, each way")
+      ->needs(simulate)
+      ->capture_default_str();
+  app.add_option("--latency", plan.link.latency_seconds, "seconds from one rank to the next")
+      ->needs(simulate)
+      ->capture_default_str();
   app.footer(
       "Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
       "Example: gondola train recipes/default.toml --out runs/default --set train.steps=40");
   constexpr int wrong_usage = 2;
   try {
     app.parse(argc, argv);
+    if (!plan.ranks.empty()) {
+      if (!(plan.pairs_per_second > 0)) throw CLI::RequiredError("--pairs-per-second");
+      print_plan(read_recipe(recipe, overrides), plan);
+      return 0;
+    }
+    if (out.empty()) throw CLI::RequiredError("--out");
     catch_interrupts();
     keep_freed_memory();
     Recipe read = read_recipe(recipe, overrides);
