@@ -38,6 +38,11 @@ ClipModel::ClipModel(const ModelConfig& config) : config_(config) {
   initialise_text();
 }
 
+void ClipModel::recompute_blocks(bool recompute) {
+  for (const auto& module : modules())
+    if (auto* transformer = module->as<Transformer>()) transformer->recompute = recompute;
+}
+
 void ClipModel::initialise_text() {
   using torch::nn::init::normal_;
   const double width = config_.text.width;

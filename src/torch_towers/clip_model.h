@@ -18,12 +18,17 @@ class ClipModel : public torch::nn::Module {
 
   const ModelConfig& config() const { return config_; }
 
-  /// pixels: batch × 3 × image_size × image_size; returns batch × embed_dim, not normalised.
-  torch::Tensor encode_images(const torch::Tensor& pixels) { return visual_->forward(pixels); }
+  /// pixels: batch × 3 × image_size × image_size; returns batch × embed_dim, not normalised. `patches`: see ImageTower.
+  torch::Tensor encode_images(const torch::Tensor& pixels, const torch::Tensor& patches = {}) {
+    return visual_->forward(pixels, patches);
+  }
 
   /// ids: batch × tokens, int64, tokens at most context_length (a causal tower may be fed the longest text's length);
   /// returns batch × embed_dim, not normalised.
   torch::Tensor encode_texts(const torch::Tensor& ids);
+
+  /// Whether transformer blocks are computed again in the backward pass, for memory.
+  void recompute_blocks(bool recompute);
 
   /// The logarithm of the inverse temperature, a scalar parameter.
   torch::Tensor logit_scale;

@@ -8,14 +8,15 @@
 
 namespace gondola {
 
-/// What both image towers offer. pixels: batch × 3 × image_size × image_size; returns batch × embed_dim.
+/// What both image towers offer. pixels: batch × 3 × image_size × image_size; returns batch × embed_dim. `patches`, if
+/// defined: batch × kept, int64, the patches of each image that a VisionTransformer sees (FLIP, arXiv 2212.00794).
 struct ImageTower : torch::nn::Module {
-  virtual torch::Tensor forward(const torch::Tensor& pixels) = 0;
+  virtual torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) = 0;
 };
 
 struct VisionTransformer : ImageTower {
   VisionTransformer(const ImageTowerConfig& config, int embed_dim);
-  torch::Tensor forward(const torch::Tensor& pixels) override;
+  torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) override;
 
   ImageTowerConfig config;
   torch::nn::Conv2d conv1 = nullptr;
@@ -51,7 +52,7 @@ TORCH_MODULE(AttentionPool);
 /// OpenAI's ResNet: a stem of three convolutions, average pooling for strides, attention pooling at the end.
 struct ModifiedResNet : ImageTower {
   ModifiedResNet(const ImageTowerConfig& config, int embed_dim);
-  torch::Tensor forward(const torch::Tensor& pixels) override;
+  torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) override;
 
   torch::nn::Conv2d conv1 = nullptr, conv2 = nullptr, conv3 = nullptr;
   torch::nn::BatchNorm2d bn1 = nullptr, bn2 = nullptr, bn3 = nullptr;

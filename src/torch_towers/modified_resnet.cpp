@@ -95,7 +95,7 @@ ModifiedResNet::ModifiedResNet(const ImageTowerConfig& config, int embed_dim) {
     for (const auto& block : layer->children()) torch::nn::init::zeros_(block->as<Bottleneck>()->bn3->weight);
 }
 
-torch::Tensor ModifiedResNet::forward(const torch::Tensor& pixels) {
+torch::Tensor ModifiedResNet::forward(const torch::Tensor& pixels, const torch::Tensor&) {
   auto x = normalise_and_rectify(bn1, conv1(pixels));
   x = normalise_and_rectify(bn2, conv2(x));
   x = normalise_and_rectify(bn3, conv3(x));

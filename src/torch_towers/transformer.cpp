@@ -4,6 +4,8 @@
 #include <torch/nn/functional/activation.h>
 #include <torch/nn/init.h>
 
+#include "torch_towers/recompute.h"
+
 namespace gondola {
 namespace {
 
@@ -83,7 +85,11 @@ TransformerImpl::TransformerImpl(int layers, int width, int heads, int mlp_width
 }
 
 torch::Tensor TransformerImpl::forward(torch::Tensor x, bool causal) {
-  for (const auto& block : *resblocks) x = block->as<TransformerBlock>()->forward(x, causal);
+  for (const auto& module : *resblocks) {
+    auto* block = module->as<TransformerBlock>();
+    const auto body = [block, causal](const torch::Tensor& y) { return block->forward(y, causal); };
+    x = recompute ? recompute_in_backward(body, x) : body(x);
+  }
   return x;
 }
 

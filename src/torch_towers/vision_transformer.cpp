@@ -20,10 +20,14 @@ VisionTransformer::VisionTransformer(const ImageTowerConfig& config_, int embed_
   proj = register_parameter("proj", scale * torch::randn({config.width, embed_dim}));
 }
 
-torch::Tensor VisionTransformer::forward(const torch::Tensor& pixels) {
-  const auto patches = conv1(pixels).flatten(2).transpose(1, 2);
-  const auto class_token = class_embedding.to(patches.dtype()).expand({patches.size(0), 1, -1});
-  auto x = torch::cat({class_token, patches}, 1) + positional_embedding;
+torch::Tensor VisionTransformer::forward(const torch::Tensor& pixels, const torch::Tensor& patches) {
+  const auto embedded = conv1(pixels).flatten(2).transpose(1, 2);
+  const auto class_token = class_embedding.to(embedded.dtype()).expand({embedded.size(0), 1, -1});
+  auto x = torch::cat({class_token, embedded}, 1) + positional_embedding;
+  if (patches.defined()) {
+    const auto kept = (patches + 1).unsqueeze(2).expand({-1, -1, x.size(2)});  // after the class token
+    x = torch::cat({x.narrow(1, 0, 1), x.gather(1, kept)}, 1);
+  }
   if (ln_pre) x = ln_pre(x);
   x = transformer(x, /*causal=*/false);
   if (config.pooling == ImagePooling::class_token) return torch::matmul(ln_post(x.select(1, 0)), proj);

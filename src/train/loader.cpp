@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <numeric>
 #include <span>
 #include <unordered_map>
 
@@ -22,7 +24,12 @@ constexpr std::size_t batches_ahead = 4;
 constexpr std::int64_t broken_samples_limit = 1000;
 
 /// Separates the streams of random numbers that one seed feeds.
-enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2 };
+enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3 };
+
+std::int64_t patches_of(const Recipe& recipe) {
+  const std::int64_t side = recipe.model.image.image_size / recipe.model.image.patch_size;
+  return side * side;
+}
 
 }  // namespace
 
@@ -106,6 +113,15 @@ void Loader::count_broken(const std::string& message) {
   if (++broken_ > broken_samples_limit) fail("more than {} samples could not be read", broken_samples_limit);
 }
 
+void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {
+  std::vector<std::int64_t> patches(static_cast<std::size_t>(patches_of(recipe_)));
+  std::iota(patches.begin(), patches.end(), 0);
+  Random random(mix_seed(sample_seed, patch_stream));
+  for (std::size_t i = 0; i < kept.size(); ++i) std::swap(patches[i], patches[i + random.below(patches.size() - i)]);
+  std::copy_n(patches.begin(), kept.size(), kept.begin());
+  std::sort(kept.begin(), kept.end());
+}
+
 Batch Loader::load(std::int64_t step) {
   const std::int64_t batches = static_cast<std::int64_t>(order_.size()) / recipe_.batch_size;
   const auto epoch = static_cast<std::uint64_t>(step / batches);
@@ -116,6 +132,10 @@ Batch Loader::load(std::int64_t step) {
 
   Batch batch;
   batch.pixels = at::empty({count, 3, size, size}, at::kFloat);
+  if (recipe_.patch_dropout > 0) {
+    const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
+    batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);
+  }
   std::vector<std::string> captions;                     // distinct
   std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
   std::vector<std::int64_t> rows, keys;
@@ -129,6 +149,11 @@ Batch Loader::load(std::int64_t step) {
         const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
         augment(image, recipe_.preprocess, recipe_.augment, sample_seed,
                 {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
+        if (batch.patches.defined()) {
+          const auto kept = static_cast<std::size_t>(batch.patches.size(1));
+          draw_patches(sample_seed,
+                       {batch.patches.data_ptr<std::int64_t>() + static_cast<std::size_t>(i) * kept, kept});
+        }
         std::string caption = draw_caption(sample, epoch, batch_of_epoch, sample_seed);
         const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
         if (is_new) {

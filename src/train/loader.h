@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -19,10 +20,11 @@ namespace gondola {
 
 /// One rank's rows of a global batch: n images and the m distinct captions among theirs.
 struct Batch {
-  at::Tensor pixels;     ///< n × 3 × size × size, fp32
-  at::Tensor ids;        ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
-  at::Tensor caption;    ///< n, int64: each image's row of ids
-  at::Tensor text_keys;  ///< m, int64: a hash of each caption, by which ranks know equal ones
+  at::Tensor pixels;        ///< n × 3 × size × size, fp32
+  at::Tensor ids;           ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
+  at::Tensor caption;       ///< n, int64: each image's row of ids
+  at::Tensor text_keys;     ///< m, int64: a hash of each caption, by which ranks know equal ones
+  at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
 };
 
 /// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
@@ -50,6 +52,7 @@ class Loader {
   Batch load(std::int64_t step);
   std::string draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                            std::uint64_t sample_seed) const;
+  void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;
   void count_broken(const std::string& message);
 
   const Dataset& dataset_;

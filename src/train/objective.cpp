@@ -41,6 +41,12 @@ bool normalises_batches(const ClipModel& model) {
   return false;
 }
 
+/// The rows of one of several parts, as even as can be.
+at::Tensor rows_of(const at::Tensor& rows, std::int64_t part, std::int64_t parts) {
+  const std::int64_t first = rows.size(0) * part / parts, last = rows.size(0) * (part + 1) / parts;
+  return rows.narrow(0, first, last - first);
+}
+
 at::Tensor normalised(const at::Tensor& x) {
   return x / x.norm(2, 1, true).clamp_min(1e-12);
 }
@@ -54,6 +60,7 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
     if (type != at::kFloat) module.to(type);  // which makes the counts of batches floating-point too
   };
   place(*model_);
+  model_->recompute_blocks(recipe.activation_checkpointing);
   if (recipe.batch_norm_embeddings) {
     for (auto* norm : {&image_norm_, &text_norm_}) {
       *norm = std::make_shared<EmbeddingNorm>(recipe.model.embed_dim);
@@ -78,7 +85,9 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
   sync_ = std::make_unique<GradientSync>(parameters_, communicator);
 }
 
-Objective::Embeddings Objective::encode(const at::Tensor& pixels, const at::Tensor& ids) {
+Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, std::int64_t parts) {
+  const auto pixels = rows_of(batch.pixels, part, parts), ids = rows_of(batch.ids, part, parts);
+  const auto patches = batch.patches.defined() ? rows_of(batch.patches, part, parts).to(recipe_.device) : at::Tensor();
   const torch::Device device(recipe_.device);
   const Autocast autocast(recipe_.bf16, device.type());
   const auto wide = [](const at::Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); };
@@ -115,16 +124,11 @@ double Objective::backward(const Batch& batch) {
   const std::int64_t images = batch.pixels.size(0);
   const std::int64_t parts =
       recipe_.micro_batch_size == 0 ? 1 : (images + recipe_.micro_batch_size - 1) / recipe_.micro_batch_size;
-  const auto part = [parts](const at::Tensor& rows, std::int64_t index) {
-    const std::int64_t first = rows.size(0) * index / parts, last = rows.size(0) * (index + 1) / parts;
-    return rows.narrow(0, first, last - first);
-  };
-
   Embeddings graph;  // of the only part, with what its gradients need
   std::vector<at::Tensor> all_images, all_texts;
   for (std::int64_t index = 0; index < parts; ++index) {
     const at::AutoGradMode with_gradients(parts == 1);
-    graph = encode(part(batch.pixels, index), part(batch.ids, index));
+    graph = encode(batch, index, parts);
     all_images.push_back(graph.images.detach());
     all_texts.push_back(graph.texts.detach());
   }
@@ -132,7 +136,7 @@ double Objective::backward(const Batch& batch) {
   const double value = loss(leaves, batch);
 
   for (std::int64_t index = 0; index < parts; ++index) {
-    if (parts > 1) graph = encode(part(batch.pixels, index), part(batch.ids, index));
+    if (parts > 1) graph = encode(batch, index, parts);
     if (index == parts - 1) sync_->start({model_->logit_scale, model_->logit_bias});
     const Trace::Span span(trace_, "backward");
     std::vector<at::Tensor> roots, gradients;
@@ -140,7 +144,7 @@ double Objective::backward(const Batch& batch) {
          {std::pair(graph.images, leaves.images), std::pair(graph.texts, leaves.texts)}) {
       if (!embedding.requires_grad()) continue;  // a locked tower
       roots.push_back(embedding);
-      gradients.push_back(part(leaf.grad(), index));
+      gradients.push_back(rows_of(leaf.grad(), index, parts));
     }
     if (!roots.empty()) torch::autograd::backward(roots, gradients);
   }
@@ -174,16 +178,19 @@ void Objective::train(bool training) {
 
 Encoders Objective::evaluation_encoders() {
   const torch::Device device(recipe_.device);
-  const auto encode = [this, device](const at::Tensor& input, auto method, const auto& norm) {
+  const auto evaluate = [this, device](const auto& encode, const auto& norm) {
     const torch::NoGradGuard no_gradients;
     const Autocast autocast(recipe_.bf16, device.type());
-    const auto embeddings = (model_.get()->*method)(input.to(device)).to(at::kFloat);
+    const auto embeddings = encode().to(at::kFloat);
     return norm ? norm->evaluate(embeddings) : embeddings;
   };
   return {[=, this](const at::Tensor& pixels) {
-            return encode(pixels.contiguous(at::MemoryFormat::ChannelsLast), &ClipModel::encode_images, image_norm_);
+            const auto rows = pixels.to(device).contiguous(at::MemoryFormat::ChannelsLast);
+            return evaluate([&] { return model_->encode_images(rows); }, image_norm_);
           },
-          [=, this](const at::Tensor& ids) { return encode(ids, &ClipModel::encode_texts, text_norm_); }};
+          [=, this](const at::Tensor& ids) {
+            return evaluate([&] { return model_->encode_texts(ids.to(device)); }, text_norm_);
+          }};
 }
 
 AdamW::NamedParameters Objective::tensors() const {

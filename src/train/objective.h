@@ -52,7 +52,7 @@ class Objective {
   struct Embeddings {
     at::Tensor images, texts;
   };
-  Embeddings encode(const at::Tensor& pixels, const at::Tensor& ids);
+  Embeddings encode(const Batch& batch, std::int64_t part, std::int64_t parts);
   double loss(const Embeddings& embeddings, const Batch& batch);
 
   const Recipe& recipe_;

@@ -208,6 +208,8 @@ void read_train(Section section, Recipe& recipe) {
   section.read("gradient_clip", recipe.gradient_clip);
   section.read("spike_guard", recipe.spike_guard);
   section.read("ema_decay", recipe.ema_decay);
+  section.read("patch_dropout", recipe.patch_dropout);
+  section.read("activation_checkpointing", recipe.activation_checkpointing);
   section.read("shard_optimizer", recipe.shard_optimizer);
   section.read("max_scale", recipe.max_scale);
   section.read_choice("precision", recipe.bf16, {{"fp32", false}, {"bf16", true}});
@@ -229,6 +231,10 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(!recipe.train.empty(), "data.train names no source");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
   require((recipe.steps > 0) != (recipe.epochs > 0), "train needs either steps or epochs, above 0");
+  require(recipe.micro_batch_size >= 0, "train.micro_batch_size cannot be negative");
+  require(recipe.patch_dropout >= 0 && recipe.patch_dropout < 1, "train.patch_dropout must be within [0, 1)");
+  require(recipe.patch_dropout == 0 || recipe.model.image.architecture == ImageArchitecture::vit,
+          "train.patch_dropout: a ModifiedResNet has no patches to leave out");
   require(recipe.learning_rate > 0, "train.learning_rate must be above 0");
   require(recipe.image_rate > 0 && recipe.text_rate > 0, "train.image_rate and text_rate must be above 0");
   require(recipe.layer_decay > 0 && recipe.layer_decay <= 1, "train.layer_decay must be above 0 and at most 1");

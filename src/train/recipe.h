@@ -52,9 +52,11 @@ struct Recipe {
   int unlocked_blocks = 0;  ///< the last ones of a locked tower, which are trained all the same
   Schedule schedule = Schedule::cosine;
   std::int64_t warmup_steps = 2000, cooldown_steps = 0;
-  double gradient_clip = 0;      ///< largest norm of all gradients together; 0: none
-  double spike_guard = 0;        ///< skips an update whose norm exceeds so many times the usual one; 0: none
-  double ema_decay = 0;          ///< of the weights' moving average, which is exported in their place; 0: none
+  double gradient_clip = 0;               ///< largest norm of all gradients together; 0: none
+  double spike_guard = 0;                 ///< skips an update whose norm exceeds so many times the usual one; 0: none
+  double ema_decay = 0;                   ///< of the weights' moving average, which is exported in their place; 0: none
+  double patch_dropout = 0;               ///< share of an image's patches that a ViT is not shown in training (FLIP)
+  bool activation_checkpointing = false;  ///< blocks are computed again in the backward pass, for memory
   bool shard_optimizer = false;  ///< each rank keeps the moments of a part of the weights (ZeRO-1, arXiv 1910.02054)
   double max_scale = 100;        ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
   bool bf16 = false;

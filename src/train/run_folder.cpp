@@ -27,6 +27,7 @@ const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "train.threads",
                                                       "train.micro_batch_size",
                                                       "train.shard_optimizer",
+                                                      "train.activation_checkpointing",
                                                       "train.device",
                                                       "train.peak_tflops"};
 

@@ -63,5 +63,23 @@ TEST_P(TorchTowers, GiveBackTheWeightsTheyLoaded) {
 INSTANTIATE_TEST_SUITE_P(Golden, TorchTowers, testing::ValuesIn(test::golden_models()),
                          [](const auto& model) { return model.param.name; });
 
+/// A transformer without positions' order: the patches that are kept give what an image of theirs alone would.
+TEST(VisionTransformer, SeesTheKeptPatchesAlone) {
+  torch::manual_seed(2);
+  ClipModel model(preset("tiny-test"));
+  model.eval();
+  const torch::NoGradGuard no_gradients;
+  const auto pixels = torch::randn({2, 3, 32, 32});
+  const auto all = torch::arange(16, torch::kLong).expand({2, -1});
+  EXPECT_TRUE(model.encode_images(pixels, all).allclose(model.encode_images(pixels), 1e-5, 1e-6));
+  const auto kept = torch::tensor({{0, 5, 6}, {1, 2, 15}}, torch::kLong);
+  auto changed = pixels.clone();
+  changed.index_put_({torch::indexing::Slice(), torch::indexing::Slice(), torch::indexing::Slice(0, 8),
+                      torch::indexing::Slice(24, 32)},
+                     7);  // patch 3, which neither keeps
+  EXPECT_TRUE(model.encode_images(changed, kept).equal(model.encode_images(pixels, kept)));
+  EXPECT_FALSE(model.encode_images(changed, kept).allclose(model.encode_images(changed), 1e-3, 1e-3));
+}
+
 }  // namespace
 }  // namespace gondola

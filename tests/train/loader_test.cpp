@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <ATen/ops/all.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/gt.h>
 #include <ATen/ops/sum.h>
 #include <fmt/format.h>
 
@@ -94,6 +96,28 @@ TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
     }
   }
   EXPECT_THROW(Loader(*dataset, tokenizer, recipe, 0, 5, 0, 3), Error);
+}
+
+/// Half of the sixteen patches, each image its own, the same on every rank.
+TEST(Loader, DrawsThePatchesThatAreSeen) {
+  const test::TemporaryFolder folder;
+  Recipe recipe = small_recipe();
+  recipe.model.image.image_size = 16;
+  recipe.model.image.patch_size = 4;
+  recipe.patch_dropout = 0.5;
+  const auto dataset = open_dataset(write_pairs(folder.path()), {});
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  Loader whole(*dataset, tokenizer, recipe, 0, 200), first(*dataset, tokenizer, recipe, 0, 200, 0, 2);
+  std::vector<int> seen(16);
+  for (int step = 0; step < 200; ++step) {
+    const auto patches = whole.next().patches;
+    ASSERT_EQ(patches.sizes(), (std::vector<std::int64_t>{8, 8}));
+    EXPECT_TRUE(patches.narrow(1, 1, 7).gt(patches.narrow(1, 0, 7)).all().item<bool>());
+    EXPECT_TRUE(first.next().patches.equal(patches.narrow(0, 0, 4)));
+    for (std::int64_t i = 0; i < patches.numel(); ++i)
+      ++seen.at(static_cast<std::size_t>(patches.flatten()[i].item<std::int64_t>()));
+  }
+  for (const int times : seen) EXPECT_NEAR(times, 800, 100);  // five standard deviations
 }
 
 }  // namespace

@@ -111,6 +111,18 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                                               std::get<3>(mode.param) ? "Sigmoid" : "");
                          });
 
+/// What is computed again is computed alike, patches that are left out included.
+TEST(Gradients, AreTheSameWithActivationCheckpointing) {
+  Communicator alone;
+  Recipe recipe = recipe_of(true, false, 3);
+  const Whole whole(recipe);
+  const Outcome expected = outcome_of(whole, recipe, torch::kFloat, alone);
+  recipe.activation_checkpointing = true;
+  const Outcome found = outcome_of(whole, recipe, torch::kFloat, alone);
+  EXPECT_EQ(found.loss, expected.loss);
+  for (const auto& [name, gradient] : expected.gradients) EXPECT_TRUE(found.gradients.at(name).equal(gradient)) << name;
+}
+
 TEST(GradientSync, SendsTheBucketsThatFitTogether) {
   Communicator alone;
   const auto parameter = [](std::int64_t bytes) { return torch::zeros({bytes / 4}); };
