@@ -1,7 +1,8 @@
 // bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the
 // objective and AdamW) on random pixels and texts whose end token stands at position 20, and the share of the peak that
 // the model's arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to
-// train_step.json, for chrome://tracing. Keys: device, micro_batch_size.
+// train_step.json, for chrome://tracing. Keys: device, micro_batch_size,
+// activation_checkpointing (1).
 #include <fmt/format.h>
 #include <torch/cuda.h>
 #include <torch/types.h>
@@ -18,8 +19,7 @@
 int main(int argc, char** argv) {
   using namespace gondola;
   if (argc < 6) {
-    fmt::print(stderr,
-               "usage: bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [device=…] [micro_batch_size=…]\n");
+    fmt::print(stderr, "usage: bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]\n");
     return 2;
   }
   keep_freed_memory();
@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   for (int i = 6; i < argc; ++i) {
     const std::string option = argv[i];
     if (option.starts_with("device=")) recipe.device = option.substr(7);
+    if (option == "activation_checkpointing=1") recipe.activation_checkpointing = true;
     if (option.starts_with("micro_batch_size=")) recipe.micro_batch_size = std::stoi(option.substr(17));
   }
   constexpr int end = 20;

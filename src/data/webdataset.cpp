@@ -127,6 +127,13 @@ class WebDataset : public Dataset {
 
   std::size_t size() const override { return samples_.size(); }
 
+  std::vector<Part> parts() const override {
+    constexpr std::size_t window = 8;  // shards: of 10,000 samples each, more than the buffers that loaders shuffle in
+    Part part{std::vector<std::size_t>(shards_.size()), window};
+    for (const Place& place : samples_) ++part.shards[place.shard];
+    return {part};
+  }
+
   Sample get(std::size_t index) const override {
     if (index >= size()) fail("sample {}: the data set has {}", index, size());
     const RandomAccessFile file(shards_[samples_[index].shard]);

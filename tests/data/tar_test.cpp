@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <numeric>
+
 #include "base/error.h"
 #include "data/dataset.h"
 #include "tests/data/support.h"
@@ -116,6 +118,10 @@ TEST(WebDataset, ReadsSeveralShardsInOrder) {
   std::filesystem::copy_file(golden("data/ustar.tar"), folder.path() / "s-01.tar");
   for (const char* pattern : {"s-{00..01}.tar", "s-*.tar", "s-{00,01}.tar"}) {
     const auto data = open_dataset((folder.path() / pattern).string());
+    const std::vector<Part> parts = data->parts();
+    ASSERT_EQ(parts.size(), 1u);
+    EXPECT_THAT(parts[0].shards, testing::SizeIs(testing::Gt(1)));
+    EXPECT_EQ(std::accumulate(parts[0].shards.begin(), parts[0].shards.end(), std::size_t{0}), data->size());
     ASSERT_EQ(data->size(), 12u);
     EXPECT_EQ(data->get(7).image, "first image");
     std::vector<std::string> captions;
