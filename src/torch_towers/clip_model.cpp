@@ -43,6 +43,11 @@ void ClipModel::recompute_blocks(bool recompute) {
     if (auto* transformer = module->as<Transformer>()) transformer->recompute = recompute;
 }
 
+void ClipModel::synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes) {
+  for (const auto& module : modules())
+    if (auto* norm = module->as<BatchNorm>()) norm->sum_over_processes = sum_over_processes;
+}
+
 void ClipModel::initialise_text() {
   using torch::nn::init::normal_;
   const double width = config_.text.width;

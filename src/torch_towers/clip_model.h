@@ -30,6 +30,9 @@ class ClipModel : public torch::nn::Module {
   /// Whether transformer blocks are computed again in the backward pass, for memory.
   void recompute_blocks(bool recompute);
 
+  /// Makes batch norms take the statistics of several processes' batches (torch_towers/batch_norm.h).
+  void synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes);
+
   /// The logarithm of the inverse temperature, a scalar parameter.
   torch::Tensor logit_scale;
 

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/conv.h>
 
+#include "torch_towers/batch_norm.h"
 #include "torch_towers/transformer.h"
 
 namespace gondola {
@@ -32,9 +32,9 @@ struct BottleneckImpl : torch::nn::Module {
 
   int stride;
   torch::nn::Conv2d conv1 = nullptr, conv2 = nullptr, conv3 = nullptr;
-  torch::nn::BatchNorm2d bn1 = nullptr, bn2 = nullptr, bn3 = nullptr;
+  BatchNorm bn1 = nullptr, bn2 = nullptr, bn3 = nullptr;
   torch::nn::Conv2d downsample_conv = nullptr;
-  torch::nn::BatchNorm2d downsample_norm = nullptr;
+  BatchNorm downsample_norm = nullptr;
 };
 TORCH_MODULE(Bottleneck);
 
@@ -55,7 +55,7 @@ struct ModifiedResNet : ImageTower {
   torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) override;
 
   torch::nn::Conv2d conv1 = nullptr, conv2 = nullptr, conv3 = nullptr;
-  torch::nn::BatchNorm2d bn1 = nullptr, bn2 = nullptr, bn3 = nullptr;
+  BatchNorm bn1 = nullptr, bn2 = nullptr, bn3 = nullptr;
   std::array<torch::nn::Sequential, 4> layers = {nullptr, nullptr, nullptr, nullptr};
   AttentionPool attnpool = nullptr;
 };

@@ -12,7 +12,7 @@ torch::nn::Conv2d convolution(int in_channels, int out_channels, int kernel, int
       torch::nn::Conv2dOptions(in_channels, out_channels, kernel).stride(stride).padding(kernel / 2).bias(false));
 }
 
-torch::Tensor normalise_and_rectify(torch::nn::BatchNorm2d& norm, const torch::Tensor& x) {
+torch::Tensor normalise_and_rectify(BatchNorm& norm, const torch::Tensor& x) {
   return torch::relu(norm->forward(x));
 }
 
@@ -25,14 +25,14 @@ torch::Tensor pool(const torch::Tensor& x, int stride) {
 BottleneckImpl::BottleneckImpl(int in_channels, int planes, int stride_) : stride(stride_) {
   constexpr int expansion = 4;
   conv1 = register_module("conv1", convolution(in_channels, planes, 1));
-  bn1 = register_module("bn1", torch::nn::BatchNorm2d(planes));
+  bn1 = register_module("bn1", BatchNorm(planes));
   conv2 = register_module("conv2", convolution(planes, planes, 3));
-  bn2 = register_module("bn2", torch::nn::BatchNorm2d(planes));
+  bn2 = register_module("bn2", BatchNorm(planes));
   conv3 = register_module("conv3", convolution(planes, planes * expansion, 1));
-  bn3 = register_module("bn3", torch::nn::BatchNorm2d(planes * expansion));
+  bn3 = register_module("bn3", BatchNorm(planes * expansion));
   if (stride == 1 && in_channels == planes * expansion) return;
   downsample_conv = convolution(in_channels, planes * expansion, 1);
-  downsample_norm = torch::nn::BatchNorm2d(planes * expansion);
+  downsample_norm = BatchNorm(planes * expansion);
   torch::nn::Sequential downsample;  // its pooling, "-1" in OpenAI's code, has no weights
   downsample->push_back("0", downsample_conv);
   downsample->push_back("1", downsample_norm);
@@ -74,11 +74,11 @@ torch::Tensor AttentionPoolImpl::forward(const torch::Tensor& x) {
 ModifiedResNet::ModifiedResNet(const ImageTowerConfig& config, int embed_dim) {
   const int stem = config.width;
   conv1 = register_module("conv1", convolution(3, stem / 2, 3, 2));
-  bn1 = register_module("bn1", torch::nn::BatchNorm2d(stem / 2));
+  bn1 = register_module("bn1", BatchNorm(stem / 2));
   conv2 = register_module("conv2", convolution(stem / 2, stem / 2, 3));
-  bn2 = register_module("bn2", torch::nn::BatchNorm2d(stem / 2));
+  bn2 = register_module("bn2", BatchNorm(stem / 2));
   conv3 = register_module("conv3", convolution(stem / 2, stem, 3));
-  bn3 = register_module("bn3", torch::nn::BatchNorm2d(stem));
+  bn3 = register_module("bn3", BatchNorm(stem));
   int channels = stem;
   for (std::size_t stage = 0; stage < layers.size(); ++stage) {
     const int planes = stem << stage;

@@ -2,7 +2,6 @@
 
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -11,6 +10,7 @@
 #include "torch_towers/tensors.h"
 #include "train/learning_rates.h"
 #include "train/loss.h"
+#include "train/rank_sum.h"
 
 namespace gondola {
 namespace {
@@ -37,7 +37,7 @@ class Autocast {
 /// Whether an image's representation depends on the others of its batch.
 bool normalises_batches(const ClipModel& model) {
   for (const auto& module : model.modules())
-    if (module->as<torch::nn::BatchNorm2d>() && module->is_training()) return true;
+    if (module->as<BatchNorm>() && module->is_training()) return true;
   return false;
 }
 
@@ -57,7 +57,9 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
     : recipe_(recipe), communicator_(communicator), model_(std::make_shared<ClipModel>(recipe.model)) {
   const auto place = [&](torch::nn::Module& module) {
     module.to(torch::Device(recipe.device));
-    if (type != at::kFloat) module.to(type);  // which makes the counts of batches floating-point too
+    for (const auto& tensors : {module.parameters(), module.buffers()})
+      for (const at::Tensor& tensor : tensors)
+        if (tensor.is_floating_point()) tensor.set_data(tensor.to(type));
   };
   place(*model_);
   model_->recompute_blocks(recipe.activation_checkpointing);
@@ -74,13 +76,10 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
       item.value().requires_grad_(false);
   }
   train(true);
-  if (normalises_batches(*model_)) {
-    if (recipe.micro_batch_size > 0)
-      fail("train.micro_batch_size: a ModifiedResNet normalises over its whole batch, which a micro-batch is not");
-    if (communicator.size() > 1)
-      fail("{} processes: a ModifiedResNet normalises over its whole batch, of which each sees a part",
-           communicator.size());
-  }
+  if (normalises_batches(*model_) && recipe.micro_batch_size > 0)
+    fail("train.micro_batch_size: a ModifiedResNet normalises over its whole batch, which a micro-batch is not");
+  if (communicator.size() > 1)
+    model_->synchronise_batch_norms([&communicator](const at::Tensor& x) { return sum_over_ranks(x, communicator); });
   for (auto& [name, tensor] : tensors()) communicator.broadcast(tensor);
   sync_ = std::make_unique<GradientSync>(parameters_, communicator);
 }
@@ -172,7 +171,7 @@ void Objective::train(bool training) {
   for (auto* module : modules)
     if (module != nullptr) module->train(training);
   for (const auto& item : model_->named_modules())  // a locked one keeps its running statistics, and computes by them
-    if (item.value()->as<torch::nn::BatchNorm2d>() && learning_rate_factor(item.key() + ".weight", recipe_) == 0)
+    if (item.value()->as<BatchNorm>() && learning_rate_factor(item.key() + ".weight", recipe_) == 0)
       item.value()->eval();
 }
 

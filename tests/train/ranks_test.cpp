@@ -111,6 +111,27 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                                               std::get<3>(mode.param) ? "Sigmoid" : "");
                          });
 
+/// Whose batch norms see all ranks' images.
+TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
+  Recipe recipe = recipe_of(true, false, 0);
+  recipe.model = preset("tiny-test-resnet");
+  const Whole whole(recipe);
+  Communicator alone;
+  const Outcome expected = outcome_of(whole, recipe, torch::kDouble, alone);
+  for (const int ranks : {2, 4}) {
+    test::on_ranks(ranks, [&](Communicator& communicator) {
+      const Outcome found = outcome_of(whole, recipe, torch::kDouble, communicator);
+      EXPECT_NEAR(found.loss, expected.loss, 1e-9);
+      for (const auto& [name, gradient] : expected.gradients)
+        if (gradient.norm().item<double>() > 1e-9) {
+          EXPECT_LT(relative_error(found.gradients.at(name), gradient), 1e-6) << name;
+        }
+      for (const auto& [name, statistic] : expected.statistics)
+        EXPECT_LT(relative_error(found.statistics.at(name), statistic), 1e-6) << name;
+    });
+  }
+}
+
 /// What is computed again is computed alike, patches that are left out included.
 TEST(Gradients, AreTheSameWithActivationCheckpointing) {
   Communicator alone;
