@@ -94,7 +94,8 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   Embeddings embeddings;
   {
     const Trace::Span span(trace_, "encode images");
-    embeddings.images = wide(model_->encode_images(pixels.to(device, type).contiguous(at::MemoryFormat::ChannelsLast)));
+    const auto rows = pixels.to(device, type).contiguous(at::MemoryFormat::ChannelsLast);
+    embeddings.images = wide(model_->encode_images(rows, patches));
   }
   const Trace::Span span(trace_, "encode texts");
   if (ids.size(0) == 0)  // texts are distinct, and so fewer than images

@@ -144,6 +144,23 @@ TEST(Gradients, AreTheSameWithActivationCheckpointing) {
   for (const auto& [name, gradient] : expected.gradients) EXPECT_TRUE(found.gradients.at(name).equal(gradient)) << name;
 }
 
+/// The image tower learns from the patches that a batch names, and from no others.
+TEST(Gradients, ComeFromTheKeptPatchesAlone) {
+  Communicator alone;
+  const Recipe recipe = recipe_of(false, false, 3);
+  const Whole whole(recipe);
+  Objective objective(recipe, alone, torch::kDouble);
+  objective.load_state(whole.state);
+  Batch batch = batch_of(whole, 0, pairs);
+  batch.patches = torch::tensor({0, 5}, torch::kLong).expand({pairs, 2});
+  const double loss = objective.backward(batch);
+  batch.pixels = batch.pixels.clone();
+  batch.pixels.slice(2, 16).fill_(9);  // below the second row of patches
+  EXPECT_EQ(objective.backward(batch), loss);
+  batch.patches = torch::Tensor();
+  EXPECT_NE(objective.backward(batch), loss);
+}
+
 TEST(GradientSync, SendsTheBucketsThatFitTogether) {
   Communicator alone;
   const auto parameter = [](std::int64_t bytes) { return torch::zeros({bytes / 4}); };
