@@ -51,6 +51,13 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
   return tokenizer;
 }
 
+/// Of a model that finds each image's text no likelier than the batch's others.
+double loss_of_chance(const Recipe& recipe) {
+  const double pairs = recipe.batch_size;
+  const double from_negatives = (pairs - 1) * std::log(pairs / (pairs - 1));
+  return std::log(pairs) + (recipe.model.sigmoid_loss ? from_negatives : 0);
+}
+
 /// Whether a tensor of Objective::tensors() is gathered by the forward pass.
 bool is_statistic(const std::string& name) {
   return name.ends_with(".running_mean") || name.ends_with(".running_var");
@@ -174,7 +181,7 @@ bool Trainer::run() {
   message(fmt::format("{} samples, {} steps of {}{}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance",
                       data_->size(), recipe_.steps, recipe_.batch_size,
                       communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
-                      static_cast<double>(count.total) / 1e6, tokenizer_->size(), std::log(recipe_.batch_size)));
+                      static_cast<double>(count.total) / 1e6, tokenizer_->size(), loss_of_chance(recipe_)));
 
   const double peak = peak_flops(recipe_);
   Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
@@ -235,7 +242,7 @@ void Trainer::write_report(std::int64_t steps) const {
                                               static_cast<double>(count.total) / 1e6, tokenizer_->size())},
                         {"computed", fmt::format("in {} on {}", recipe_.bf16 ? "bf16" : "fp32", recipe_.device)},
                         {"updates skipped", fmt::format("{}", guard_.skipped())},
-                        {"loss of chance", fmt::format("{:.3f}", std::log(recipe_.batch_size))}},
+                        {"loss of chance", fmt::format("{:.3f}", loss_of_chance(recipe_))}},
                        recipe_);
 }
 
@@ -261,7 +268,8 @@ void Trainer::write_model() {
   files.config = recipe_.model;
   files.preprocess = recipe_.preprocess;
   files.weights = objective_->weights();
-  if (recipe_.model.image.architecture == ImageArchitecture::vit)
+  // transformers' CLIPModel has neither ResNets nor a logit bias.
+  if (recipe_.model.image.architecture == ImageArchitecture::vit && !recipe_.model.sigmoid_loss)
     write_hugging_face_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
   else
     write_open_clip_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);

@@ -98,6 +98,17 @@ const Architecture resnet = {"resnet",
 INSTANTIATE_TEST_SUITE_P(Architectures, Steps, testing::Values(vit, resnet),
                          [](const auto& architecture) { return std::string(architecture.param.name); });
 
+TEST(SigmoidLoss, LeavesAModelWithItsBias) {
+  const test::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run";
+  const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(vit, "steps = 3\nloss = \"sigmoid\"\n"));
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, alone).run());
+  EXPECT_LT(losses(run).back(), losses(run).front());
+  const ModelFiles model = load_model_files((run / "model").string());
+  EXPECT_TRUE(model.config.sigmoid_loss);
+  EXPECT_GT(to_floats(model.weights.at("logit_bias"))[0], -10);  // the loss begins with too few positives
+}
+
 TEST(Interruption, LosesAndRepeatsNothing) {
   const test::TemporaryFolder folder;
   // Two batches an epoch, so that the loader works on several epochs at once.
