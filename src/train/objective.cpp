@@ -1,6 +1,5 @@
 #include "train/objective.h"
 
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
@@ -8,31 +7,13 @@
 
 #include "base/error.h"
 #include "torch_towers/tensors.h"
+#include "train/autocast.h"
+#include "train/distillation.h"
 #include "train/learning_rates.h"
-#include "train/loss.h"
 #include "train/rank_sum.h"
 
 namespace gondola {
 namespace {
-
-/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object.
-class Autocast {
- public:
-  Autocast(bool bf16, c10::DeviceType device) : device_(device), was_(at::autocast::is_autocast_enabled(device)) {
-    at::autocast::set_autocast_enabled(device_, bf16);
-    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
-  }
-  ~Autocast() {
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(device_, was_);
-  }
-  Autocast(const Autocast&) = delete;
-  Autocast& operator=(const Autocast&) = delete;
-
- private:
-  c10::DeviceType device_;
-  bool was_;
-};
 
 /// Whether an image's representation depends on the others of its batch.
 bool normalises_batches(const ClipModel& model) {
@@ -113,9 +94,14 @@ double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
     images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()), communicator_);
     texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)), communicator_);
   }
-  const auto value = contrastive_loss(
-      {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)}, model_->logit_scale,
-      model_->logit_bias, {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
+  const Features features = {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)};
+  auto value = contrastive_loss(features, model_->logit_scale, model_->logit_bias,
+                                {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
+  if (teacher_ != nullptr) {
+    const auto distance =
+        distillation_loss(features, teacher_->encode(batch), model_->logit_scale, teacher_->scale(), communicator_);
+    value = (1 - recipe_.teacher_weight) * value + recipe_.teacher_weight * distance;
+  }
   value.backward();
   return value.item<double>();
 }

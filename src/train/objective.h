@@ -7,6 +7,7 @@
 #include "train/gradient_sync.h"
 #include "train/loader.h"
 #include "train/optimiser.h"
+#include "train/teacher.h"
 #include "train/validation.h"
 
 namespace gondola {
@@ -31,6 +32,8 @@ class Objective {
   /// What state() holds, live.
   AdamW::NamedParameters tensors() const;
   double scale() const;
+  /// Whom the model is to resemble from now on, beside learning from the pairs; null: nobody.
+  void learn_from(const Teacher* teacher) { teacher_ = teacher; }
   /// What the coming steps are traced into; null: nothing.
   void trace(Trace* trace);
 
@@ -58,6 +61,7 @@ class Objective {
   const Recipe& recipe_;
   Communicator& communicator_;
   Trace* trace_ = nullptr;
+  const Teacher* teacher_ = nullptr;
   std::shared_ptr<ClipModel> model_;
   std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;
   AdamW::NamedParameters parameters_;

@@ -236,6 +236,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.patch_dropout == 0 || recipe.model.image.architecture == ImageArchitecture::vit,
           "train.patch_dropout: a ModifiedResNet has no patches to leave out");
   require(recipe.learning_rate > 0, "train.learning_rate must be above 0");
+  require(recipe.teacher_weight > 0 && recipe.teacher_weight <= 1, "teacher.weight must be above 0 and at most 1");
   require(recipe.image_rate > 0 && recipe.text_rate > 0, "train.image_rate and text_rate must be above 0");
   require(recipe.layer_decay > 0 && recipe.layer_decay <= 1, "train.layer_decay must be above 0 and at most 1");
   require(recipe.unlocked_blocks >= 0, "train.unlocked_blocks cannot be negative");
@@ -335,6 +336,11 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   augment.read("max_sharpness", recipe.augment.max_sharpness);
   augment.read("erase_probability", recipe.augment.erase_probability);
   augment.finish();
+
+  Section teacher = root.section("teacher");
+  teacher.read("model", recipe.teacher);
+  teacher.read("weight", recipe.teacher_weight);
+  teacher.finish();
 
   read_train(root.section("train"), recipe);
   root.finish();

@@ -39,6 +39,10 @@ struct Recipe {
   // [augment]
   AugmentConfig augment;
 
+  // [teacher]
+  std::string teacher;        ///< a model whose similarities are to be had too (train/distillation.h)
+  double teacher_weight = 1;  ///< share of the distillation in the loss
+
   // [train]
   int batch_size = 256;      ///< of all ranks together
   int micro_batch_size = 0;  ///< pairs that a rank computes at a time, for exact gradients in less memory; 0: all

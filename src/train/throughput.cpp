@@ -13,7 +13,7 @@ double training_flops(const Recipe& recipe, std::int64_t images, std::int64_t te
   model.text.context_length = tokens;
   const ForwardFlops forward = count_forward_flops(model);
   const auto passes = [&](bool locked) { return locked && recipe.unlocked_blocks == 0 ? 1 : 3; };
-  return passes(recipe.lock_image) * forward.image * static_cast<double>(images) +
+  return passes(recipe.lock_image) * forward.image * (1 - recipe.patch_dropout) * static_cast<double>(images) +
          passes(recipe.lock_text) * forward.text * static_cast<double>(texts);
 }
 

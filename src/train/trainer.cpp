@@ -120,6 +120,8 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
   objective_->trace(trace_.get());
+  if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_);
+  objective_->learn_from(teacher_.get());
   const TensorMap initial = initial_weights(recipe_, *tokenizer_);
   AdamW::NamedParameters moving;
   for (const auto& [name, tensor] : objective_->tensors()) {

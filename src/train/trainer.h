@@ -58,6 +58,7 @@ class Trainer {
   std::unique_ptr<Dataset> data_;
   std::vector<std::unique_ptr<Dataset>> validation_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
+  std::unique_ptr<Teacher> teacher_;  ///< null without one
   std::unique_ptr<Objective> objective_;
   std::unique_ptr<AdamW> optimiser_;
   std::unique_ptr<WeightAverage> average_;  ///< null without ema_decay

@@ -172,6 +172,59 @@ TEST_F(Runs, ResizeThePositionsOfAnotherImageSize) {
   EXPECT_TRUE(equal(found.at("visual.conv1.weight"), start.at("visual.conv1.weight")));
 }
 
+/// What a teacher knows goes over to a student without a label: the divergence falls, and one that starts as its
+/// teacher has nothing to learn.
+TEST_F(Runs, LearnFromATeacher) {
+  const std::string teacher = (run("teacher", recipe(vit, {"train.steps=20"})) / "model").string();
+  const auto taught = [&](const char* name, std::vector<std::string> overrides) {
+    overrides.insert(overrides.end(), {"train.steps=20", "teacher.model=" + teacher, "train.micro_batch_size=3"});
+    return test::losses(run(name, recipe(vit, overrides)));
+  };
+  const auto same = taught("same", {"model.initial=" + teacher, "train.learning_rate=1e-12"});
+  EXPECT_LT(same.front(), 1e-5);
+  const auto student = taught("student", {"train.seed=5"});
+  EXPECT_GT(student.front(), 10 * same.front());
+  EXPECT_LT(student.back(), 0.5 * student.front());
+  const auto mixed = taught("mixed", {"train.seed=5", "teacher.weight=0.25"});
+  const auto alone_losses = test::losses(run("alone", recipe(vit, {"train.seed=5", "train.steps=1"})));
+  EXPECT_NEAR(mixed.front(), 0.75 * alone_losses.front() + 0.25 * student.front(), 1e-4);
+
+  const Recipe other = recipe(resnet, {"train.steps=1", "teacher.model=" + teacher});
+  EXPECT_THAT([&] { Trainer(other, folder_.path() / "other", false, alone); },
+              ThrowsMessage<Error>(HasSubstr("image_size = 32, the recipe's model 64")));
+}
+
+/// The pixels that a teacher of another normalisation sees are the same picture.
+TEST_F(Runs, ShowATeacherItsOwnNormalisation) {
+  const std::string teacher = (run("teacher", recipe(vit, {"train.steps=1"})) / "model").string();
+  const auto encoded = [&](std::vector<std::string> overrides) {
+    overrides.insert(overrides.end(), {"train.steps=1", "teacher.model=" + teacher});
+    Recipe one = recipe(vit, overrides);
+    const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+    one.model.text.vocab_size = tokenizer.size();
+    const Teacher model(one, tokenizer);
+    const auto grey = torch::full({1, 3, 32, 32}, 0.25);
+    const auto of_channels = [](const std::array<float, 3>& v) {
+      return torch::tensor({v[0], v[1], v[2]}).view({1, 3, 1, 1});
+    };
+    const auto pixels = (grey - of_channels(one.preprocess.mean)) / of_channels(one.preprocess.std);
+    const auto zero = torch::zeros({1}, torch::kLong);
+    return model.encode({pixels, torch::full({1, 3}, 5, torch::kLong), zero, zero}).images;
+  };
+  const auto own = encoded({}), shifted = encoded({"preprocess.mean=[0.5,0.4,0.3]", "preprocess.std=[0.5,0.6,0.7]"});
+  EXPECT_LT((own - shifted).abs().max().item<double>(), 1e-5);
+}
+
+TEST_F(Runs, LeaveAReportOfTheirCurves) {
+  const fs::path finished =
+      run("finished",
+          recipe(vit, {"train.steps=3", "data.validation=[\"" + (folder_.path() / "pairs.csv").string() + "\"]"}));
+  const std::string html = read_file(finished / "report.html");
+  for (const char* part : {"<h1>finished</h1>", "<figcaption>loss", "<figcaption>mfu",
+                           "<figcaption>image_to_text_recall@1", "<th>train.steps</th><td>3</td>", "3 of 3"})
+    EXPECT_THAT(html, HasSubstr(part));
+}
+
 TEST(ResizePositions, IsOpenClips) {
   const Json parts = parse_json(read_file(test::golden("train/parts.json")), "parts.json");
   const auto tensor = [&](const char* name) {

@@ -1,0 +1,128 @@
+#include "train/distillation.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <limits>
+
+namespace gondola {
+namespace {
+
+/// One model's similarities of this rank's images with the texts of all ranks.
+struct Similarities {
+  LogitBlock block;
+  at::Tensor over_texts;   ///< n: log-sum-exp of each image's
+  at::Tensor over_images;  ///< of each text's, over the images of all ranks
+};
+
+struct Range {
+  std::int64_t first, count;
+  at::Tensor of(const at::Tensor& x) const { return x.narrow(0, first, count); }
+};
+
+/// The texts of all ranks, one rank after the other; those with fewer repeat their first to make up for it.
+at::Tensor gather_texts(const at::Tensor& own, std::int64_t largest, Communicator& communicator) {
+  const auto filler = own.narrow(0, 0, 1).expand({largest - own.size(0), own.size(1)});
+  return communicator.all_gather(at::cat({own, filler}));
+}
+
+Similarities compare(const LogitBlock& block, Communicator& communicator) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const auto wide = block.images.options();
+  Similarities found{block, at::full({block.images.size(0)}, -infinity, wide), {}};
+  auto over_images = at::full({1, block.texts.size(0)}, -infinity, wide);
+  block.add_log_sums(found.over_texts, over_images[0]);
+  found.over_images = communicator.all_gather(over_images).logsumexp(0);
+  return found;
+}
+
+/// The logits of a tile, and what the softmax over texts and the one over images make of them, added: of each pairing,
+/// for one of the pairs that its text stands for.
+struct Tiled {
+  Tiled(const Similarities& of, const Range& rows, const Range& columns)
+      : logits(at::mm(rows.of(of.block.images), (columns.of(of.block.texts) * of.block.scale).t())),
+        shares((logits - rows.of(of.over_texts).unsqueeze(1)).exp_() + (logits - columns.of(of.over_images)).exp_()) {}
+  at::Tensor logits, shares;
+};
+
+/// The loss with its gradients: this rank's shares of those of the texts of all ranks and of logit_scale.
+struct Divergence {
+  at::Tensor loss, d_images, d_texts, d_scale;
+};
+
+Divergence diverge(const Similarities& student, const Similarities& teacher, std::int64_t total,
+                   Communicator& communicator) {
+  const LogitBlock& block = student.block;
+  const auto n = block.images.size(0), m = block.texts.size(0);
+  // KL(p || q) = Σ p (t − s) + lse(s) − lse(t), of rows and of columns.
+  auto loss = (student.over_texts - teacher.over_texts).sum(at::kDouble);
+  if (communicator.rank() == 0) loss += (block.counts * (student.over_images - teacher.over_images)).sum(at::kDouble);
+  Divergence found{{}, at::zeros_like(block.images), at::zeros_like(block.texts), {}};
+  for (std::int64_t column = 0; column < m; column += block.tile.columns) {
+    const Range columns{column, std::min(block.tile.columns, m - column)};
+    for (std::int64_t row = 0; row < n; row += block.tile.rows) {
+      const Range rows{row, std::min(block.tile.rows, n - row)};
+      const Tiled s(student, rows, columns), t(teacher, rows, columns);
+      loss += at::mv(t.shares * (t.logits - s.logits), columns.of(block.counts)).sum(at::kDouble);
+      const auto d_logits = (s.shares - t.shares) * columns.of(block.counts);
+      rows.of(found.d_images).addmm_(d_logits, columns.of(block.texts));
+      columns.of(found.d_texts).addmm_(d_logits.t(), rows.of(block.images));
+    }
+  }
+  communicator.all_reduce(loss);
+  const double share = 0.5 / static_cast<double>(total);
+  found.loss = (loss * share).to(block.images.scalar_type());
+  found.d_images.mul_(block.scale * share);
+  found.d_texts.mul_(block.scale * share);
+  found.d_scale = sum_of_products(block.images, found.d_images);  // as in contrastive_loss
+  return found;
+}
+
+/// A value whose gradients are known already.
+class WithGradients : public torch::autograd::Function<WithGradients> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor&, const at::Tensor&,
+                            const at::Tensor&, const Divergence& known) {
+    context->save_for_backward({known.d_images, known.d_texts, known.d_scale});
+    return known.loss;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& d_losses) {
+    const auto saved = context->get_saved_variables();
+    return {saved[0] * d_losses[0], saved[1] * d_losses[0], saved[2] * d_losses[0], {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor distillation_loss(const Features& student, const Features& teacher, const at::Tensor& logit_scale,
+                             double teacher_scale, Communicator& communicator, std::optional<Tile> tile) {
+  Divergence found;
+  {
+    const at::NoGradGuard no_gradients;
+    const c10::impl::ExcludeDispatchKeyGuard without_autocast(c10::autocast_dispatch_keyset);
+    const auto type = student.images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const auto own = student.texts.size(0);
+    const auto here = at::tensor({student.images.size(0), own}, student.caption.options());
+    const auto everywhere = communicator.all_gather(here).view({-1, 2}).cpu();
+    const auto largest = everywhere.select(1, 1).max().item<std::int64_t>();
+    const auto counts = communicator.all_gather(at::bincount(student.caption, {}, largest).to(type));
+    const auto similarities = [&](const Features& of, const at::Tensor& scale) {
+      return compare({of.images.to(type),
+                      gather_texts(of.texts.to(type), largest, communicator),
+                      counts,
+                      scale,
+                      {},
+                      tile.value_or(fast_tile(of.images.device().type()))},
+                     communicator);
+    };
+    found = diverge(similarities(student, logit_scale.to(type).exp()),
+                    similarities(teacher, at::full({}, teacher_scale, counts.options())),
+                    everywhere.select(1, 0).sum().item<std::int64_t>(), communicator);
+    communicator.all_reduce(found.d_texts);
+    found.d_texts = found.d_texts.narrow(0, communicator.rank() * largest, own);
+  }
+  return WithGradients::apply(student.images, student.texts, logit_scale, found);
+}
+
+}  // namespace gondola

@@ -1,0 +1,74 @@
+#include "train/teacher.h"
+
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "checkpoint/quantized_weights.h"
+#include "train/autocast.h"
+#include "train/initial_weights.h"
+
+namespace gondola {
+namespace {
+
+at::Tensor of_channels(const std::array<float, 3>& values) {
+  return torch::tensor({values[0], values[1], values[2]}).view({1, 3, 1, 1});
+}
+
+void require_equal(const std::string& name, const char* what, int found, int expected) {
+  if (found != expected) fail("teacher.model {}: has {} = {}, the recipe's model {}", name, what, found, expected);
+}
+
+at::Tensor normalised(const at::Tensor& embeddings) {
+  const auto x = embeddings.to(at::kFloat);
+  return x / x.norm(2, 1, true).clamp_min(1e-12);
+}
+
+}  // namespace
+
+Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer) : recipe_(recipe) {
+  const std::string& name = recipe.teacher;
+  ModelFiles files = load_model_files(name);
+  const TextTowerConfig &text = files.config.text, &ours = recipe.model.text;
+  require_equal(name, "image_size", files.config.image.image_size, recipe.model.image.image_size);
+  require_equal(name, "context_length", text.context_length, ours.context_length);
+  require_equal(name, "vocab_size", text.vocab_size, ours.vocab_size);
+  require_equal(name, "causal", text.causal, ours.causal);
+  if (!text.causal) require_equal(name, "pad_id", text.pad_id, ours.pad_id);
+  if (text.causal && text.pooling == TextPooling::last)
+    fail("teacher.model {}: takes the last position, which texts cut to their length do not have", name);
+  check_vocabulary(files, name, tokenizer);
+
+  model_ = std::make_shared<ClipModel>(files.config);
+  model_->load_weights(dequantize(files.weights));
+  model_->eval();
+  const torch::Device device(recipe.device);
+  model_->to(device);
+  for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
+  scale_ = std::exp(model_->logit_scale.item<double>());
+  // (x·std + mean − mean') / std'
+  const auto std = of_channels(files.preprocess.std);
+  pixel_factor_ = (of_channels(recipe.preprocess.std) / std).to(device);
+  pixel_offset_ = ((of_channels(recipe.preprocess.mean) - of_channels(files.preprocess.mean)) / std).to(device);
+}
+
+Features Teacher::encode(const Batch& batch) const {
+  const torch::NoGradGuard no_gradients;
+  const torch::Device device(recipe_.device);
+  const Autocast autocast(recipe_.bf16, device.type());
+  const auto in_parts = [&](const at::Tensor& rows, const auto& encode) {
+    std::vector<at::Tensor> parts;
+    for (const at::Tensor& part : rows.split(recipe_.micro_batch_size > 0 ? recipe_.micro_batch_size : rows.size(0)))
+      parts.push_back(normalised(encode(part.to(device))));
+    return torch::cat(parts);
+  };
+  const auto images = in_parts(batch.pixels, [&](const at::Tensor& pixels) {
+    const auto own = pixels.to(at::kFloat) * pixel_factor_ + pixel_offset_;
+    return model_->encode_images(own.contiguous(at::MemoryFormat::ChannelsLast));
+  });
+  const auto texts = in_parts(batch.ids, [&](const at::Tensor& ids) { return model_->encode_texts(ids); });
+  return {images, texts, batch.caption.to(device), batch.text_keys};
+}
+
+}  // namespace gondola

@@ -1,0 +1,90 @@
+#include "train/distillation.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "tests/support/files.h"
+#include "tests/train/ranks.h"
+
+namespace gondola {
+namespace {
+
+/// The same pairs by PyTorch's own functions, in fp64 (tests/reference/train_parts.py).
+struct Golden {
+  Golden() : values(parse_json(read_file(test::golden("train/parts.json")), "parts.json").at("distillation")) {}
+  at::Tensor tensor(const char* name) const {
+    const Json& item = values.at(name);
+    return torch::tensor(item.at("values").get<std::vector<double>>(), torch::kDouble)
+        .view(item.at("shape").get<std::vector<std::int64_t>>());
+  }
+  double number(const char* name) const { return values.at(name).get<double>(); }
+  Json values;
+};
+
+/// Pairs first … last − 1, with the texts that they need.
+struct Part {
+  Part(const Golden& golden, std::int64_t first, std::int64_t last) {
+    const auto captions = golden.values.at("caption").get<std::vector<std::int64_t>>();
+    std::vector<std::int64_t> rows;
+    for (std::int64_t i = first; i < last; ++i) {
+      const auto found = std::find(keys.begin(), keys.end(), captions[static_cast<std::size_t>(i)]);
+      rows.push_back(found - keys.begin());
+      if (found == keys.end()) keys.push_back(captions[static_cast<std::size_t>(i)]);
+    }
+    const auto caption = torch::tensor(rows, torch::kLong), key = torch::tensor(keys, torch::kLong);
+    const auto features = [&](const char* images, const char* texts) {
+      return Features{golden.tensor(images).narrow(0, first, last - first).contiguous(),
+                      golden.tensor(texts).index_select(0, key), caption, key};
+    };
+    student = features("images", "texts");
+    teacher = features("teacher_images", "teacher_texts");
+    for (at::Tensor* input : {&student.images, &student.texts, &log_scale}) input->requires_grad_(true);
+  }
+  std::vector<std::int64_t> keys;
+  Features student, teacher;
+  at::Tensor log_scale = torch::tensor(1.3, torch::kDouble);
+};
+
+class Distillation : public testing::TestWithParam<int> {};
+
+/// On every number of ranks, which have different numbers of texts; tiles of a few logits. A text that several ranks
+/// have gets the sum of their gradients.
+TEST_P(Distillation, IsTheDivergenceInBothDirections) {
+  const Golden golden;
+  const int ranks = GetParam();
+  std::mutex mutex;
+  auto d_texts = torch::zeros_like(golden.tensor("d_texts"));
+  double d_scale = 0;
+  test::on_ranks(ranks, [&](Communicator& communicator) {
+    const std::int64_t first = 7 * communicator.rank() / ranks, last = 7 * (communicator.rank() + 1) / ranks;
+    Part part(golden, first, last);
+    const auto loss = distillation_loss(part.student, part.teacher, part.log_scale, golden.number("teacher_scale"),
+                                        communicator, Tile{2, 3});
+    EXPECT_NEAR(loss.item<double>(), golden.number("loss"), 1e-8);
+    (loss * 3).backward();
+    const auto d_images = golden.tensor("d_images").narrow(0, first, last - first);
+    EXPECT_LT((part.student.images.grad() / 3 - d_images).abs().max().item<double>(), 1e-8);
+    const std::lock_guard lock(mutex);
+    d_texts.index_add_(0, torch::tensor(part.keys, torch::kLong), part.student.texts.grad() / 3);
+    d_scale += part.log_scale.grad().item<double>() / 3;
+  });
+  EXPECT_LT((d_texts - golden.tensor("d_texts")).abs().max().item<double>(), 1e-8);
+  EXPECT_NEAR(d_scale, golden.number("d_log_scale"), 1e-8);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, Distillation, testing::Values(1, 2, 3));
+
+TEST(DistillationLoss, OfATeacherLikeTheStudentIsZero) {
+  const Golden golden;
+  Part part(golden, 0, 7);
+  Communicator alone;
+  const auto loss = distillation_loss(part.student, part.student, part.log_scale, std::exp(1.3), alone);
+  EXPECT_NEAR(loss.item<double>(), 0, 1e-12);
+  loss.backward();
+  EXPECT_LT(part.student.images.grad().abs().max().item<double>(), 1e-12);
+}
+
+}  // namespace
+}  // namespace gondola
