@@ -10,6 +10,7 @@ install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/models)
 if(TARGET gondola-train)
   # It needs the libtorch that it was built with, which stays where it is.
   set_target_properties(gondola-train PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/recipes FILES_MATCHING PATTERN "*.toml")
   install(TARGETS gondola-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 

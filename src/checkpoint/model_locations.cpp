@@ -88,20 +88,28 @@ path find_model(const std::string& name) {
        repository_folder(repository).string());
 }
 
-std::optional<path> find_vocabulary(const path& folder, int vocab_size) {
-  const auto in_folder = [](const path& candidate) -> std::optional<path> {
-    if (exists(candidate / "vocab.json") && exists(candidate / "merges.txt")) return candidate;
-    if (exists(candidate / "tokenizer.json")) return candidate;
-    const path openai = candidate / "bpe_simple_vocab_16e6.txt.gz";
-    return exists(openai) ? std::optional(openai) : std::nullopt;
-  };
-  if (const auto found = in_folder(folder)) return found;
-  constexpr int openai_vocab_size = 49408;
-  if (vocab_size != openai_vocab_size) return std::nullopt;
+namespace {
+
+std::optional<path> vocabulary_in(const path& folder) {
+  if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) return folder;
+  if (exists(folder / "tokenizer.json")) return folder;
+  const path openai = folder / "bpe_simple_vocab_16e6.txt.gz";
+  return exists(openai) ? std::optional(openai) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<path> find_openai_vocabulary() {
   for (const char* repository : vocabulary_repositories)
     if (const auto snapshot = cached_snapshot(repository))
-      if (const auto found = in_folder(*snapshot)) return found;
-  return in_folder(openai_cache());
+      if (const auto found = vocabulary_in(*snapshot)) return found;
+  return vocabulary_in(openai_cache());
+}
+
+std::optional<path> find_vocabulary(const path& folder, int vocab_size) {
+  constexpr int openai_vocab_size = 49408;
+  if (const auto found = vocabulary_in(folder)) return found;
+  return vocab_size == openai_vocab_size ? find_openai_vocabulary() : std::nullopt;
 }
 
 }  // namespace gondola

@@ -14,6 +14,9 @@ std::filesystem::path cache_home();
 /// Face cache. Throws Error that says where it was looked for.
 std::filesystem::path find_model(const std::string& name_or_path);
 
+/// OpenAI's vocabulary of 49,408 tokens in the caches.
+std::optional<std::filesystem::path> find_openai_vocabulary();
+
 /// A vocabulary in `folder` or, for OpenAI's of 49,408 tokens that many models share, in the caches.
 std::optional<std::filesystem::path> find_vocabulary(const std::filesystem::path& folder, int vocab_size);
 

@@ -49,13 +49,13 @@ void print_plan(Recipe recipe, const Plan& plan) {
 
 int main(int argc, char** argv) {
   CLI::App app("Trains a CLIP model from (image, text) pairs.", "gondola train");
-  std::filesystem::path recipe, out;
+  std::string recipe;
+  std::filesystem::path out;
   std::vector<std::string> overrides;
   bool resume = false;
   std::int64_t traced_steps = 0;
-  app.add_option("RECIPE", recipe, "a TOML file; recipes/default.toml is an example")
-      ->required()
-      ->check(CLI::ExistingFile);
+  app.add_option("RECIPE", recipe, "a TOML file, or the name of one that comes along: openai-b32, siglip-b16 …")
+      ->required();
   CLI::Option* out_option =
       app.add_option("--out", out, "folder of the run: checkpoints, metrics.jsonl, tensorboard, report.html, model");
   app.add_option("--set", overrides, "section.key=value, in place of the recipe's")->allow_extra_args(false);
@@ -75,19 +75,19 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.footer(
       "Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
-      "Example: gondola train recipes/default.toml --out runs/default --set train.steps=40");
+      "Example: gondola train openai-b32 --out runs/b32 --set 'data.train=[\"pairs/{00000..00999}.tar\"]'");
   constexpr int wrong_usage = 2;
   try {
     app.parse(argc, argv);
     if (!plan.ranks.empty()) {
       if (!(plan.pairs_per_second > 0)) throw CLI::RequiredError("--pairs-per-second");
-      print_plan(read_recipe(recipe, overrides), plan);
+      print_plan(read_recipe(find_recipe(recipe), overrides), plan);
       return 0;
     }
     if (out.empty()) throw CLI::RequiredError("--out");
     catch_interrupts();
     keep_freed_memory();
-    Recipe read = read_recipe(recipe, overrides);
+    Recipe read = read_recipe(find_recipe(recipe), overrides);
     const Launch launch = Launch::from([](const char* name) -> std::optional<std::string> {
       const char* value = std::getenv(name);
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "checkpoint/model_locations.h"
 
 namespace gondola {
 namespace {
@@ -174,6 +175,7 @@ void read_model(Section section, Recipe& recipe) {
   section.read("vocabulary", vocabulary);
   if (!vocabulary.empty()) recipe.vocabulary = vocabulary;
   section.read("vocab_size", recipe.vocab_size);
+  if (!recipe.vocabulary && recipe.vocab_size == 0) recipe.vocabulary = find_openai_vocabulary();
   section.read("initial", recipe.initial);
   section.read("initial_image", recipe.initial_image);
   section.read("initial_text", recipe.initial_text);
@@ -251,7 +253,9 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
   require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
   require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
-  require(recipe.vocabulary.has_value() != (recipe.vocab_size > 0), "model needs either vocabulary or vocab_size");
+  require(!(recipe.vocabulary && recipe.vocab_size > 0), "model has both vocabulary and vocab_size");
+  require(recipe.vocabulary || recipe.vocab_size > 0,
+          "model has neither vocabulary nor vocab_size, and the caches have none of OpenAI's");
   require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
   require(!recipe.batch_norm_embeddings || !(recipe.lock_image || recipe.lock_text),
           "model.batch_norm_embeddings would change the projection of a locked tower");
@@ -301,6 +305,22 @@ void override_value(toml::table& table, const std::string& assignment) {
 }
 
 }  // namespace
+
+std::filesystem::path find_recipe(const std::string& name) {
+  namespace fs = std::filesystem;
+  if (fs::is_regular_file(name)) return name;
+  // Beside a build in the source tree (build/release/gondola-train), and beside an installed program (bin/…).
+  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
+  std::set<std::string> shipped;
+  for (const char* candidate : {"../../recipes", "../share/gondola/recipes"}) {
+    const fs::path folder = (program / candidate).lexically_normal();
+    if (!fs::is_directory(folder)) continue;
+    if (const fs::path file = folder / (name + ".toml"); fs::is_regular_file(file)) return file;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+      if (entry.path().extension() == ".toml") shipped.insert(entry.path().stem().string());
+  }
+  fail("{}: no such file, nor one of the recipes {}", name, fmt::join(shipped, ", "));
+}
 
 Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   const std::string origin = path.string();

@@ -22,7 +22,8 @@ enum class Schedule { cosine, constant };
 struct Recipe {
   // [model]: `preset`, or the fields of ModelConfig inline with [model.image] and [model.text]
   ModelConfig model;
-  std::optional<std::filesystem::path> vocabulary;  ///< or vocab_size, to train one from the captions
+  std::optional<std::filesystem::path>
+      vocabulary;  ///< or vocab_size, to train one from the captions; by default OpenAI's
   int vocab_size = 0;
   std::string initial, initial_image, initial_text;  ///< models whose weights, all or of a tower, the run starts from
   bool batch_norm_embeddings = false;                ///< see EmbeddingNorm
@@ -74,6 +75,10 @@ struct Recipe {
   /// Every key with its value as TOML ("train.seed" → "1"): what a resumed run must agree with.
   std::map<std::string, std::string> values;
 };
+
+/// The file of a recipe: a path, or the name of one that comes with Gondola ("openai-b32"). Throws Error that lists
+/// them.
+std::filesystem::path find_recipe(const std::string& name);
 
 /// Reads a recipe; `overrides` are "section.key=value" with a TOML value. Throws Error that names the file and the key
 /// that is unknown, of the wrong type or out of range.

@@ -169,6 +169,24 @@ TEST_F(RecipeErrors, NameTheKey) {
   EXPECT_EQ(recipe.seed, 7u);
 }
 
+/// All of them are complete but for their data, which is not here.
+TEST(ShippedRecipes, AreFoundByName) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(GONDOLA_SOURCE_DIR) / "recipes")) {
+    if (entry.path().extension() != ".toml") continue;
+    const std::string name = entry.path().stem().string();
+    const fs::path file = find_recipe(name);
+    EXPECT_TRUE(fs::equivalent(file, entry.path())) << name;
+    if (name.starts_with("default")) continue;
+    const Recipe recipe = read_recipe(file, {"data.train=[\"pairs.csv\"]", "model.vocab_size=1000"});
+    recipe.model.validate();
+    EXPECT_GE(recipe.batch_size, 4096) << name;
+    ++count;
+  }
+  EXPECT_GE(count, 6);
+  EXPECT_THAT([] { find_recipe("openai-b33"); }, ThrowsMessage<Error>(HasSubstr("openai-b32, openai-rn50")));
+}
+
 TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
