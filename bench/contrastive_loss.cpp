@@ -42,8 +42,7 @@ int main(int argc, char** argv) {
   const auto a = torch::randn({4096, dim}), b = torch::randn({dim, 4096});
   auto product = torch::empty({4096, 4096});
   double best = INFINITY;
-  for (int repeat = 0; repeat < 10; ++repeat)
-    best = std::min(best, seconds_of([&] { torch::mm_out(product, a, b); }));
+  for (int repeat = 0; repeat < 10; ++repeat) best = std::min(best, seconds_of([&] { torch::mm_out(product, a, b); }));
   const double matmul_rate = 2.0 * 4096 * 4096 * static_cast<double>(dim) / best;
   product.reset();
   for (int i = 3; i < argc; ++i) {
@@ -54,7 +53,7 @@ int main(int argc, char** argv) {
     };
     const auto images = unit(), texts = unit(), rows = torch::arange(batch, torch::kLong);
     const auto scale = torch::tensor(3.0f).requires_grad_(true), bias = torch::tensor(-10.0f).requires_grad_(true);
-    ::malloc_trim(0);  // what a smaller batch freed is no gift to this one
+    ::malloc_trim(0);                             // what a smaller batch freed is no gift to this one
     std::ofstream("/proc/self/clear_refs") << 5;  // the count of the most memory begins anew
     const double before = megabytes("VmRSS:");
     Communicator alone;

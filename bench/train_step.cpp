@@ -1,5 +1,5 @@
 // bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the
-// objective and AdamW) on random pixels and texts whose end token stands at position 20, and the share of the peak that
+// objective and AdamW) on random pixels and texts of TEXT_TOKENS tokens, and the share of the peak that
 // the model's arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to
 // train_step.json, for chrome://tracing. Keys: device, micro_batch_size,
 // activation_checkpointing (1).
@@ -33,14 +33,13 @@ int main(int argc, char** argv) {
     if (option == "activation_checkpointing=1") recipe.activation_checkpointing = true;
     if (option.starts_with("micro_batch_size=")) recipe.micro_batch_size = std::stoi(option.substr(17));
   }
-  constexpr int end = 20;
   const int tokens = std::stoi(argv[5]), steps = std::stoi(argv[3]), size = recipe.model.image.image_size;
   const TextTowerConfig& text = recipe.model.text;
   Batch batch;
   batch.pixels = torch::randn({recipe.batch_size, 3, size, size});
   batch.ids = torch::randint(1, text.start_id, {recipe.batch_size, tokens}, torch::kLong);
   batch.ids.select(1, 0).fill_(text.start_id);
-  batch.ids.slice(1, end).fill_(text.end_id);
+  batch.ids.select(1, tokens - 1).fill_(text.end_id);
   batch.caption = batch.text_keys = torch::arange(recipe.batch_size, torch::kLong);
 
   Communicator alone;

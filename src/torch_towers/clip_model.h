@@ -9,6 +9,9 @@
 
 namespace gondola {
 
+/// The token of each text (ids: batch × tokens) whose state becomes the embedding.
+torch::Tensor pooled_positions(const torch::Tensor& ids, const TextTowerConfig& text);
+
 /// CLIP on libtorch. Parameters and buffers carry the names of the checkpoint schema (checkpoint/model_files.h).
 class ClipModel : public torch::nn::Module {
  public:
@@ -23,8 +26,9 @@ class ClipModel : public torch::nn::Module {
     return visual_->forward(pixels, patches);
   }
 
-  /// ids: batch × tokens, int64, tokens at most context_length (a causal tower may be fed the longest text's length);
-  /// returns batch × embed_dim, not normalised.
+  /// ids: batch × tokens, int64, best on the host, tokens at most context_length (a causal tower may be fed the longest
+  /// text's length); returns batch × embed_dim, not normalised. A causal tower computes texts of like length together,
+  /// and of none what follows its group's longest.
   torch::Tensor encode_texts(const torch::Tensor& ids);
 
   /// Whether transformer blocks are computed again in the backward pass, for memory.
@@ -47,7 +51,7 @@ class ClipModel : public torch::nn::Module {
 
  private:
   void initialise_text();
-  torch::Tensor pooled_positions(const torch::Tensor& ids) const;
+  torch::Tensor encode_equally_long(const torch::Tensor& ids, const torch::Tensor& pooled);
 
   ModelConfig config_;
   std::shared_ptr<ImageTower> visual_;

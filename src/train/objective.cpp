@@ -82,7 +82,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   if (ids.size(0) == 0)  // texts are distinct, and so fewer than images
     embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, embeddings.images.options());
   else
-    embeddings.texts = wide(model_->encode_texts(ids.to(device)));
+    embeddings.texts = wide(model_->encode_texts(ids));
   return embeddings;
 }
 
@@ -174,9 +174,7 @@ Encoders Objective::evaluation_encoders() {
             const auto rows = pixels.to(device).contiguous(at::MemoryFormat::ChannelsLast);
             return evaluate([&] { return model_->encode_images(rows); }, image_norm_);
           },
-          [=, this](const at::Tensor& ids) {
-            return evaluate([&] { return model_->encode_texts(ids.to(device)); }, text_norm_);
-          }};
+          [=, this](const at::Tensor& ids) { return evaluate([&] { return model_->encode_texts(ids); }, text_norm_); }};
 }
 
 AdamW::NamedParameters Objective::tensors() const {

@@ -60,11 +60,11 @@ Features Teacher::encode(const Batch& batch) const {
   const auto in_parts = [&](const at::Tensor& rows, const auto& encode) {
     std::vector<at::Tensor> parts;
     for (const at::Tensor& part : rows.split(recipe_.micro_batch_size > 0 ? recipe_.micro_batch_size : rows.size(0)))
-      parts.push_back(normalised(encode(part.to(device))));
+      parts.push_back(normalised(encode(part)));
     return torch::cat(parts);
   };
   const auto images = in_parts(batch.pixels, [&](const at::Tensor& pixels) {
-    const auto own = pixels.to(at::kFloat) * pixel_factor_ + pixel_offset_;
+    const auto own = pixels.to(device, at::kFloat) * pixel_factor_ + pixel_offset_;
     return model_->encode_images(own.contiguous(at::MemoryFormat::ChannelsLast));
   });
   const auto texts = in_parts(batch.ids, [&](const at::Tensor& ids) { return model_->encode_texts(ids); });

@@ -194,8 +194,9 @@ bool Trainer::run() {
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
     const StepResult result = step(batch, rate);
     const double seconds = seconds_since(start);
+    const double tokens = 1 + pooled_positions(batch.ids, recipe_.model.text).to(at::kFloat).mean().item<double>();
     const double flops =
-        training_flops(recipe_, batch.pixels.size(0), batch.ids.size(0), static_cast<int>(batch.ids.size(1)));
+        training_flops(recipe_, batch.pixels.size(0), batch.ids.size(0), static_cast<int>(std::lround(tokens)));
     ++steps;
     show({.step = steps,
           .loss = result.loss,

@@ -63,6 +63,22 @@ TEST_P(TorchTowers, GiveBackTheWeightsTheyLoaded) {
 INSTANTIATE_TEST_SUITE_P(Golden, TorchTowers, testing::ValuesIn(test::golden_models()),
                          [](const auto& model) { return model.param.name; });
 
+TEST(TextTower, GivesEachOfABatchWhatItGivesItAlone) {
+  torch::manual_seed(3);
+  ClipModel model(preset("tiny-test"));
+  model.eval();
+  const torch::NoGradGuard no_gradients;
+  const TextTowerConfig& text = model.config().text;
+  const auto ids = torch::randint(1, text.start_id, {70, text.context_length}, torch::kLong);
+  for (std::int64_t row = 0; row < ids.size(0); ++row)
+    ids[row].slice(0, 1 + row * 7 % (text.context_length - 1)).fill_(text.end_id);
+  const auto together = model.encode_texts(ids);
+  for (std::int64_t row = 0; row < ids.size(0); ++row) {
+    const auto alone = model.encode_texts(ids.slice(0, row, row + 1))[0];
+    EXPECT_LT((together[row] - alone).abs().max().item<double>(), 1e-5 * alone.norm().item<double>()) << row;
+  }
+}
+
 /// A transformer without positions' order: the patches that are kept give what an image of theirs alone would.
 TEST(VisionTransformer, SeesTheKeptPatchesAlone) {
   torch::manual_seed(2);
