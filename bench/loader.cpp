@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   Recipe recipe;
   recipe.batch_size = std::stoi(argv[2]);
   recipe.preprocess.size = std::stoi(argv[3]);
-  recipe.augment.min_crop_area = 0.9;
+  recipe.augment = {{.min_crop_area = 0.9}};
   const auto dataset = open_dataset(argv[1]);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
   const std::int64_t steps = Loader::batches_per_epoch(*dataset, recipe);

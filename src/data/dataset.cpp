@@ -48,6 +48,7 @@ class ConcatenatedDataset : public Dataset {
     if (part == parts_.size()) fail("sample {}: the data set has {}", index, size());
     Sample sample = parts_[part]->get(index - begin_of(part));
     if (sample.label >= 0) sample.label += label_offsets_[part];
+    sample.source = part;
     return sample;
   }
 
@@ -78,12 +79,6 @@ class ConcatenatedDataset : public Dataset {
   std::vector<std::string> class_names_;
 };
 
-std::unique_ptr<Dataset> concatenate(std::vector<std::unique_ptr<Dataset>> parts, std::vector<double> weights = {}) {
-  weights.resize(parts.size(), 1);
-  if (parts.size() == 1 && weights.front() == 1) return std::move(parts.front());
-  return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(weights));
-}
-
 }  // namespace
 
 std::string lower_ascii(std::string_view text) {
@@ -110,7 +105,8 @@ std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOp
     fail("{}: expected .tar, .csv or .tsv files or a folder of class folders", source);
   std::vector<std::unique_ptr<Dataset>> parts;
   for (const std::filesystem::path& file : files) parts.push_back(open_csv(file, extension == ".csv" ? ',' : '\t'));
-  return concatenate(std::move(parts));
+  std::vector<double> equal(parts.size(), 1);
+  return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(equal));
 }
 
 std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options) {
@@ -120,7 +116,7 @@ std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const
     parts.push_back(open_dataset(source.name, options));
     weights.push_back(source.weight);
   }
-  return concatenate(std::move(parts), std::move(weights));
+  return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(weights));
 }
 
 }  // namespace gondola

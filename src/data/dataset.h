@@ -17,6 +17,7 @@ struct Sample {
   std::string image;                  ///< the encoded file (JPEG, PNG …)
   std::vector<std::string> captions;  ///< at least one
   int label = -1;                     ///< the class in a class folder set, else -1
+  std::size_t source = 0;             ///< which of open_datasets' sources it is from
 };
 
 /// A part of a data set, as the shuffling of an epoch sees it (SampleOrder): its samples lie in shards, one after the

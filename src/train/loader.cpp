@@ -147,7 +147,7 @@ Batch Loader::load(std::int64_t step) {
       try {
         const Sample sample = dataset_.get(draw.index);
         const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
-        augment(image, recipe_.preprocess, recipe_.augment, sample_seed,
+        augment(image, recipe_.preprocess, recipe_.augment.at(sample.source), sample_seed,
                 {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
         if (batch.patches.defined()) {
           const auto kept = static_cast<std::size_t>(batch.patches.size(1));

@@ -50,8 +50,18 @@ class Section {
     for (const std::string& word : words) *find_choice(key, word, flags) = true;
   }
 
-  /// A list of names, or of tables { source = "…", weight = … }.
-  void read_sources(const char* key, std::vector<Source>& sources) {
+  void read_keys(AugmentConfig& augment) {
+    read("min_crop_area", augment.min_crop_area);
+    read("max_aspect_ratio", augment.max_aspect_ratio);
+    read("flip_probability", augment.flip_probability);
+    read("max_sharpness", augment.max_sharpness);
+    read("erase_probability", augment.erase_probability);
+  }
+
+  /// A list of names, or of tables { source = "…", weight = … } that may have keys of [augment], which `common` has
+  /// too.
+  void read_sources(const char* key, const AugmentConfig& common, std::vector<Source>& sources,
+                    std::vector<AugmentConfig>& augment) {
     asked_.insert(key);
     const toml::node* node = table_.get(key);
     if (node == nullptr) return;
@@ -60,10 +70,12 @@ class Section {
     for (std::size_t i = 0; i < array->size(); ++i) {
       const toml::node& element = *array->get(i);
       Source source("");
+      augment.push_back(common);
       if (const toml::table* table = element.as_table()) {
         Section section(*table, origin_, fmt::format("{}[{}]", path(key), i));
         section.read("source", source.name);
         section.read("weight", source.weight);
+        section.read_keys(augment.back());
         section.finish();
       } else {
         source.name = element.value_or(std::string());
@@ -342,20 +354,17 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   preprocess.finish();
   recipe.preprocess.size = recipe.model.image.image_size;
 
+  AugmentConfig common;
+  Section augment = root.section("augment");
+  augment.read_keys(common);
+  augment.finish();
+
   Section data = root.section("data");
-  data.read_sources("train", recipe.train);
+  data.read_sources("train", common, recipe.train, recipe.augment);
   data.read("validation", recipe.validation);
   data.read("templates", recipe.templates);
   data.read("validation_templates", recipe.validation_templates);
   data.finish();
-
-  Section augment = root.section("augment");
-  augment.read("min_crop_area", recipe.augment.min_crop_area);
-  augment.read("max_aspect_ratio", recipe.augment.max_aspect_ratio);
-  augment.read("flip_probability", recipe.augment.flip_probability);
-  augment.read("max_sharpness", recipe.augment.max_sharpness);
-  augment.read("erase_probability", recipe.augment.erase_probability);
-  augment.finish();
 
   Section teacher = root.section("teacher");
   teacher.read("model", recipe.teacher);

@@ -33,12 +33,10 @@ struct Recipe {
   PreprocessConfig preprocess;
 
   // [data]
-  std::vector<Source> train;  ///< names, or { source = "…", weight = 2.0 }
+  std::vector<Source> train;           ///< names, or { source = "…", weight = 2.0 }
+  std::vector<AugmentConfig> augment;  ///< of each of them: [augment], less what its table says
   std::vector<std::string> validation;
   std::vector<std::string> templates = {"a photo of a {}."}, validation_templates = {"a photo of a {}."};
-
-  // [augment]
-  AugmentConfig augment;
 
   // [teacher]
   std::string teacher;        ///< a model whose similarities are to be had too (train/distillation.h)

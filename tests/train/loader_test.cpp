@@ -36,8 +36,7 @@ Recipe small_recipe() {
   Recipe recipe;
   recipe.batch_size = 8;
   recipe.preprocess.size = 16;
-  recipe.augment.min_crop_area = 1;
-  recipe.augment.max_aspect_ratio = 1;
+  recipe.augment = {{.min_crop_area = 1, .max_aspect_ratio = 1}};
   recipe.model.text.context_length = 77;
   recipe.model.text.causal = true;
   return recipe;
@@ -67,13 +66,29 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   EXPECT_GT(orders.size(), 250u);  // of 40,320
 }
 
+TEST(Loader, AugmentsEachSourceInItsOwnWay) {
+  const test::TemporaryFolder folder;
+  const std::string pairs = write_pairs(folder.path()).string();
+  Recipe recipe = small_recipe();
+  recipe.batch_size = 16;
+  recipe.augment.push_back(recipe.augment.front());
+  recipe.augment.back().flip_probability = 1;
+  const auto dataset = open_datasets({pairs, pairs});
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const at::Tensor pixels = Loader(*dataset, tokenizer, recipe, 0, 1).next().pixels;
+  for (int i = 0; i < 16; ++i) {
+    int mirrored = 0;
+    for (int j = 0; j < 16; ++j) mirrored += pixels[j].flip(2).allclose(pixels[i]);
+    EXPECT_EQ(mirrored, 1);
+  }
+}
+
 /// The ranks' rows are the global batch's, augmentation and replacements of broken samples included, and equal captions
 /// have equal keys everywhere.
 TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   const test::TemporaryFolder folder;
   Recipe recipe = small_recipe();
-  recipe.augment.min_crop_area = 0.3;
-  recipe.augment.flip_probability = 0.5;
+  recipe.augment = {{.min_crop_area = 0.3, .flip_probability = 0.5}};
   const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const auto keys_of_rows = [](const Batch& batch) { return batch.text_keys.index_select(0, batch.caption); };
