@@ -1,5 +1,5 @@
 // bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the
-// objective and AdamW) on random pixels and texts of TEXT_TOKENS tokens, and the share of the peak that
+// objective and the optimiser) on random pixels and texts of TEXT_TOKENS tokens, and the share of the peak that
 // the model's arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to
 // train_step.json, for chrome://tracing. Keys: device, micro_batch_size,
 // activation_checkpointing (1).
@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
 
   Communicator alone;
   Objective objective(recipe, alone);
-  AdamW optimiser(objective.parameters(), recipe, alone);
+  Optimiser optimiser(objective.parameters(), recipe, alone);
   Trace trace("train_step.json", 0);
   const auto synchronise = [&] {
     if (torch::Device(recipe.device).is_cuda()) torch::cuda::synchronize();

@@ -18,7 +18,7 @@ struct Hook : torch::autograd::PostAccumulateGradHook {
 
 }  // namespace
 
-GradientSync::GradientSync(const AdamW::NamedParameters& parameters, Communicator& communicator)
+GradientSync::GradientSync(const NamedParameters& parameters, Communicator& communicator)
     : communicator_(communicator) {
   std::int64_t bytes = bucket_bytes;
   for (auto item = parameters.rbegin(); item != parameters.rend(); ++item) {

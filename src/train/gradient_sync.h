@@ -17,7 +17,7 @@ class GradientSync {
   static constexpr std::int64_t bucket_bytes = 25 << 20;  // PyTorch's DistributedDataParallel's
 
   /// `communicator` must outlive the object.
-  GradientSync(const AdamW::NamedParameters& parameters, Communicator& communicator);
+  GradientSync(const NamedParameters& parameters, Communicator& communicator);
   ~GradientSync();
 
   /// What the network does is traced there; null: nowhere.

@@ -28,9 +28,9 @@ class Objective {
   void constrain();
 
   /// What is trained: the parameters that no lock holds.
-  const AdamW::NamedParameters& parameters() const { return parameters_; }
+  const NamedParameters& parameters() const { return parameters_; }
   /// What state() holds, live.
-  AdamW::NamedParameters tensors() const;
+  NamedParameters tensors() const;
   double scale() const;
   /// Whom the model is to resemble from now on, beside learning from the pairs; null: nobody.
   void learn_from(const Teacher* teacher) { teacher_ = teacher; }
@@ -64,7 +64,7 @@ class Objective {
   const Teacher* teacher_ = nullptr;
   std::shared_ptr<ClipModel> model_;
   std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;
-  AdamW::NamedParameters parameters_;
+  NamedParameters parameters_;
   std::unique_ptr<GradientSync> sync_;
 };
 

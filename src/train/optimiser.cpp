@@ -8,12 +8,14 @@
 
 #include "torch_towers/tensors.h"
 #include "train/learning_rates.h"
+#include "train/muon.h"
 
 namespace gondola {
 
-AdamW::AdamW(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator)
+Optimiser::Optimiser(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator)
     : communicator_(communicator),
       sharded_(recipe.shard_optimizer && communicator.size() > 1),
+      muon_type_(recipe.bf16 ? at::kBFloat16 : at::kFloat),
       beta1_(recipe.beta1),
       beta2_(recipe.beta2),
       epsilon_(recipe.epsilon) {
@@ -23,10 +25,16 @@ AdamW::AdamW(const NamedParameters& parameters, const Recipe& recipe, Communicat
     const auto least = std::min_element(values_of.begin(), values_of.end());
     *least += parameter.numel();
     const int owner = sharded_ ? static_cast<int>(least - values_of.begin()) : communicator.rank();
-    parts_.push_back({name, parameter, owner});
+    const bool by_muon = recipe.muon && is_for_muon(name, parameter);
+    parts_.push_back({by_muon ? std::vector{"momentum." + name} : std::vector{"exp_avg." + name, "exp_avg_sq." + name},
+                      parameter, owner});
     if (owner != communicator.rank()) continue;
     const double factor = learning_rate_factor(name, recipe);
     const double decay = decays(name, parameter) ? recipe.weight_decay : 0;
+    if (by_muon) {
+      matrices_.push_back({name, parameter, at::zeros_like(parameter), factor * recipe.muon_rate, decay});
+      continue;
+    }
     const auto [found, is_new] = group_of.emplace(std::pair(factor, decay), groups_.size());
     if (is_new) groups_.push_back({{}, {}, {}, {}, {}, factor, decay});
     Group& group = groups_[found->second];
@@ -38,12 +46,19 @@ AdamW::AdamW(const NamedParameters& parameters, const Recipe& recipe, Communicat
   }
 }
 
-bool AdamW::decays(const std::string& name, const at::Tensor& parameter) {
+bool Optimiser::decays(const std::string& name, const at::Tensor& parameter) {
   return parameter.dim() >= 2 && !name.ends_with("positional_embedding") && !name.ends_with("class_embedding");
 }
 
-void AdamW::step(double learning_rate) {
+void Optimiser::step(double learning_rate) {
   const at::NoGradGuard no_gradients;
+  step_adamw(learning_rate);
+  step_muon(learning_rate);
+  if (sharded_) share();
+  skip();
+}
+
+void Optimiser::step_adamw(double learning_rate) {
   for (Group& group : groups_) {
     std::vector<at::Tensor> gradients;
     for (std::size_t i = 0; i < group.parameters.size(); ++i) {
@@ -55,12 +70,22 @@ void AdamW::step(double learning_rate) {
                       learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
                       /*amsgrad=*/false, /*maximize=*/false);
   }
-  if (sharded_) share();
-  skip();
+}
+
+void Optimiser::step_muon(double learning_rate) {
+  constexpr double momentum = 0.95;
+  for (Matrix& matrix : matrices_) {
+    const auto& gradient = matrix.parameter.grad();
+    matrix.momentum.lerp_(gradient, 1 - momentum);
+    const auto ahead = gradient.lerp(matrix.momentum, momentum);  // Nesterov's
+    const double rate = learning_rate * matrix.learning_rate_factor;
+    matrix.parameter.mul_(1 - rate * matrix.weight_decay);
+    matrix.parameter.sub_(muon_update(matrix.name, ahead, muon_type_), rate);
+  }
 }
 
 /// Each rank's own parameters become everybody's, all of a rank in one message.
-void AdamW::share() {
+void Optimiser::share() {
   for (int owner = 0; owner < communicator_.size(); ++owner) {
     std::vector<at::Tensor> own;
     for (const Part& part : parts_)
@@ -76,11 +101,11 @@ void AdamW::share() {
   }
 }
 
-void AdamW::skip() {
+void Optimiser::skip() {
   for (Part& part : parts_) part.parameter.mutable_grad().reset();
 }
 
-TensorMap AdamW::state() const {
+TensorMap Optimiser::state() const {
   std::map<std::string, at::Tensor> own;
   for (const Group& group : groups_) {
     for (std::size_t i = 0; i < group.names.size(); ++i) {
@@ -88,9 +113,10 @@ TensorMap AdamW::state() const {
       own["exp_avg_sq." + group.names[i]] = group.exp_avg_sqs[i];
     }
   }
+  for (const Matrix& matrix : matrices_) own["momentum." + matrix.name] = matrix.momentum;
   TensorMap state;
   for (const Part& part : parts_) {
-    for (const std::string& name : {"exp_avg." + part.name, "exp_avg_sq." + part.name}) {
+    for (const std::string& name : part.moments) {
       const auto found = own.find(name);
       auto moments = found != own.end() ? found->second : at::empty_like(part.parameter);
       if (sharded_) communicator_.broadcast(moments, part.owner);
@@ -100,7 +126,7 @@ TensorMap AdamW::state() const {
   return state;
 }
 
-void AdamW::load_state(const TensorMap& state, std::int64_t steps) {
+void Optimiser::load_state(const TensorMap& state, std::int64_t steps) {
   for (Group& group : groups_) {
     for (std::size_t i = 0; i < group.names.size(); ++i) {
       restore(group.exp_avgs[i], state, "exp_avg." + group.names[i]);
@@ -108,9 +134,10 @@ void AdamW::load_state(const TensorMap& state, std::int64_t steps) {
       group.steps[i].fill_(static_cast<double>(steps));
     }
   }
+  for (Matrix& matrix : matrices_) restore(matrix.momentum, state, "momentum." + matrix.name);
 }
 
-double clip_gradients(const AdamW::NamedParameters& parameters, double limit) {
+double clip_gradients(const NamedParameters& parameters, double limit) {
   const at::NoGradGuard no_gradients;
   std::vector<at::Tensor> norms;
   for (const auto& [name, parameter] : parameters) norms.push_back(at::linalg_vector_norm(parameter.grad()));

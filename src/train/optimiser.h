@@ -12,15 +12,16 @@
 
 namespace gondola {
 
-/// AdamW (arXiv 1711.05101) on PyTorch's fused kernel. Weight decay is for "all weights that are not gains or biases"
-/// (arXiv 2103.00020, table 18), nor logit_scale, nor the class and position embeddings (open_clip's no_weight_decay).
-class AdamW {
- public:
-  using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
+using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 
+/// AdamW (arXiv 1711.05101) on PyTorch's fused kernel; with recipe.muon, Muon for the matrices (train/muon.h). Weight
+/// decay is for "all weights that are not gains or biases" (arXiv 2103.00020, table 18), nor logit_scale, nor the class
+/// and position embeddings (open_clip's no_weight_decay).
+class Optimiser {
+ public:
   /// With recipe.shard_optimizer each rank updates the parameters that are its own, and then has the others' from their
   /// owners. `communicator` must outlive the object.
-  AdamW(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator);
+  Optimiser(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator);
 
   /// One update from the parameters' gradients, which are then dropped. A parameter's rate is the given one times its
   /// learning_rate_factor.
@@ -29,7 +30,8 @@ class AdamW {
   /// Drops the gradients without an update.
   void skip();
 
-  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." before it: all of them, on every rank.
+  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." (Muon's: "momentum.") before it: all of them, on every
+  /// rank.
   TensorMap state() const;
   /// Restores them after `steps` updates.
   void load_state(const TensorMap& state, std::int64_t steps);
@@ -40,7 +42,7 @@ class AdamW {
  private:
   /// A parameter that another rank may own.
   struct Part {
-    std::string name;
+    std::vector<std::string> moments;  ///< their names
     at::Tensor parameter;
     int owner;
   };
@@ -49,16 +51,26 @@ class AdamW {
     std::vector<at::Tensor> parameters, exp_avgs, exp_avg_sqs, steps;
     double learning_rate_factor, weight_decay;
   };
+  /// A matrix that Muon updates.
+  struct Matrix {
+    std::string name;
+    at::Tensor parameter, momentum;
+    double learning_rate_factor, weight_decay;
+  };
+  void step_adamw(double learning_rate);
+  void step_muon(double learning_rate);
   void share();
 
   Communicator& communicator_;
   bool sharded_;
   std::vector<Part> parts_;    ///< all parameters
   std::vector<Group> groups_;  ///< this rank's own
+  std::vector<Matrix> matrices_;
+  at::ScalarType muon_type_;
   double beta1_, beta2_, epsilon_;
 };
 
 /// Scales all gradients so that their common L2 norm is at most `limit` (0: no limit). Returns the norm before.
-double clip_gradients(const AdamW::NamedParameters& parameters, double limit);
+double clip_gradients(const NamedParameters& parameters, double limit);
 
 }  // namespace gondola

@@ -207,6 +207,8 @@ void read_train(Section section, Recipe& recipe) {
   section.read("steps", recipe.steps);
   section.read("epochs", recipe.epochs);
   section.read("learning_rate", recipe.learning_rate);
+  section.read_choice("optimizer", recipe.muon, {{"adamw", false}, {"muon", true}});
+  section.read("muon_rate", recipe.muon_rate);
   section.read("weight_decay", recipe.weight_decay);
   section.read("beta1", recipe.beta1);
   section.read("beta2", recipe.beta2);
@@ -251,6 +253,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
           "train.patch_dropout: a ModifiedResNet has no patches to leave out");
   require(recipe.learning_rate > 0, "train.learning_rate must be above 0");
   require(recipe.teacher_weight > 0 && recipe.teacher_weight <= 1, "teacher.weight must be above 0 and at most 1");
+  require(recipe.muon_rate > 0, "train.muon_rate must be above 0");
   require(recipe.image_rate > 0 && recipe.text_rate > 0, "train.image_rate and text_rate must be above 0");
   require(recipe.layer_decay > 0 && recipe.layer_decay <= 1, "train.layer_decay must be above 0 and at most 1");
   require(recipe.unlocked_blocks >= 0, "train.unlocked_blocks cannot be negative");

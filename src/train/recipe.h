@@ -49,6 +49,8 @@ struct Recipe {
   double epochs = 0;
   double learning_rate = 5e-4, weight_decay = 0.2;
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;  ///< beta2 and epsilon default to 0.999 and 1e-8 for a ResNet
+  bool muon = false;                                 ///< optimizer = "muon" (train/muon.h), else "adamw"
+  double muon_rate = 20;                             ///< factor of the learning rate of what Muon updates
   double image_rate = 1, text_rate = 1;              ///< factors of the learning rate of a tower
   double layer_decay = 1;                            ///< factor of the learning rate of a block beside the one after it
   bool lock_image = false, lock_text = false;

@@ -66,7 +66,7 @@ bool is_statistic(const std::string& name) {
 /// The statistics as they were, put back on demand.
 class StatisticsBackup {
  public:
-  explicit StatisticsBackup(const AdamW::NamedParameters& tensors) {
+  explicit StatisticsBackup(const NamedParameters& tensors) {
     for (const auto& [name, tensor] : tensors)
       if (is_statistic(name)) copies_.emplace_back(tensor, tensor.clone());
   }
@@ -123,13 +123,13 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_);
   objective_->learn_from(teacher_.get());
   const TensorMap initial = initial_weights(recipe_, *tokenizer_);
-  AdamW::NamedParameters moving;
+  NamedParameters moving;
   for (const auto& [name, tensor] : objective_->tensors()) {
     const std::string weight = name.substr(name.find('.') + 1);
     if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
     if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
   }
-  optimiser_ = std::make_unique<AdamW>(objective_->parameters(), recipe_, communicator_);
+  optimiser_ = std::make_unique<Optimiser>(objective_->parameters(), recipe_, communicator_);
   if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
 }
 

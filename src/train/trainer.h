@@ -60,7 +60,7 @@ class Trainer {
   std::unique_ptr<ClipTokenizer> tokenizer_;
   std::unique_ptr<Teacher> teacher_;  ///< null without one
   std::unique_ptr<Objective> objective_;
-  std::unique_ptr<AdamW> optimiser_;
+  std::unique_ptr<Optimiser> optimiser_;
   std::unique_ptr<WeightAverage> average_;  ///< null without ema_decay
   SpikeGuard guard_;
   std::int64_t updates_ = 0;  ///< steps that were not skipped

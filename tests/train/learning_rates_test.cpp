@@ -71,18 +71,18 @@ TEST(LearningRateFactor, IsZeroInALockedTowerSaveForItsUnlockedEnd) {
 }
 
 /// The first step of Adam moves every weight by the learning rate, whatever its gradient.
-TEST(AdamW, MultipliesEachParametersRate) {
+TEST(Optimiser, MultipliesEachParametersRate) {
   Recipe recipe = recipe_of("ViT-B-32");
   recipe.weight_decay = 0;
   recipe.epsilon = 1e-12;
   recipe.layer_decay = 0.5;
   recipe.text_rate = 3;
-  AdamW::NamedParameters parameters;
+  NamedParameters parameters;
   for (const char* name :
        {"visual.proj", "visual.transformer.resblocks.11.ln_1.weight", "text_projection", "logit_scale"})
     parameters.emplace_back(name, torch::zeros({2, 2}, torch::requires_grad()));
   Communicator alone;
-  AdamW optimiser(parameters, recipe, alone);
+  Optimiser optimiser(parameters, recipe, alone);
   for (auto& [name, parameter] : parameters) parameter.mutable_grad() = torch::full({2, 2}, -7.0);
   optimiser.step(1e-2);
   for (const auto& [index, expected] : {std::pair(0, 1e-2), {1, 5e-3}, {2, 3e-2}, {3, 1e-2}})

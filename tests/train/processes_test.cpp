@@ -51,7 +51,7 @@ TEST_F(Processes, LearnWhatOneLearns) {
 /// Whichever rank is killed, the others end with a message that names it, and the run goes on from its checkpoint as if
 /// nothing had happened; on another number of ranks, up to rounding.
 TEST_F(Processes, GoOnAfterOneIsKilled) {
-  const fs::path path = recipe("shard_optimizer = true\n");
+  const fs::path path = recipe("shard_optimizer = true\noptimizer = \"muon\"\n");
   const fs::path whole = run("whole", path, 2), broken = folder_.path() / "broken";
   {
     auto ranks = test::launch(path, broken, 2);

@@ -165,7 +165,7 @@ TEST(GradientSync, SendsTheBucketsThatFitTogether) {
   Communicator alone;
   const auto parameter = [](std::int64_t bytes) { return torch::zeros({bytes / 4}); };
   constexpr std::int64_t mb = 1 << 20;
-  const AdamW::NamedParameters parameters = {{"a", parameter(20 * mb)}, {"b", parameter(30 * mb)}, {"c", parameter(4)}};
+  const NamedParameters parameters = {{"a", parameter(20 * mb)}, {"b", parameter(30 * mb)}, {"c", parameter(4)}};
   EXPECT_EQ(GradientSync(parameters, alone).bucket_sizes(), (std::vector<std::int64_t>{4, 30 * mb, 20 * mb}));
 }
 

@@ -1,0 +1,55 @@
+// Muon's update against PyTorch's singular value decomposition.
+#include "train/muon.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+namespace gondola {
+namespace {
+
+/// The matrix that turns `update` in the directions of `momentum`'s singular vectors: diagonal, if they are its own
+/// too.
+at::Tensor in_singular_directions(const at::Tensor& update, const at::Tensor& momentum) {
+  const auto [left, values, right] = at::linalg_svd(momentum, /*full_matrices=*/false, {});
+  return left.t().matmul(update).matmul(right.t());
+}
+
+void expect_about_orthogonal(const at::Tensor& update, const at::Tensor& momentum) {
+  const auto turned = in_singular_directions(update, momentum);
+  const auto values = turned.diagonal();
+  EXPECT_GT(values.min().item<double>(), 0.6);
+  EXPECT_LT(values.max().item<double>(), 1.3);
+  EXPECT_LT((turned - values.diag()).abs().max().item<double>(), 1e-3);
+}
+
+TEST(Muon, KeepsTheSingularVectorsAndEvensTheValues) {
+  torch::manual_seed(4);
+  const auto wide = torch::randn({24, 40});
+  expect_about_orthogonal(muon_update("mlp.c_fc.weight", wide, torch::kFloat), wide);
+  const auto tall = torch::randn({60, 15});
+  expect_about_orthogonal(muon_update("proj", tall, torch::kFloat) / 2, tall);  // √(60 / 15)
+  const auto convolution = torch::randn({8, 4, 3, 3});
+  expect_about_orthogonal(muon_update("conv2.weight", convolution, torch::kFloat).view({8, 36}),
+                          convolution.view({8, 36}));
+}
+
+TEST(Muon, TakesQueriesKeysAndValuesApart) {
+  torch::manual_seed(5);
+  const auto momentum = torch::randn({48, 16});
+  const auto update = muon_update("attn.in_proj_weight", momentum, torch::kFloat);
+  for (int part = 0; part < 3; ++part)
+    expect_about_orthogonal(update.narrow(0, 16 * part, 16), momentum.narrow(0, 16 * part, 16));
+}
+
+TEST(Muon, IsForMatricesBetweenLayers) {
+  const auto matrix = torch::zeros({4, 4});
+  EXPECT_TRUE(is_for_muon("visual.layer1.0.conv2.weight", torch::zeros({4, 4, 3, 3})));
+  EXPECT_TRUE(is_for_muon("text_projection", matrix));
+  EXPECT_FALSE(is_for_muon("token_embedding.weight", matrix));
+  EXPECT_FALSE(is_for_muon("visual.attnpool.positional_embedding", matrix));
+  EXPECT_FALSE(is_for_muon("ln_final.weight", torch::zeros({4})));
+}
+
+}  // namespace
+}  // namespace gondola
