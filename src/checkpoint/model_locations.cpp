@@ -1,10 +1,10 @@
 #include "checkpoint/model_locations.h"
 
 #include <array>
-#include <cstdlib>
 #include <utility>
 #include <vector>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/open_clip_tags.h"
@@ -30,30 +30,15 @@ constexpr std::array<std::pair<const char*, const char*>, 9> openai_files = {{{"
 constexpr std::array<const char*, 3> vocabulary_repositories = {
     "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14"};
 
-std::optional<path> environment(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr || *value == '\0') return std::nullopt;
-  return path(value);
-}
-
-}  // namespace
-
-path cache_home() {
-  if (const auto folder = environment("XDG_CACHE_HOME")) return *folder;
-  return environment("HOME").value_or("/") / ".cache";
-}
-
-namespace {
-
 path openai_cache() {
-  return environment("HOME").value_or("/") / ".cache" / "clip";
+  return path(environment("HOME").value_or("/")) / ".cache" / "clip";
 }
 
 /// huggingface_hub's rules.
 path hugging_face_cache() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
     if (const auto folder = environment(name)) return *folder;
-  return environment("HF_HOME").value_or(cache_home() / "huggingface") / "hub";
+  return path(environment("HF_HOME").value_or(cache_home() / "huggingface")) / "hub";
 }
 
 path repository_folder(std::string repository) {

@@ -6,9 +6,6 @@
 
 namespace gondola {
 
-/// $XDG_CACHE_HOME, or ~/.cache.
-std::filesystem::path cache_home();
-
 /// The folder or file that a name stands for: a path, one of OpenAI's names ("ViT-B/32") in ~/.cache/clip, a Hugging
 /// Face repository ("openai/clip-vit-base-patch32") or an open_clip tag ("ViT-B-32/laion2b_s34b_b79k") in the Hugging
 /// Face cache. Throws Error that says where it was looked for.

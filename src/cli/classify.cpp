@@ -2,10 +2,10 @@
 
 #include <memory>
 
+#include "base/environment.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
-#include "checkpoint/model_locations.h"
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"

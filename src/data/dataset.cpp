@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/download.h"
 #include "data/sources.h"
 
 namespace gondola {
@@ -94,6 +95,7 @@ bool is_image_extension(std::string_view extension) {
 }
 
 std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
+  if (is_url(source)) return open_remote_webdataset(expand_urls(source));
   if (std::filesystem::is_directory(source)) return open_class_folders(source, options);
   const std::vector<std::filesystem::path> files = expand_pattern(source);
   const std::string extension = lower_ascii(files.front().extension().string());

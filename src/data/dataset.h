@@ -55,6 +55,10 @@ struct DatasetOptions {
 ///  first
 ///    dot form a sample, .jpg/.jpeg/.png/.webp the image, .txt the caption, .json its "caption" or "text", .cls the
 ///    label;
+///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use
+///  and
+///    the last 32 kept in the cache (data/remote_files.h); a sizes.json beside them, as open_clip's, saves a first pass
+///    over all of them that counts their samples;
 ///  - `*.csv` / `*.tsv` with the columns image and caption: one row a pair, rows of the same image are its captions; a
 ///    relative path resolves against the file's folder, then its `images/`;
 ///  - a folder of class folders: DIR/CLASS/**/image; `DIR/classes.tsv` (folder, then names, tab-separated) names the
@@ -76,5 +80,8 @@ std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const
 /// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
 /// an Error.
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
+
+/// The same of the URLs of .tar files, in the order given; only braces are expanded.
+std::vector<std::string> expand_urls(const std::string& pattern);
 
 }  // namespace gondola

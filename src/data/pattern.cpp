@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "data/dataset.h"
+#include "data/download.h"
+#include "data/sources.h"
 
 namespace gondola {
 namespace {
@@ -102,6 +104,17 @@ std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
   for (const std::string& name : names) append_matches(name, paths);
   std::sort(paths.begin(), paths.end());
   return paths;
+}
+
+std::vector<std::string> expand_urls(const std::string& pattern) {
+  std::vector<std::string> urls;
+  expand_braces("", pattern, pattern, urls);
+  for (const std::string& url : urls) {
+    const std::string name = without_secrets(url);
+    if (name.find('*') != std::string::npos) fail("{}: a server's files cannot be listed by *; {{000..127}} can", name);
+    if (!lower_ascii(name).ends_with(".tar")) fail("{}: expected the URL of a .tar file", name);
+  }
+  return urls;
 }
 
 }  // namespace gondola

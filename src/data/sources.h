@@ -13,6 +13,7 @@ namespace gondola {
 std::unique_ptr<Dataset> open_class_folders(const std::filesystem::path& folder, const DatasetOptions& options);
 std::unique_ptr<Dataset> open_csv(const std::filesystem::path& path, char separator);
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
+std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
 
 /// Whether a file's ending (".jpg", in any case) is that of an image in a data set.
 bool is_image_extension(std::string_view extension);

@@ -1,10 +1,17 @@
 #include <algorithm>
 #include <charconv>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/json.h"
+#include "base/progress.h"
+#include "data/download.h"
+#include "data/remote_files.h"
 #include "data/sources.h"
 #include "data/tar.h"
 
@@ -109,78 +116,167 @@ int read_label(const RandomAccessFile& file, const TarMember& member) {
   return label;
 }
 
-/// The shards are walked once; of each sample its place is kept, and its members are found again from there.
+/// Where a shard's samples begin.
+using Places = std::vector<std::uint64_t>;
+
+/// Of each sample its place is kept, and its members are found again from there. Local shards are walked once, at the
+/// start. So are remote ones, one after the other, unless a sizes.json beside them says how many samples each has: then
+/// a shard is walked when it is first needed.
 class WebDataset : public Dataset {
  public:
-  explicit WebDataset(std::vector<std::filesystem::path> shards) : shards_(std::move(shards)) {
+  WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote)
+      : shards_(std::move(shards)), remote_(std::move(remote)) {
+    const std::vector<std::size_t> sizes = remote_ ? remote_sizes() : std::vector<std::size_t>();
     std::size_t groups = 0;
-    for (std::uint32_t shard = 0; shard < shards_.size(); ++shard) {
-      const RandomAccessFile file(shards_[shard]);
-      GroupReader reader(file);
-      for (Group group; reader.next(group); ++groups)
-        if (group.image && (group.text || group.json)) samples_.push_back({group.begin, shard});
+    Progress progress("counting samples", shards_.size(), "shards");
+    for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
+      if (!sizes.empty()) {
+        ends_.push_back(size() + sizes[shard]);
+        continue;
+      }
+      if (remote_) prefetch_from(shard);
+      auto places = std::make_shared<const Places>(walk(*open(shard), groups));
+      ends_.push_back(size() + places->size());
+      places_.emplace(shard, std::move(places));
+      progress.update(shard + 1);
     }
-    if (samples_.empty())
+    if (size() == 0)
       fail("{}: none of the {} samples in {} files has both an image (.jpg, .png, .webp) and a caption (.txt, .json)",
-           shards_.front().string(), groups, shards_.size());
+           without_secrets(shards_.front()), groups, shards_.size());
   }
 
-  std::size_t size() const override { return samples_.size(); }
+  std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
 
   std::vector<Part> parts() const override {
     constexpr std::size_t window = 8;  // shards: of 10,000 samples each, more than the buffers that loaders shuffle in
-    Part part{std::vector<std::size_t>(shards_.size()), window};
-    for (const Place& place : samples_) ++part.shards[place.shard];
+    Part part{{}, window};
+    for (std::size_t shard = 0; shard < shards_.size(); ++shard) part.shards.push_back(ends_[shard] - begin_of(shard));
     return {part};
+  }
+
+  void prefetch(const std::vector<std::size_t>& shards) const override {
+    if (!remote_) return;
+    std::vector<std::string> urls;
+    for (const std::size_t index : shards) urls.push_back(shards_[shard_of(index)]);
+    remote_->prefetch(urls);
   }
 
   Sample get(std::size_t index) const override {
     if (index >= size()) fail("sample {}: the data set has {}", index, size());
-    const RandomAccessFile file(shards_[samples_[index].shard]);
-    const Group group = find(file, index);
+    const std::size_t shard = shard_of(index);
+    const auto file = open(shard);
+    const Group group = find(*file, shard, index - begin_of(shard));
     Sample sample;
-    sample.key = fmt::format("{}:{}", file.path().string(), group.key);
-    sample.image = read_member(file, *group.image, max_image_bytes);
-    sample.captions = read_captions(file, group);
-    if (group.label) sample.label = read_label(file, *group.label);
+    sample.key = fmt::format("{}:{}", without_secrets(shards_[shard]), group.key);
+    sample.image = read_member(*file, *group.image, max_image_bytes);
+    sample.captions = read_captions(*file, group);
+    if (group.label) sample.label = read_label(*file, *group.label);
     return sample;
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    std::optional<RandomAccessFile> file;
-    for (std::size_t index = 0; index < size(); ++index) {
-      const std::filesystem::path& path = shards_[samples_[index].shard];
-      if (!file || file->path() != path) file.emplace(path);
-      for (const std::string& caption : read_captions(*file, find(*file, index))) visit(caption);
+    for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
+      if (remote_) prefetch_from(shard);
+      const auto file = open(shard);
+      for (std::size_t place = 0; place < ends_[shard] - begin_of(shard); ++place)
+        for (const std::string& caption : read_captions(*file, find(*file, shard, place))) visit(caption);
     }
   }
 
   const std::vector<std::string>& class_names() const override { return no_classes_; }
 
  private:
-  struct Place {
-    std::uint64_t begin;
-    std::uint32_t shard;
-  };
+  std::size_t shard_of(std::size_t index) const {
+    return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
+  }
+  std::size_t begin_of(std::size_t shard) const { return shard == 0 ? 0 : ends_[shard - 1]; }
+
+  std::unique_ptr<RandomAccessFile> open(std::size_t shard) const {
+    return remote_ ? remote_->open(shards_[shard]) : std::make_unique<RandomAccessFile>(shards_[shard]);
+  }
+
+  void prefetch_from(std::size_t shard) const {
+    constexpr std::size_t ahead = 4;
+    const auto first = shards_.begin() + static_cast<std::ptrdiff_t>(shard);
+    remote_->prefetch({first, first + static_cast<std::ptrdiff_t>(std::min(ahead, shards_.size() - shard))});
+  }
+
+  static bool is_complete(const Group& group) { return group.image && (group.text || group.json); }
+
+  /// Adds the number of groups, complete or not, to `groups`.
+  static Places walk(const RandomAccessFile& file, std::size_t& groups) {
+    Places places;
+    GroupReader reader(file);
+    for (Group group; reader.next(group); ++groups)
+      if (is_complete(group)) places.push_back(group.begin);
+    return places;
+  }
+
+  std::shared_ptr<const Places> places_of(std::size_t shard, const RandomAccessFile& file) const {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = places_.find(shard); found != places_.end()) return found->second;
+    }
+    std::size_t groups = 0;
+    auto places = std::make_shared<const Places>(walk(file, groups));
+    const std::lock_guard lock(mutex_);
+    return places_.emplace(shard, std::move(places)).first->second;
+  }
 
   /// Reads the headers again; the file may have changed since it was indexed.
-  Group find(const RandomAccessFile& file, std::size_t index) const {
-    GroupReader reader(file, samples_[index].begin);
+  Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
+    const auto places = places_of(shard, file);
+    const std::string name = without_secrets(shards_[shard]);
+    if (place >= places->size())
+      fail("{}: has {} samples, sizes.json says {}", name, places->size(), ends_[shard] - begin_of(shard));
+    GroupReader reader(file, (*places)[place]);
     Group group;
-    if (!reader.next(group) || !group.image || !(group.text || group.json))
-      fail("{}: has changed: no sample at byte {}", file.path().string(), samples_[index].begin);
+    if (!reader.next(group) || !is_complete(group))
+      fail("{}: has changed: no sample at byte {}", name, (*places)[place]);
     return group;
   }
 
-  std::vector<std::filesystem::path> shards_;
-  std::vector<Place> samples_;
+  /// What each folder's sizes.json says, as open_clip reads it: {"00000.tar": 9983, …}. Empty when one has none.
+  std::vector<std::size_t> remote_sizes() const {
+    std::map<std::string, Json> tables;
+    std::vector<std::size_t> sizes;
+    for (const std::string& shard : shards_) {
+      const std::size_t query = std::min(shard.find('?'), shard.size()), slash = shard.rfind('/', query);
+      const std::string table = shard.substr(0, slash + 1) + "sizes.json" + shard.substr(query);
+      const auto [found, is_new] = tables.try_emplace(table);
+      if (is_new) {
+        const auto text = remote_->read(table);
+        if (!text) return {};
+        found->second = parse_json(*text, without_secrets(table));
+      }
+      const std::string name = shard.substr(slash + 1, query - slash - 1);
+      const Json& json = found->second;
+      if (!json.is_object() || !json.contains(name) || !json.at(name).is_number_unsigned())
+        fail("{}: expected the number of samples of {}", without_secrets(table), name);
+      sizes.push_back(json.at(name).get<std::size_t>());
+    }
+    return sizes;
+  }
+
+  std::vector<std::string> shards_;
+  std::unique_ptr<RemoteFiles> remote_;  ///< where the shards are URLs
+  std::vector<std::size_t> ends_;        ///< of the shards, counted in samples
+  mutable std::mutex mutex_;
+  mutable std::map<std::size_t, std::shared_ptr<const Places>> places_;
   std::vector<std::string> no_classes_;
 };
 
 }  // namespace
 
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards) {
-  return std::make_unique<WebDataset>(shards);
+  return std::make_unique<WebDataset>(std::vector<std::string>(shards.begin(), shards.end()), nullptr);
+}
+
+std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls) {
+  Hash hash;
+  for (const std::string& url : urls) hash.add(url);
+  const auto folder = cache_home() / "gondola" / "shards" / fmt::format("{:016x}", hash.value());
+  return std::make_unique<WebDataset>(urls, std::make_unique<RemoteFiles>(folder));
 }
 
 }  // namespace gondola

@@ -21,7 +21,6 @@ namespace {
 
 constexpr int loader_threads = 2;
 constexpr std::size_t batches_ahead = 4;
-constexpr std::int64_t broken_samples_limit = 1000;
 
 /// Separates the streams of random numbers that one seed feeds.
 enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3 };
@@ -110,7 +109,8 @@ std::string Loader::draw_caption(const Sample& sample, std::uint64_t epoch, std:
 void Loader::count_broken(const std::string& message) {
   const std::lock_guard lock(mutex_);
   fmt::print(stderr, "gondola-train: skipped: {}\n", message);
-  if (++broken_ > broken_samples_limit) fail("more than {} samples could not be read", broken_samples_limit);
+  if (++broken_ > recipe_.max_broken)
+    fail("more than {} samples (data.max_broken) could not be read, the last: {}", recipe_.max_broken, message);
 }
 
 void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {

@@ -1,6 +1,6 @@
 #include "train/loader.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <ATen/ops/all.h>
 #include <ATen/ops/cat.h>
@@ -81,6 +81,22 @@ TEST(Loader, AugmentsEachSourceInItsOwnWay) {
     for (int j = 0; j < 16; ++j) mirrored += pixels[j].flip(2).allclose(pixels[i]);
     EXPECT_EQ(mirrored, 1);
   }
+}
+
+TEST(Loader, StopsAtTooManyBrokenSamples) {
+  const test::TemporaryFolder folder;
+  Recipe recipe = small_recipe();
+  recipe.max_broken = 5;  // one an epoch, of one batch
+  const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3));
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  EXPECT_NO_THROW(Loader(*dataset, tokenizer, recipe, 0, 1).next());
+  Loader loader(*dataset, tokenizer, recipe, 0, 50);
+  EXPECT_THAT(
+      [&] {
+        for (int step = 0; step < 50; ++step) loader.next();
+      },
+      testing::ThrowsMessage<Error>(
+          testing::AllOf(testing::HasSubstr("more than 5 samples"), testing::HasSubstr("99.png"))));
 }
 
 /// The ranks' rows are the global batch's, augmentation and replacements of broken samples included, and equal captions

@@ -1,0 +1,239 @@
+#include "data/download.h"
+
+#include <curl/curl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/environment.h"
+
+namespace gondola {
+namespace {
+
+constexpr int attempts_without_progress = 8;
+constexpr std::chrono::milliseconds first_pause(500), longest_pause(30'000);
+
+struct Request {
+  std::string url;
+  std::string user;                  ///< "key:secret" of S3
+  std::string signature;             ///< for CURLOPT_AWS_SIGV4
+  std::vector<std::string> headers;  ///< those of S3
+};
+
+Request request_of(const std::string& url) {
+  constexpr std::string_view s3 = "s3://";
+  if (!url.starts_with(s3)) return {url, {}, {}, {}};
+  const std::string place = url.substr(s3.size());
+  const std::size_t slash = place.find('/');
+  if (slash == 0 || slash == std::string::npos || slash + 1 == place.size())
+    fail("{}: expected s3://BUCKET/KEY", without_secrets(url));
+  const std::string region = environment("AWS_REGION").value_or("us-east-1");
+  Request request;
+  if (const auto endpoint = environment("AWS_ENDPOINT_URL"))
+    request.url = *endpoint + (endpoint->ends_with('/') ? "" : "/") + place;
+  else
+    request.url =
+        fmt::format("https://{}.s3.{}.amazonaws.com/{}", place.substr(0, slash), region, place.substr(slash + 1));
+  const auto key = environment("AWS_ACCESS_KEY_ID"), secret = environment("AWS_SECRET_ACCESS_KEY");
+  if (key && secret) {
+    request.user = *key + ":" + *secret;
+    request.signature = fmt::format("aws:amz:{}:s3", region);
+    request.headers.push_back("x-amz-content-sha256: UNSIGNED-PAYLOAD");
+    if (const auto token = environment("AWS_SESSION_TOKEN"))
+      request.headers.push_back("x-amz-security-token: " + *token);
+  }
+  return request;
+}
+
+/// One file on its way here.
+class Transfer {
+ public:
+  Transfer(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop)
+      : name_(without_secrets(url)),
+        request_(request_of(url)),
+        stop_(stop),
+        curl_(curl_easy_init()),
+        file_(std::fopen(target.c_str(), "wb")) {
+    if (!file_) fail("{}: cannot be written", target.string());
+    if (!curl_) fail("{}: libcurl cannot be initialised", name_);
+  }
+
+  void run() {
+    auto pause = first_pause;
+    for (int attempt = 1;; ++attempt) {
+      const std::uint64_t before = received_;
+      const std::string failure = try_once();
+      if (failure.empty()) break;
+      if (stop_) fail("{}: interrupted", name_);
+      if (received_ > before) {
+        attempt = 1;
+        pause = first_pause;
+      }
+      if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
+      for (auto waited = std::chrono::milliseconds(0); waited < pause && !stop_;
+           waited += std::chrono::milliseconds(50))
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      pause = std::min(2 * pause, longest_pause);
+    }
+    if (std::fclose(file_.release()) != 0) fail("{}: the disk is full", name_);
+  }
+
+ private:
+  /// What went wrong and may go better; empty when all has arrived.
+  std::string try_once();
+  void prepare(curl_slist*& headers);
+  std::size_t on_header(std::string_view line);
+  std::size_t on_bytes(const char* bytes, std::size_t count);
+
+  std::string name_;
+  Request request_;
+  const std::atomic<bool>& stop_;
+  std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup(curl); })> curl_;
+  std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })> file_;
+  std::uint64_t received_ = 0;                ///< bytes in the file
+  std::string validator_;                     ///< what If-Range can tell this version of the file by
+  std::string etag_, modified_;               ///< of the answer that arrives
+  std::optional<std::uint64_t> range_begin_;  ///< likewise
+  bool disk_full_ = false, begun_ = false;
+};
+
+void Transfer::prepare(curl_slist*& headers) {
+  CURL* curl = curl_.get();
+  const auto set = [&](CURLoption option, auto value) {
+    if (curl_easy_setopt(curl, option, value) != CURLE_OK) fail("{}: libcurl is too old", name_);
+  };
+  curl_easy_reset(curl);
+  set(CURLOPT_URL, request_.url.c_str());
+  set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_MAXREDIRS, 5L);
+  set(CURLOPT_FOLLOWLOCATION, request_.signature.empty() ? 1L : 0L);  // headers of S3 go to nobody else
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_CONNECTTIMEOUT, 30L);
+  set(CURLOPT_LOW_SPEED_LIMIT, 1000L);
+  set(CURLOPT_LOW_SPEED_TIME, 30L);
+  set(CURLOPT_USERAGENT, "gondola");
+  if (!request_.signature.empty()) {
+    set(CURLOPT_AWS_SIGV4, request_.signature.c_str());
+    set(CURLOPT_USERPWD, request_.user.c_str());
+  }
+  for (const std::string& header : request_.headers) headers = curl_slist_append(headers, header.c_str());
+  if (received_ > 0 && !validator_.empty()) {
+    headers = curl_slist_append(headers, fmt::format("Range: bytes={}-", received_).c_str());
+    headers = curl_slist_append(headers, ("If-Range: " + validator_).c_str());
+  }
+  set(CURLOPT_HTTPHEADER, headers);
+  set(
+      CURLOPT_HEADERFUNCTION, +[](char* bytes, std::size_t, std::size_t count, void* self) {
+        return static_cast<Transfer*>(self)->on_header({bytes, count});
+      });
+  set(CURLOPT_HEADERDATA, this);
+  set(
+      CURLOPT_WRITEFUNCTION, +[](char* bytes, std::size_t, std::size_t count, void* self) {
+        return static_cast<Transfer*>(self)->on_bytes(bytes, count);
+      });
+  set(CURLOPT_WRITEDATA, this);
+  set(CURLOPT_NOPROGRESS, 0L);
+  set(
+      CURLOPT_XFERINFOFUNCTION, +[](void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+        return static_cast<Transfer*>(self)->stop_ ? 1 : 0;
+      });
+  set(CURLOPT_XFERINFODATA, this);
+}
+
+std::string Transfer::try_once() {
+  curl_slist* list = nullptr;
+  prepare(list);
+  const std::unique_ptr<curl_slist, decltype([](curl_slist* each) { curl_slist_free_all(each); })> headers(list);
+  begun_ = false;
+  const CURLcode result = curl_easy_perform(curl_.get());
+  long status = 0;
+  curl_easy_getinfo(curl_.get(), CURLINFO_RESPONSE_CODE, &status);
+  if (disk_full_) fail("{}: the disk is full", name_);
+  for (const CURLcode hopeless : {CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_PEER_FAILED_VERIFICATION})
+    if (result == hopeless) fail("{}: {}", name_, curl_easy_strerror(result));
+  if (status == 416) {  // what was asked for is not there any more
+    validator_.clear();
+    return "the file has changed";
+  }
+  if (status == 408 || status == 429 || status >= 500) return fmt::format("HTTP {}", status);
+  if (status != 0 && status != 200 && status != 206) throw HttpError(fmt::format("{}: HTTP {}", name_, status), status);
+  if (result != CURLE_OK) return curl_easy_strerror(result);
+  if (status == 206 && !begun_) return "an empty range";
+  return {};
+}
+
+std::size_t Transfer::on_header(std::string_view line) {
+  if (line.starts_with("HTTP/")) {  // of one answer, after those that redirected here
+    etag_.clear();
+    modified_.clear();
+    range_begin_.reset();
+  }
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return line.size();
+  std::string field(line.substr(0, colon));
+  std::transform(field.begin(), field.end(), field.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::size_t first = line.find_first_not_of(" \t", colon + 1), last = line.find_last_not_of(" \t\r\n");
+  if (first == std::string_view::npos || last < first) return line.size();
+  const std::string_view value = line.substr(first, last - first + 1);
+  if (field == "etag" && !value.starts_with("W/")) etag_ = value;
+  if (field == "last-modified") modified_ = value;
+  constexpr std::string_view bytes = "bytes ";
+  if (field == "content-range" && value.starts_with(bytes)) {
+    std::uint64_t begin = 0;
+    const std::string_view range = value.substr(bytes.size());
+    if (std::from_chars(range.data(), range.data() + range.size(), begin).ec == std::errc()) range_begin_ = begin;
+  }
+  return line.size();
+}
+
+std::size_t Transfer::on_bytes(const char* bytes, std::size_t count) {
+  long status = 0;
+  curl_easy_getinfo(curl_.get(), CURLINFO_RESPONSE_CODE, &status);
+  if (status != 200 && status != 206) return count;  // the body of a refusal
+  if (!begun_) {
+    begun_ = true;
+    if (status == 200) {  // from the beginning, whatever was asked for
+      received_ = 0;
+      std::rewind(file_.get());
+      if (::ftruncate(::fileno(file_.get()), 0) != 0) return 0;
+      validator_ = etag_.empty() ? modified_ : etag_;
+    } else if (range_begin_ != received_) {
+      validator_.clear();
+      return 0;
+    }
+  }
+  disk_full_ = std::fwrite(bytes, 1, count, file_.get()) != count;
+  if (disk_full_) return 0;
+  received_ += count;
+  return count;
+}
+
+}  // namespace
+
+bool is_url(std::string_view name) {
+  return name.starts_with("http://") || name.starts_with("https://") || name.starts_with("s3://");
+}
+
+std::string without_secrets(std::string_view url) {
+  const std::size_t host = url.find("://") + 3;
+  const std::size_t user = url.substr(0, url.find('/', host)).rfind('@');
+  const std::size_t begin = user == std::string_view::npos || user < host ? host : user + 1;
+  return std::string(url.substr(0, host)) + std::string(url.substr(begin, url.find_first_of("?#", begin) - begin));
+}
+
+void download(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop) {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  Transfer(url, target, stop).run();
+}
+
+}  // namespace gondola

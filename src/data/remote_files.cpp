@@ -1,0 +1,172 @@
+#include "data/remote_files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "data/download.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Held by the one process that writes a file or drops it; released by the system when that dies.
+class FileLock {
+ public:
+  /// Waits for the lock, until `stop`.
+  FileLock(const fs::path& path, const std::atomic<bool>& stop) : descriptor_(open_lock(path)) {
+    while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      if (stop) {
+        ::close(descriptor_);
+        fail("{}: interrupted", path.string());
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+  ~FileLock() { ::close(descriptor_); }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  static int open_lock(const fs::path& path) {
+    const int descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    if (descriptor < 0) fail("{}: cannot be written", path.string());
+    return descriptor;
+  }
+  int descriptor_;
+};
+
+void touch(const fs::path& path) {
+  std::error_code ignored;
+  fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
+}
+
+}  // namespace
+
+RemoteFiles::RemoteFiles(fs::path folder, std::size_t kept) : folder_(std::move(folder)), kept_(kept) {
+  fs::create_directories(folder_);
+  constexpr int downloads_at_a_time = 2;
+  for (int i = 0; i < downloads_at_a_time; ++i) threads_.emplace_back([this] { work(); });
+}
+
+RemoteFiles::~RemoteFiles() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+fs::path RemoteFiles::path_of(const std::string& url) const {
+  const std::string name = without_secrets(url);
+  return folder_ / fmt::format("{:016x}-{}", hash_of(url), name.substr(name.rfind('/') + 1));
+}
+
+std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
+  const fs::path path = path_of(url);
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      const auto [found, is_new] = files_.try_emplace(url);
+      if (is_new || (found->second.state == File::here && !fs::exists(path))) {
+        found->second.state = File::queued;
+        queue_.push_front(url);
+        changed_.notify_all();
+      } else if (found->second.state == File::queued) {  // it is needed before the others now
+        const auto place = std::find(queue_.begin(), queue_.end(), url);
+        if (place != queue_.end()) std::rotate(queue_.begin(), place, place + 1);
+      }
+      changed_.wait(lock, [&] { return files_[url].state == File::here || files_[url].state == File::failed; });
+      if (files_[url].state == File::failed) fail("{}", files_[url].error);
+    }
+    try {
+      return std::make_unique<RandomAccessFile>(path);
+    } catch (const Error&) {
+      if (fs::exists(path)) throw;  // else another process has just dropped it
+    }
+  }
+}
+
+std::optional<std::string> RemoteFiles::read(const std::string& url) const {
+  const fs::path copy = fmt::format("{}.{}.part", path_of(url).string(), ::getpid());
+  try {
+    download(url, copy, stop_);
+  } catch (const HttpError& error) {
+    fs::remove(copy);
+    if (error.status == 403 || error.status == 404) return std::nullopt;  // 403: S3, to who may not list its bucket
+    throw;
+  }
+  constexpr std::uint64_t limit = 64 << 20;
+  std::string bytes = read_file(copy, limit);
+  fs::remove(copy);
+  return bytes;
+}
+
+void RemoteFiles::prefetch(const std::vector<std::string>& urls) {
+  const std::lock_guard lock(mutex_);
+  for (const std::string& url : urls) {
+    File& file = files_[url];
+    touch(path_of(url));
+    if (file.state == File::loading || (file.state == File::here && fs::exists(path_of(url)))) continue;
+    file.state = File::queued;
+    if (std::find(queue_.begin(), queue_.end(), url) == queue_.end()) queue_.push_back(url);
+  }
+  changed_.notify_all();
+}
+
+void RemoteFiles::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+    if (stop_) return;
+    const std::string url = queue_.front();
+    queue_.pop_front();
+    files_[url].state = File::loading;
+    lock.unlock();
+    File result;
+    try {
+      fetch(url);
+      result.state = File::here;
+    } catch (const std::exception& error) {
+      result = {File::failed, error.what()};
+    }
+    lock.lock();
+    files_[url] = std::move(result);
+    changed_.notify_all();
+  }
+}
+
+void RemoteFiles::fetch(const std::string& url) {
+  const fs::path path = path_of(url), part = path.string() + ".part";
+  constexpr std::uint64_t locks = 64;
+  const FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks), stop_);
+  if (!fs::exists(path)) {
+    download(url, part, stop_);
+    fs::rename(part, path);
+  }
+  touch(path);
+  drop_old_files();
+}
+
+void RemoteFiles::drop_old_files() const {
+  std::vector<std::pair<fs::file_time_type, fs::path>> files;
+  std::error_code vanished;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    const auto time = entry.last_write_time(vanished);
+    if (!vanished && entry.path().extension() != ".lock" && entry.path().extension() != ".part")
+      files.emplace_back(time, entry.path());
+  }
+  if (files.size() <= kept_) return;
+  std::sort(files.begin(), files.end());
+  for (std::size_t i = 0; i < files.size() - kept_; ++i) fs::remove(files[i].second, vanished);
+}
+
+}  // namespace gondola

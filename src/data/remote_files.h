@@ -1,0 +1,58 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "data/tar.h"
+
+namespace gondola {
+
+/// Files behind URLs (data/download.h), fetched by two threads ahead of their use, of which the last used ones are kept
+/// in a folder that several processes may share. Thread-safe.
+class RemoteFiles {
+ public:
+  /// The folder keeps `kept` files, more than are used at a time.
+  explicit RemoteFiles(std::filesystem::path folder, std::size_t kept = 32);
+  ~RemoteFiles();
+
+  /// The file, once it is here. Throws Error that names the URL when it could not be had.
+  std::unique_ptr<RandomAccessFile> open(const std::string& url);
+
+  /// What a small file holds now; nothing where the server has none.
+  std::optional<std::string> read(const std::string& url) const;
+
+  /// Fetches what is not here yet, in this order, after what was asked for before. What could not be had is tried
+  /// again.
+  void prefetch(const std::vector<std::string>& urls);
+
+ private:
+  struct File {
+    enum { queued, loading, here, failed } state = queued;
+    std::string error;
+  };
+  void work();
+  void fetch(const std::string& url);
+  void drop_old_files() const;
+  std::filesystem::path path_of(const std::string& url) const;
+
+  std::filesystem::path folder_;
+  std::size_t kept_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, File> files_;
+  std::deque<std::string> queue_;
+  std::atomic<bool> stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace gondola

@@ -1,0 +1,198 @@
+// Shards behind URLs, from a server that misbehaves in the ways that servers do.
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+
+#include "data/dataset.h"
+#include "data/download.h"
+#include "data/remote_files.h"
+#include "tests/data/http_server.h"
+#include "tests/data/support.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+using test::HttpServer;
+using test::TemporaryFolder;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::SizeIs;
+using testing::StartsWith;
+using testing::ThrowsMessage;
+
+std::string response(const std::string& status, const std::string& headers, const std::string& body) {
+  return "HTTP/1.1 " + status + "\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" +
+         headers + "\r\n" + body;
+}
+
+const std::string not_there = response("404 Not Found", "", "<html>nothing here</html>");
+
+class Remote : public testing::Test {
+ protected:
+  Remote() {
+    ::setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
+    for (const char* name : {"http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"}) ::unsetenv(name);
+  }
+  std::string fetch(const std::string& url) {
+    download(url, folder_.path() / "file", stop_);
+    return read_file(folder_.path() / "file");
+  }
+
+  TemporaryFolder folder_;
+  const std::string content_ = read_file(test::golden("data/ustar.tar"));
+  const std::atomic<bool> stop_ = false;
+};
+
+TEST_F(Remote, ShardsGiveTheSamplesOfTheFile) {
+  HttpServer server([&](const std::string& request) {
+    return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", content_);
+  });
+  const auto local = open_dataset(test::golden("data/ustar.tar").string());
+  for (int time = 0; time < 2; ++time) {
+    const auto remote = open_dataset(server.url("/set/{a,b}.tar"));
+    ASSERT_EQ(remote->size(), 2 * local->size());
+    for (std::size_t i = 0; i < remote->size(); ++i) {
+      EXPECT_EQ(remote->get(i).image, local->get(i % local->size()).image);
+      EXPECT_EQ(remote->get(i).captions, local->get(i % local->size()).captions);
+    }
+    EXPECT_THAT(remote->get(0).key, StartsWith(server.url("/set/a.tar:")));
+  }
+  EXPECT_THAT(server.requests(), SizeIs(4));  // two shards, and sizes.json at each opening
+}
+
+TEST_F(Remote, ShardsAreFetchedWhenNeededWhereTheirSizesAreKnown) {
+  const std::size_t size = open_dataset(test::golden("data/ustar.tar").string())->size();
+  HttpServer server([&](const std::string& request) {
+    if (request.find("sizes.json") != std::string::npos)
+      return response("200 OK", "", fmt::format("{{\"a.tar\": {}, \"b.tar\": {}}}", size, size + 1));
+    return response("200 OK", "", content_);
+  });
+  const auto remote = open_dataset(server.url("/set/{a,b}.tar?token=secret"));
+  EXPECT_EQ(remote->size(), 2 * size + 1);
+  EXPECT_THAT(server.requests(), SizeIs(1));
+  EXPECT_FALSE(remote->get(size - 1).image.empty());
+  EXPECT_THAT(server.requests(), SizeIs(2));
+  EXPECT_THAT(server.requests().back(), StartsWith("GET /set/a.tar?token=secret HTTP"));
+  EXPECT_THAT(
+      [&] { remote->get(2 * size); },
+      ThrowsMessage<Error>(AllOf(HasSubstr("/set/b.tar"), HasSubstr("sizes.json says"), Not(HasSubstr("secret")))));
+}
+
+TEST_F(Remote, ATransferThatBreaksOffGoesOnWhereItWas) {
+  const std::size_t half = content_.size() / 2;
+  HttpServer server([&](const std::string& request) {
+    const std::string tag = "ETag: \"one\"\r\n";
+    if (request.find("Range: bytes=" + std::to_string(half) + "-\r\n") == std::string::npos)
+      return response("200 OK", tag, content_)
+          .substr(0, response("200 OK", tag, content_).size() - content_.size() + half);
+    EXPECT_THAT(request, HasSubstr("If-Range: \"one\"\r\n"));
+    return response("206 Partial Content",
+                    tag + fmt::format("Content-Range: bytes {}-{}/{}\r\n", half, content_.size() - 1, content_.size()),
+                    content_.substr(half));
+  });
+  EXPECT_EQ(fetch(server.url("/x.tar")), content_);
+  EXPECT_THAT(server.requests(), SizeIs(2));
+}
+
+TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAnew) {
+  const std::string changed = "another version, longer than half of the first: " + content_;
+  int answered = 0;
+  HttpServer server([&](const std::string&) {
+    if (answered++ > 0) return response("200 OK", "ETag: \"two\"\r\n", changed);
+    const std::string whole = response("200 OK", "ETag: \"one\"\r\n", content_);
+    return whole.substr(0, whole.size() - content_.size() / 2);
+  });
+  EXPECT_EQ(fetch(server.url("/x.tar")), changed);
+}
+
+TEST_F(Remote, AWrongRangeIsNotTakenForTheRest) {
+  int answered = 0;
+  HttpServer server([&](const std::string& request) {
+    const std::string whole = response("200 OK", "ETag: \"one\"\r\n", content_);
+    if (answered++ == 0) return whole.substr(0, whole.size() - content_.size() / 2);
+    if (request.find("Range: ") == std::string::npos) return whole;
+    return response("206 Partial Content", "Content-Range: bytes 3-9/10\r\n", "nonsense");
+  });
+  EXPECT_EQ(fetch(server.url("/x.tar")), content_);
+}
+
+TEST_F(Remote, ABusyServerIsAskedAgain) {
+  int answered = 0;
+  HttpServer server([&](const std::string&) {
+    return answered++ == 0 ? response("503 Service Unavailable", "", "later") : response("200 OK", "", content_);
+  });
+  EXPECT_EQ(fetch(server.url("/x.tar")), content_);
+}
+
+TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
+  HttpServer server([&](const std::string&) { return not_there; });
+  std::string url = server.url("/x.tar?signature=secret");
+  url.insert(7, "user:secret@");
+  EXPECT_THAT([&] { fetch(url); }, ThrowsMessage<HttpError>(server.url("/x.tar") + ": HTTP 404"));
+  EXPECT_THAT([&] { open_dataset(server.url("/set/*.tar")); }, ThrowsMessage<Error>(HasSubstr("cannot be listed")));
+  EXPECT_THAT([&] { open_dataset(server.url("/set/a.zip")); }, ThrowsMessage<Error>(HasSubstr("of a .tar file")));
+  EXPECT_THAT([&] { fetch("s3://bucket"); }, ThrowsMessage<Error>(HasSubstr("s3://BUCKET/KEY")));
+  int answered = 0;  // a redirection leads to no local file
+  HttpServer other([&](const std::string&) {
+    ++answered;
+    return response("302 Found", "Location: file:///etc/hostname\r\n", "");
+  });
+  EXPECT_THROW(fetch(other.url("/x.tar")), Error);
+  EXPECT_EQ(answered, 1);
+}
+
+TEST_F(Remote, RequestsToS3AreSigned) {
+  HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
+  ::setenv("AWS_ENDPOINT_URL", server.url("").c_str(), 1);
+  EXPECT_EQ(fetch("s3://bucket/some/x.tar"), content_);
+  EXPECT_THAT(server.requests().back(),
+              AllOf(StartsWith("GET /bucket/some/x.tar HTTP"), Not(HasSubstr("Authorization"))));
+  ::setenv("AWS_ACCESS_KEY_ID", "the-key", 1);
+  ::setenv("AWS_SECRET_ACCESS_KEY", "the-secret", 1);
+  ::setenv("AWS_SESSION_TOKEN", "the-token", 1);
+  ::setenv("AWS_REGION", "eu-south-1", 1);
+  EXPECT_EQ(fetch("s3://bucket/some/x.tar"), content_);
+  const std::string request = server.requests().back();
+  EXPECT_THAT(request, AllOf(HasSubstr("Authorization: AWS4-HMAC-SHA256 Credential=the-key/"),
+                             HasSubstr("/eu-south-1/s3/aws4_request"), HasSubstr("x-amz-security-token: the-token"),
+                             HasSubstr("x-amz-content-sha256: UNSIGNED-PAYLOAD"), Not(HasSubstr("the-secret"))));
+  for (const char* name :
+       {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"})
+    ::unsetenv(name);
+}
+
+TEST_F(Remote, TheLastUsedFilesAreKept) {
+  HttpServer server([&](const std::string& request) { return response("200 OK", "", request.substr(0, 8)); });
+  const fs::path cache = folder_.path() / "files";
+  RemoteFiles files(cache, 2);
+  for (const char* name : {"/a", "/b", "/c"}) EXPECT_EQ(files.open(server.url(name))->read(4, 2), name);
+  const auto here = [&] {
+    std::ptrdiff_t count = 0;
+    for (const auto& entry : fs::directory_iterator(cache)) count += entry.path().extension() != ".lock";
+    return count;
+  };
+  EXPECT_EQ(here(), 2);
+  EXPECT_EQ(files.open(server.url("/c"))->read(4, 2), "/c");
+  EXPECT_THAT(server.requests(), SizeIs(3));
+  EXPECT_EQ(files.open(server.url("/a"))->read(4, 2), "/a");  // had been dropped
+  EXPECT_THAT(server.requests(), SizeIs(4));
+}
+
+TEST_F(Remote, FilesAreFetchedAheadAndByOneProcessAlone) {
+  HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
+  const fs::path cache = folder_.path() / "files";
+  RemoteFiles one(cache), other(cache);
+  const std::vector<std::string> urls = {server.url("/a"), server.url("/b")};
+  one.prefetch(urls);
+  other.prefetch(urls);
+  for (const std::string& url : urls) {
+    EXPECT_EQ(one.open(url)->size(), content_.size());
+    EXPECT_EQ(other.open(url)->size(), content_.size());
+  }
+  EXPECT_THAT(server.requests(), SizeIs(2));
+}
+
+}  // namespace
+}  // namespace gondola
