@@ -33,7 +33,7 @@ class CsvDataset : public Dataset {
     for (std::size_t row = first_row_[index]; row < first_row_[index + 1]; ++row) {
       CsvReader at_row = reader(row_offsets_[row]);
       std::vector<std::string> fields = read_row(at_row);
-      if (sample.captions.empty()) sample.key = resolve(fields[image_column_]).string();
+      if (sample.captions.empty()) sample.key = resolve_image(file_.path(), fields[image_column_]).string();
       sample.captions.push_back(std::move(fields[caption_column_]));
     }
     sample.image = read_file(sample.key, max_image_bytes);
@@ -92,14 +92,6 @@ class CsvDataset : public Dataset {
     std::vector<std::uint64_t> next = first_row_;
     row_offsets_.resize(offsets.size());
     for (std::size_t row = 0; row < offsets.size(); ++row) row_offsets_[next[group_of_row[row]]++] = offsets[row];
-  }
-
-  fs::path resolve(const std::string& image) const {
-    const fs::path folder = file_.path().parent_path();
-    const fs::path beside = folder / image, in_images = folder / "images" / image;
-    if (fs::exists(beside)) return beside;
-    if (fs::exists(in_images)) return in_images;
-    fail("{}: image {} is neither {} nor {}", origin(), image, beside.string(), in_images.string());
   }
 
   MappedFile file_;

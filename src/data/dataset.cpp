@@ -89,6 +89,13 @@ std::string lower_ascii(std::string_view text) {
   return lower;
 }
 
+std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
+  const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;
+  if (std::filesystem::exists(beside)) return beside;
+  if (std::filesystem::exists(in_images)) return in_images;
+  fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
+}
+
 bool is_image_extension(std::string_view extension) {
   constexpr std::string_view known[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"};
   return std::find(std::begin(known), std::end(known), lower_ascii(extension)) != std::end(known);
@@ -103,10 +110,15 @@ std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOp
     if (lower_ascii(file.extension().string()) != extension)
       fail("{}: matches files of several kinds: {} and {}", source, files.front().string(), file.string());
   if (extension == ".tar") return open_webdataset(files);
-  if (extension != ".csv" && extension != ".tsv")
-    fail("{}: expected .tar, .csv or .tsv files or a folder of class folders", source);
   std::vector<std::unique_ptr<Dataset>> parts;
-  for (const std::filesystem::path& file : files) parts.push_back(open_csv(file, extension == ".csv" ? ',' : '\t'));
+  for (const std::filesystem::path& file : files) {
+    if (extension == ".parquet")
+      parts.push_back(open_parquet(file));
+    else if (extension == ".csv" || extension == ".tsv")
+      parts.push_back(open_csv(file, extension == ".csv" ? ',' : '\t'));
+    else
+      fail("{}: expected .tar, .csv, .tsv or .parquet files or a folder of class folders", source);
+  }
   std::vector<double> equal(parts.size(), 1);
   return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(equal));
 }

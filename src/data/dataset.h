@@ -61,6 +61,9 @@ struct DatasetOptions {
 ///    over all of them that counts their samples;
 ///  - `*.csv` / `*.tsv` with the columns image and caption: one row a pair, rows of the same image are its captions; a
 ///    relative path resolves against the file's folder, then its `images/`;
+///  - `*.parquet` with the columns image (or image_path) and caption (or text, each a string or a list of strings):
+///  image
+///    holds paths, as in a CSV, or encoded files, or Hugging Face's structs with `bytes`; then a row is a sample;
 ///  - a folder of class folders: DIR/CLASS/**/image; `DIR/classes.tsv` (folder, then names, tab-separated) names the
 ///    classes, else the folder's name with '_' as spaces does.
 /// Throws Error that names the source.

@@ -12,8 +12,12 @@ namespace gondola {
 /// The kinds of source behind open_dataset, each in its own file.
 std::unique_ptr<Dataset> open_class_folders(const std::filesystem::path& folder, const DatasetOptions& options);
 std::unique_ptr<Dataset> open_csv(const std::filesystem::path& path, char separator);
+std::unique_ptr<Dataset> open_parquet(const std::filesystem::path& path);
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
+
+/// The file that a table names: beside the table, or in images/ there. Throws Error when it is in neither place.
+std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image);
 
 /// Whether a file's ending (".jpg", in any case) is that of an image in a data set.
 bool is_image_extension(std::string_view extension);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden archives, tables and orders of src/data, made by Python's tarfile and csv: writes golden/data/."""
+"""Golden archives, tables and orders of src/data, made by Python's tarfile and csv and by pyarrow: writes golden/data/."""
 import csv
 import io
 import json
@@ -7,9 +7,12 @@ import pathlib
 import platform
 import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 folder = pathlib.Path(__file__).parent / "golden" / "data"
 folder.mkdir(parents=True, exist_ok=True)
-expected = {"made_with": {"python": platform.python_version()}}
+expected = {"made_with": {"python": platform.python_version(), "pyarrow": pa.__version__}}
 
 # Tars: the same members in every format that tarfile writes.
 LONG = "a-folder-of-a-rather-long-name/" * 5 + "picture"  # 162 characters: ustar splits it
@@ -52,6 +55,19 @@ for name, separator, end in [("table.csv", ",", "\r\n"), ("table.tsv", "\t", "\n
         writer.writerow(["id", "caption", "image"])
         writer.writerows([i, caption, image] for i, (image, caption) in enumerate(rows))
 expected["rows"] = rows
+
+# Parquet: the same table by pyarrow, with its dictionaries; and rows that hold their images, two to a row group, as
+# Hugging Face's data sets do and as plain bytes.
+images, captions = [image for image, _ in rows], [caption for _, caption in rows]
+pq.write_table(pa.table({"caption": captions, "image": images}), folder / "paths.parquet", row_group_size=3)
+pq.write_table(pa.table({"image": pa.array(images).dictionary_encode(), "text": captions}), folder / "codes.parquet",
+               compression="zstd")
+held = [{"bytes": f"bytes of {i}".encode() if i != 3 else None, "path": f"{i}.jpg"} for i in range(5)]
+pq.write_table(pa.table({"image": held, "id": range(5), "text": [f"text {i}" if i != 2 else None for i in range(5)]}),
+               folder / "structs.parquet", row_group_size=2)
+pq.write_table(pa.table({"image": pa.array([row["bytes"] or b"" for row in held], pa.large_binary()),
+                         "caption": [["one", "two"], ["three"], [], ["four"], ["five"]]}),
+               folder / "bytes.parquet", row_group_size=2, compression="gzip")
 
 # The order of an epoch: SplitMix64, then Fisher and Yates's shuffle from the end.
 MASK = (1 << 64) - 1

@@ -1,0 +1,290 @@
+#include "data/sources.h"
+
+#include "base/error.h"
+
+#ifdef GONDOLA_WITH_ARROW
+
+#include <arrow/api.h>
+#include <arrow/io/file.h>
+#include <parquet/arrow/reader.h>
+#include <parquet/metadata.h>
+#include <parquet/schema.h>
+
+#include <algorithm>
+#include <deque>
+#include <initializer_list>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "base/file.h"
+#include "data/string_table.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A string or the bytes of a binary value, of any of the types that Arrow reads them as; nothing for a null.
+std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t row) {
+  if (array.IsNull(row)) return std::nullopt;
+  if (const auto* binary = dynamic_cast<const arrow::BinaryArray*>(&array)) return binary->GetView(row);
+  if (const auto* binary = dynamic_cast<const arrow::LargeBinaryArray*>(&array)) return binary->GetView(row);
+  if (const auto* coded = dynamic_cast<const arrow::DictionaryArray*>(&array))
+    return bytes_at(*coded->dictionary(), coded->GetValueIndex(row));
+  fail("is {}, expected strings or bytes", array.type()->ToString());
+}
+
+/// A string, or a list of them.
+std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row) {
+  std::vector<std::string> captions;
+  const auto add = [&](const arrow::Array& values, std::int64_t at) {
+    if (const auto text = bytes_at(values, at)) captions.emplace_back(*text);
+  };
+  if (const auto* list = dynamic_cast<const arrow::ListArray*>(&array)) {
+    if (!list->IsNull(row))
+      for (std::int64_t at = list->value_offset(row); at < list->value_offset(row + 1); ++at) add(*list->values(), at);
+  } else {
+    add(array, row);
+  }
+  return captions;
+}
+
+/// The columns of one file that matter, a row group at a time.
+class ParquetFile {
+ public:
+  explicit ParquetFile(const fs::path& path) : path_(path) {
+    guarded([&] {
+      parquet::arrow::FileReaderBuilder builder;
+      check(builder.OpenFile(path.string()));
+      reader_ = value(builder.Build());
+    });
+    image_ = column({"image", "image_path"});
+    caption_ = column({"caption", "text"});
+  }
+
+  const fs::path& path() const { return path_; }
+  int row_groups() const { return reader_->num_row_groups(); }
+  std::size_t rows(int group) const {
+    return static_cast<std::size_t>(reader_->parquet_reader()->metadata()->RowGroup(group)->num_rows());
+  }
+
+  struct RowGroup {
+    std::shared_ptr<arrow::Array> images, captions;
+  };
+  RowGroup read(int group) const {
+    RowGroup found;
+    guarded([&] {
+      std::vector<int> columns = image_.leaves;
+      columns.insert(columns.end(), caption_.leaves.begin(), caption_.leaves.end());
+      const auto table = value(value(reader_->ReadRowGroup(group, columns))->CombineChunks());
+      const auto one = [&](const std::string& name) {
+        const auto values = table->GetColumnByName(name);
+        if (values && values->num_chunks() == 1) return values->chunk(0);
+        return value(arrow::MakeEmptyArray(values ? values->type() : arrow::utf8()));
+      };
+      found = {one(image_.name), one(caption_.name)};
+    });
+    return found;
+  }
+
+  /// Runs what calls Arrow: its statuses and exceptions, and our own failures, become Error that names the file.
+  template <class Body>
+  void guarded(const Body& body) const {
+    try {
+      body();
+    } catch (const std::exception& error) {
+      fail("{}: {}", path_.string(), error.what());
+    }
+  }
+
+ private:
+  struct Column {
+    std::string name;
+    std::vector<int> leaves;  ///< where its parts are stored
+  };
+
+  static void check(const arrow::Status& status) {
+    if (!status.ok()) fail("{}", status.message());
+  }
+  template <class T>
+  static T value(arrow::Result<T> result) {
+    check(result.status());
+    return std::move(result).ValueUnsafe();
+  }
+
+  Column column(std::initializer_list<const char*> names) const {
+    const auto& schema = *reader_->parquet_reader()->metadata()->schema();
+    for (const char* name : names) {
+      Column found{name, {}};
+      for (int leaf = 0; leaf < schema.num_columns(); ++leaf)
+        if (schema.GetColumnRoot(leaf)->name() == name) found.leaves.push_back(leaf);
+      if (!found.leaves.empty()) return found;
+    }
+    fail("{}: no column {}", path_.string(), fmt::join(names, " or "));
+  }
+
+  fs::path path_;
+  std::unique_ptr<parquet::arrow::FileReader> reader_;
+  Column image_, caption_;
+};
+
+/// The encoded images of a column of bytes, or of structs with bytes, as Hugging Face's data sets have.
+const arrow::Array& bytes_of(const arrow::Array& images) {
+  if (const auto* structs = dynamic_cast<const arrow::StructArray*>(&images)) {
+    const auto bytes = structs->GetFieldByName("bytes");
+    if (!bytes) fail("column image: has no field bytes");
+    return *bytes;  // the struct keeps it
+  }
+  return images;
+}
+
+bool holds_paths(const arrow::Array& images) {
+  if (const auto* coded = dynamic_cast<const arrow::DictionaryArray*>(&images))
+    return holds_paths(*coded->dictionary());
+  return images.type_id() == arrow::Type::STRING || images.type_id() == arrow::Type::LARGE_STRING;
+}
+
+/// Rows that hold their images. Row groups are read as they are needed, and the last ones kept.
+class ImagesInParquet : public Dataset {
+ public:
+  explicit ImagesInParquet(std::unique_ptr<ParquetFile> file) : file_(std::move(file)) {
+    for (int group = 0; group < file_->row_groups(); ++group) ends_.push_back(size() + file_->rows(group));
+  }
+
+  std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
+
+  std::vector<Part> parts() const override {
+    Part part{{}, window};
+    for (std::size_t group = 0; group < ends_.size(); ++group) part.shards.push_back(ends_[group] - begin_of(group));
+    return {part};
+  }
+
+  Sample get(std::size_t index) const override {
+    if (index >= size()) fail("sample {}: the data set has {}", index, size());
+    const auto group = static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
+    Sample sample;
+    sample.key = fmt::format("{}:{}", file_->path().string(), index);
+    file_->guarded([&] {
+      const auto rows = row_group(group);
+      const auto row = static_cast<std::int64_t>(index - begin_of(group));
+      if (row >= rows->images->length() || row >= rows->captions->length()) fail("row group {} is cut short", group);
+      const auto image = bytes_at(bytes_of(*rows->images), row);
+      sample.captions = captions_at(*rows->captions, row);
+      if (!image || sample.captions.empty()) fail("row {} has no {}", index, image ? "caption" : "image");
+      sample.image = *image;
+    });
+    return sample;
+  }
+
+  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
+    for (int group = 0; group < file_->row_groups(); ++group) {
+      const auto captions = file_->read(group).captions;
+      file_->guarded([&] {
+        for (std::int64_t row = 0; row < captions->length(); ++row)
+          for (const std::string& caption : captions_at(*captions, row)) visit(caption);
+      });
+    }
+  }
+
+  const std::vector<std::string>& class_names() const override { return no_classes_; }
+
+ private:
+  static constexpr std::size_t window = 8, kept = 2 * window;  // row groups
+
+  std::size_t begin_of(std::size_t group) const { return group == 0 ? 0 : ends_[group - 1]; }
+
+  std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
+    const std::lock_guard lock(mutex_);  // a reader does one thing at a time
+    for (const auto& [number, rows] : row_groups_)
+      if (number == group) return rows;
+    if (row_groups_.size() == kept) row_groups_.pop_front();
+    row_groups_.emplace_back(group,
+                             std::make_shared<const ParquetFile::RowGroup>(file_->read(static_cast<int>(group))));
+    return row_groups_.back().second;
+  }
+
+  std::unique_ptr<ParquetFile> file_;
+  std::vector<std::size_t> ends_;  ///< of the row groups, counted in rows
+  mutable std::mutex mutex_;
+  mutable std::deque<std::pair<std::size_t, std::shared_ptr<const ParquetFile::RowGroup>>> row_groups_;
+  std::vector<std::string> no_classes_;
+};
+
+/// Rows that name their images, all in memory: those of the same image are its captions.
+class PathsInParquet : public Dataset {
+ public:
+  explicit PathsInParquet(const ParquetFile& file) : origin_(file.path()) {
+    std::unordered_map<std::string, std::size_t> known;
+    for (int group = 0; group < file.row_groups(); ++group) {
+      const auto rows = file.read(group);
+      file.guarded([&] {
+        for (std::int64_t row = 0; row < std::min(rows.images->length(), rows.captions->length()); ++row) {
+          const auto image = bytes_at(*rows.images, row);
+          if (!image || image->empty()) fail("a row has no image");
+          const auto [found, is_new] = known.try_emplace(std::string(*image), images_.size());
+          if (is_new) {
+            images_.add(*image);
+            captions_of_.emplace_back();
+          }
+          for (const std::string& caption : captions_at(*rows.captions, row)) {
+            captions_of_[found->second].push_back(captions_.size());
+            captions_.add(caption);
+          }
+        }
+      });
+    }
+  }
+
+  std::size_t size() const override { return images_.size(); }
+
+  Sample get(std::size_t index) const override {
+    if (index >= size()) fail("sample {}: the data set has {}", index, size());
+    Sample sample;
+    sample.key = resolve_image(origin_, std::string(images_[index])).string();
+    for (const std::size_t caption : captions_of_[index]) sample.captions.emplace_back(captions_[caption]);
+    if (sample.captions.empty()) fail("{}: {} has no caption", origin_.string(), images_[index]);
+    sample.image = read_file(sample.key, max_image_bytes);
+    return sample;
+  }
+
+  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
+    for (std::size_t caption = 0; caption < captions_.size(); ++caption) visit(captions_[caption]);
+  }
+
+  const std::vector<std::string>& class_names() const override { return no_classes_; }
+
+ private:
+  fs::path origin_;
+  StringTable images_, captions_;
+  std::vector<std::vector<std::size_t>> captions_of_;
+  std::vector<std::string> no_classes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_parquet(const fs::path& path) {
+  auto file = std::make_unique<ParquetFile>(path);
+  std::unique_ptr<Dataset> data;
+  if (file->row_groups() > 0 && holds_paths(*file->read(0).images))
+    data = std::make_unique<PathsInParquet>(*file);
+  else
+    data = std::make_unique<ImagesInParquet>(std::move(file));
+  if (data->size() == 0) fail("{}: has no rows", path.string());
+  return data;
+}
+
+}  // namespace gondola
+
+#else
+
+namespace gondola {
+
+std::unique_ptr<Dataset> open_parquet(const std::filesystem::path& path) {
+  fail("{}: this build reads no Parquet (pip install pyarrow into .venv and build again)", path.string());
+}
+
+}  // namespace gondola
+
+#endif

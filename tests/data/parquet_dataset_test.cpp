@@ -1,0 +1,105 @@
+// Parquet as a data set, against tables that pyarrow wrote.
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "data/dataset.h"
+#include "tests/data/support.h"
+#include "tests/support/mutate.h"
+
+namespace gondola {
+namespace {
+
+using test::TemporaryFolder;
+using test::write;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+class ParquetDataset : public testing::Test {
+ protected:
+  static std::unique_ptr<Dataset> open(const char* name) {
+    return open_dataset(test::golden(std::string("data/") + name).string());
+  }
+  void SetUp() override {
+    try {
+      open("paths.parquet");
+    } catch (const Error& error) {
+      if (std::string(error.what()).find("reads no Parquet") != std::string::npos) GTEST_SKIP() << error.what();
+      throw;
+    }
+  }
+};
+
+TEST_F(ParquetDataset, OfPathsIsThatOfTheSameCsv) {
+  TemporaryFolder folder;
+  const auto csv = open("table.csv");
+  for (const char* name : {"paths.parquet", "codes.parquet"}) {
+    write(folder.path() / name, read_file(test::golden(std::string("data/") + name)));
+    for (char image = 'a'; image <= 'g'; ++image)
+      write(folder.path() / "images" / (image == 'c' ? "c d.jpg" : std::string{image} + ".jpg"), std::string{image});
+    const auto data = open_dataset((folder.path() / name).string());
+    ASSERT_EQ(data->size(), csv->size());
+    EXPECT_THAT(data->get(0).captions, ElementsAre("plain", "second", ","));
+    EXPECT_EQ(data->get(0).image, "a");
+    EXPECT_THAT(data->get(2).captions, ElementsAre("two\nlines\r\nand more"));
+    EXPECT_EQ(data->get(2).key, (folder.path() / "images" / "c d.jpg").string());
+    std::vector<std::string> expected, found;
+    csv->for_each_caption([&](std::string_view caption) { expected.emplace_back(caption); });
+    data->for_each_caption([&](std::string_view caption) { found.emplace_back(caption); });
+    EXPECT_THAT(found, testing::UnorderedElementsAreArray(expected));
+  }
+  EXPECT_THAT([&] { open("paths.parquet")->get(0); }, ThrowsMessage<Error>(HasSubstr("a.jpg is neither")));
+}
+
+TEST_F(ParquetDataset, OfImagesReadsRowGroupsAsShards) {
+  const auto data = open("structs.parquet");
+  ASSERT_EQ(data->size(), 5u);
+  ASSERT_THAT(data->parts(), testing::SizeIs(1));
+  EXPECT_THAT(data->parts()[0].shards, ElementsAre(2, 2, 1));
+  for (const std::size_t i : {4, 0, 1}) {
+    EXPECT_EQ(data->get(i).image, fmt::format("bytes of {}", i));
+    EXPECT_THAT(data->get(i).captions, ElementsAre(fmt::format("text {}", i)));
+  }
+  EXPECT_THAT([&] { data->get(2); }, ThrowsMessage<Error>(HasSubstr("row 2 has no caption")));
+  EXPECT_THAT([&] { data->get(3); }, ThrowsMessage<Error>(HasSubstr("row 3 has no image")));
+  EXPECT_THROW(data->get(5), Error);
+}
+
+TEST_F(ParquetDataset, TakesListsOfCaptions) {
+  const auto data = open("bytes.parquet");
+  EXPECT_EQ(data->get(4).image, "bytes of 4");
+  EXPECT_THAT(data->get(0).captions, ElementsAre("one", "two"));
+  EXPECT_THROW(data->get(2), Error);
+}
+
+TEST_F(ParquetDataset, SaysWhatIsWrong) {
+  TemporaryFolder folder;
+  const auto path = (folder.path() / "x.parquet").string();
+  write(path, "no Parquet");
+  EXPECT_THAT([&] { open_dataset(path); }, ThrowsMessage<Error>(HasSubstr("x.parquet: ")));
+}
+
+/// Damaged files give what they still hold, or an Error; never a crash.
+TEST_F(ParquetDataset, SurvivesDamage) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "x.parquet").string();
+  for (const char* name : {"paths.parquet", "structs.parquet", "bytes.parquet"}) {
+    const std::string whole = read_file(test::golden(std::string("data/") + name));
+    for (std::uint64_t number = 0; number < 700; ++number) {
+      write(path, test::mutate(whole, number));
+      try {
+        const auto data = open_dataset(path);
+        for (std::size_t i = 0; i < std::min<std::size_t>(data->size(), 10); ++i) {
+          try {
+            data->get(i);
+          } catch (const Error&) {
+          }
+        }
+      } catch (const Error&) {
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gondola
