@@ -8,8 +8,9 @@ install(TARGETS gondola_shared EXPORT GondolaTargets LIBRARY DESTINATION ${CMAKE
 install(DIRECTORY include/gondola DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/models)
 if(TARGET gondola-train)
-  # It needs the libtorch that it was built with, which stays where it is.
-  set_target_properties(gondola-train PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  # They need the libtorch that they were built with, which stays where it is.
+  set_target_properties(gondola-train gondola_torch PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS gondola_torch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/gondola)
   install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/recipes FILES_MATCHING PATTERN "*.toml")
   install(TARGETS gondola-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

@@ -24,8 +24,10 @@ struct ModelOptions {
   /// A vocabulary, for a model that has none beside it.
   std::optional<std::filesystem::path> vocabulary;
   int threads = 0;  ///< 0: one for each processor
-  /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": bf16 where the processor has it, else fp32. A
-  /// ModifiedResNet is computed in fp32 whatever is asked for.
+  /// "cpu", or "cuda", "cuda:1" for libtorch's towers on a GPU, where Gondola was built with PyTorch.
+  std::string device = "cpu";
+  /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": bf16 where the processor (or the GPU) has it,
+  /// else fp32. On the CPU a ModifiedResNet is computed in fp32 whatever is asked for.
   std::string precision = "auto";
 };
 

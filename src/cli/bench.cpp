@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include "base/cpu.h"
+#include "base/error.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/inputs.h"
 #include "engine/cpu_encoder.h"
 #include "kernels/kernels.h"
+#include "pipeline/device_encoder.h"
 
 namespace gondola::cli {
 namespace {
@@ -18,26 +20,29 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
   const ModelFiles files = load_model_files(model_name(global), global.config);
   const Precision precision = tower_precision(global, files, options.tower);
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
-  TowerBench bench(files, options.tower, precision, options.full, pool);
+  TowerBench bench(files, options.tower, global.device, precision, options.full, pool);
   constexpr double giga = 1e9;
   if (!global.json)
-    fmt::print("{} tower, {}, {}, {} threads\n{:>6} {:>10} {:>10} {:>8}\n", options.tower, name(precision),
-               name(active_isa()), pool.threads(), "batch", "items/s", "GFLOP/s", "of peak");
+    fmt::print("{} tower, {}, {}, {}, {} threads\n{:>6} {:>10} {:>10} {:>8}\n", options.tower, name(precision),
+               global.device, name(active_isa()), pool.threads(), "batch", "items/s", "GFLOP/s", "of peak");
   for (std::size_t batch : options.batches) {
     const MeasuredSeconds measured = beside_peak(pool, precision, [&] { return bench.seconds(batch); });
     const double rate = static_cast<double>(batch) / measured.seconds, operations = rate * bench.operations();
-    const double fraction = operations / measured.peak;
+    const bool on_cpu = global.device == "cpu";  // whose peak it is
+    const double fraction = on_cpu ? operations / measured.peak : 0;
     if (global.json) {
       fmt::print("{}\n", to_json_line({{"tower", options.tower},
                                        {"precision", name(precision)},
+                                       {"device", global.device},
                                        {"isa", name(active_isa())},
                                        {"threads", pool.threads()},
                                        {"batch", batch},
                                        {"items_per_second", rate},
                                        {"gflops", operations / giga},
-                                       {"peak_fraction", fraction}}));
+                                       {"peak_fraction", on_cpu ? nlohmann::ordered_json(fraction) : nullptr}}));
     } else {
-      fmt::print("{:>6} {:>10.1f} {:>10.0f} {:>7.0f}%\n", batch, rate, operations / giga, 100 * fraction);
+      fmt::print("{:>6} {:>10.1f} {:>10.0f} {:>8}\n", batch, rate, operations / giga,
+                 on_cpu ? fmt::format("{:.0f}%", 100 * fraction) : "-");
     }
     std::fflush(stdout);
   }
@@ -45,6 +50,8 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
 }
 
 int run(const GlobalOptions& global, const BenchOptions& options) {
+  if (global.device != "cpu" && (options.kernels || !options.files.empty()))
+    fail("--kernels and --files measure the CPU, --device is {}", global.device);
   if (options.kernels) return bench_kernels(global, options);
   return options.files.empty() ? bench_tower(global, options) : bench_files(global, options);
 }
@@ -66,16 +73,16 @@ double peak_rate(ThreadPool& pool, Precision precision) {
 }
 
 Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {
-  const Precision wanted = parse_precision(global.precision).value_or(default_precision(files.weights));
-  return tower == "image" ? image_precision(files.config, wanted) : wanted;
+  const auto wanted = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
+  return tower == "image" && global.device == "cpu" ? image_precision(files.config, wanted) : wanted;
 }
 
-TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, Precision precision, bool full,
-                       ThreadPool& pool)
+TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, const std::string& device,
+                       Precision precision, bool full, ThreadPool& pool)
     : config_(files.config),
       image_(tower == "image"),
       text_tokens_(full ? config_.text.context_length : std::min(usual_text_tokens, config_.text.context_length)),
-      encoder_(make_cpu_encoder(config_, files.weights, {precision, full}, pool)) {
+      encoder_(make_encoder(device, config_, files.weights, {precision, full}, pool)) {
   const ForwardFlops flops = full ? count_forward_flops(config_) : count_needed_flops(config_, text_tokens_);
   operations_ = image_ ? flops.image : flops.text;
 }

@@ -61,7 +61,8 @@ Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, 
 /// One tower of a model, on noise.
 class TowerBench {
  public:
-  TowerBench(const ModelFiles& files, const std::string& tower, Precision precision, bool full, ThreadPool& pool);
+  TowerBench(const ModelFiles& files, const std::string& tower, const std::string& device, Precision precision,
+             bool full, ThreadPool& pool);
 
   Encoder& encoder() { return *encoder_; }
   /// That the result needs, of one item.

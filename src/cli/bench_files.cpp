@@ -57,7 +57,7 @@ class FilesBench {
         model_(load_model_files(model_name(global), global.config)),
         precision_(tower_precision(global, model_, "image")),
         pool_(global.threads > 0 ? global.threads : available_processors()),
-        tower_(model_, "image", precision_, false, pool_),
+        tower_(model_, "image", global.device, precision_, false, pool_),
         files_(expand_images(options.files)) {}
 
   int run() {

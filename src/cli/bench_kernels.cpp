@@ -341,7 +341,7 @@ int bench_kernels(const GlobalOptions& global, const BenchOptions& options) {
     fail("--kernels: the image tower of {} is a ModifiedResNet, expected a ViT", files.config.name);
   const Precision precision = tower_precision(global, files, options.tower);
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
-  TowerBench tower(files, options.tower, precision, true, pool);
+  TowerBench tower(files, options.tower, global.device, precision, true, pool);
   const TowerShape shape =
       image ? image_shape(files.config, tower.encoder().images_at_a_time()) : text_shape(files.config);
   const std::size_t batch = shape.items * static_cast<std::size_t>(pool.threads());

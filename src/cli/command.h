@@ -12,7 +12,7 @@ struct GlobalOptions {
   std::string model;  ///< empty: the default model
   std::optional<std::filesystem::path> config, vocab;
   int threads = 0;  ///< 0: all available
-  std::string precision = "auto";
+  std::string device = "cpu", precision = "auto";
   bool json = false;
 };
 

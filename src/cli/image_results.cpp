@@ -28,7 +28,8 @@ std::size_t columns(const std::string& text) {
 }  // namespace
 
 ModelSource model_source(const GlobalOptions& global) {
-  return {model_name(global), global.config, global.vocab, global.threads, parse_precision(global.precision)};
+  return {model_name(global), global.config, global.vocab,
+          global.threads,     global.device, parse_precision(global.precision)};
 }
 
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const std::vector<std::string>& images,

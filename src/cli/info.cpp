@@ -9,6 +9,7 @@
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
 #include "engine/cpu_encoder.h"
+#include "pipeline/device_encoder.h"
 
 namespace gondola::cli {
 namespace {
@@ -113,9 +114,10 @@ nlohmann::ordered_json describe_quantization(const ModelFiles& model) {
   return {{"int8_layers", int8}, {"other_layers", layers - int8}};
 }
 
-nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
+nlohmann::ordered_json describe(const ModelFiles& model, const std::string& device, Precision precision) {
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
+  const Precision image = device == "cpu" ? image_precision(model.config, precision) : precision;
   constexpr double giga = 1e9;
   return {{"model", model.config.name},
           {"layout", model.layout},
@@ -134,8 +136,9 @@ nlohmann::ordered_json describe(const ModelFiles& model, Precision precision) {
           {"gflops", {{"image", flops.image / giga}, {"text", flops.text / giga}}},
           {"stored_values", describe_weights(model)},
           {"quantization", describe_quantization(model)},
+          {"device", device},
           {"isa", name(active_isa())},
-          {"precision", {{"image", name(image_precision(model.config, precision))}, {"text", name(precision)}}}};
+          {"precision", {{"image", name(image)}, {"text", name(precision)}}}};
 }
 
 /// "key: value" lines; the fields of an object on one line.
@@ -164,8 +167,8 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
   command->footer("Example: gondola info --model ViT-B-32.pt");
   command->callback([&global, &status] {
     const ModelFiles files = load_model_files(model_name(global), global.config);
-    const nlohmann::ordered_json description =
-        describe(files, parse_precision(global.precision).value_or(default_precision(files.weights)));
+    const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
+    const nlohmann::ordered_json description = describe(files, global.device, precision);
     if (global.json) {
       fmt::print("{}\n", to_json_line(description));
     } else {

@@ -18,8 +18,18 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
   app.add_option("--threads", global.threads, "default: all processors")->check(CLI::Range(1, 1024));
+  app.add_option("--device", global.device, "cpu, cuda or cuda:N; default: cpu")
+      ->check(CLI::Validator(
+          [](const std::string& device) {
+            const std::string digits = device.starts_with("cuda:") ? device.substr(5) : "0";
+            const bool known = device == "cpu" || device == "cuda" || device.starts_with("cuda:");
+            const bool numbered =
+                !digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos;
+            return known && numbered ? std::string() : "expected cpu, cuda or cuda:N, found " + device;
+          },
+          "DEVICE"));
   app.add_option("--precision", global.precision,
-                 "default: int8 for an int8 model, else bf16 where the processor has it, else fp32")
+                 "default: int8 for an int8 model, else bf16 where the processor (or GPU) has it, else fp32")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}));
   app.add_flag("--json", global.json, "one JSON object a line");
 

@@ -76,7 +76,7 @@ std::optional<std::string> head_key(const LoadedModel& model, std::span<const st
   std::string key = fmt::format("binary {}\nweights {}, {:016x}\n", version_of(own_binary()),
                                 version_of(model.files().source), model.text_weights_hash());
   key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
-  key += fmt::format("{} on {}\n", name(model.precision()), name(active_isa()));
+  key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
   if (model.vocabulary()) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*model.vocabulary()));
   key += overflow == Overflow::truncate ? "long texts cut\n" : "";
   append_list(key, "templates", templates);

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "engine/cpu_encoder.h"
 #include "metrics/zero_shot.h"
+#include "pipeline/device_encoder.h"
 
 namespace gondola {
 namespace {
@@ -39,12 +39,13 @@ std::uint64_t sample_text_weights(const TensorMap& weights) {
 LoadedModel::LoadedModel(const ModelSource& source)
     : files_(load_model_files(source.name_or_path, source.config)),
       vocabulary_(source.vocabulary ? source.vocabulary : files_.vocabulary),
-      precision_(source.precision.value_or(default_precision(files_.weights))),
+      device_(source.device),
+      precision_(source.precision.value_or(default_precision(device_, files_.weights))),
       text_weights_hash_(sample_text_weights(files_.weights)),
       logit_scale_(std::exp(scalar(files_, "logit_scale"))),
       pool_(source.threads == 0 ? available_processors() : source.threads) {
   if (files_.config.sigmoid_loss) logit_bias_ = scalar(files_, "logit_bias");
-  encoder_ = make_cpu_encoder(files_.config, std::move(files_.weights), CpuOptions{precision_}, pool_);
+  encoder_ = make_encoder(device_, files_.config, std::move(files_.weights), CpuOptions{precision_}, pool_);
 }
 
 const ClipTokenizer& LoadedModel::tokenizer() {

@@ -20,10 +20,11 @@ struct ModelSource {
   std::string name_or_path;
   std::optional<std::filesystem::path> config, vocabulary;
   int threads = 0;                     ///< 0: one for each processor
-  std::optional<Precision> precision;  ///< default_precision (engine/cpu_encoder.h) without
+  std::string device = "cpu";          ///< or "cuda", "cuda:1"
+  std::optional<Precision> precision;  ///< default_precision (pipeline/device_encoder.h) without
 };
 
-/// A model ready to run on the CPU: its files, the threads, the towers and, from the first use, its tokenizer.
+/// A model ready to run: its files, the threads, the towers and, from the first use, its tokenizer.
 class LoadedModel {
  public:
   /// Throws Error when the model cannot be read.
@@ -33,6 +34,7 @@ class LoadedModel {
   const ModelFiles& files() const { return files_; }
   const ModelConfig& config() const { return files_.config; }
   std::size_t embed_dim() const { return static_cast<std::size_t>(files_.config.embed_dim); }
+  const std::string& device() const { return device_; }
   Precision precision() const { return precision_; }
   /// Of the names, shapes and first values of the text tower's tensors: no training leaves those alone.
   std::uint64_t text_weights_hash() const { return text_weights_hash_; }
@@ -52,6 +54,7 @@ class LoadedModel {
  private:
   ModelFiles files_;
   std::optional<std::filesystem::path> vocabulary_;
+  std::string device_;
   Precision precision_;
   std::uint64_t text_weights_hash_;
   double logit_scale_, logit_bias_ = 0;

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "torch_towers/autocast.h"
 #include "torch_towers/tensors.h"
-#include "train/autocast.h"
 #include "train/distillation.h"
 #include "train/learning_rates.h"
 #include "train/rank_sum.h"

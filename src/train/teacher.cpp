@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "checkpoint/quantized_weights.h"
-#include "train/autocast.h"
+#include "torch_towers/autocast.h"
 #include "train/initial_weights.h"
 
 namespace gondola {

@@ -155,6 +155,16 @@ TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
   EXPECT_EQ(run("bench --model model --tower both").status, 2);
 }
 
+TEST_F(Commands, DevicesThatAreNotThereAreNamed) {
+  EXPECT_EQ(run("--device tpu info --model model").status, 2);
+  EXPECT_EQ(run("--device cuda: info --model model").status, 2);
+  const Result cuda = run("--device cuda:99 bench --model model --batch 1");
+  EXPECT_EQ(cuda.status, 1);
+  EXPECT_THAT(cuda.error, testing::AnyOf(HasSubstr("device cuda:99"), HasSubstr("need a build with PyTorch")));
+  EXPECT_EQ(run("--device cuda --json info --model model").lines().at(0).at("device"), "cuda");
+  EXPECT_EQ(run("--device cuda bench --kernels --model model").status, 1);
+}
+
 TEST_F(Commands, BenchMeasuresTheKernelsOfATower) {
   for (const std::string tower : {"image", "text"}) {
     const Result result = run("bench --kernels --json --model model --precision int8 --tower " + tower);

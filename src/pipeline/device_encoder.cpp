@@ -1,0 +1,63 @@
+#include "pipeline/device_encoder.h"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "config/encoder_plugin.h"
+#include "engine/cpu_encoder.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Beside the program or libgondola, as after a build, or where `cmake --install` puts it.
+fs::path find_plugin() {
+  std::vector<fs::path> folders = {fs::read_symlink("/proc/self/exe").parent_path()};
+  Dl_info module{};
+  if (::dladdr(reinterpret_cast<const void*>(&find_plugin), &module) != 0 && fs::exists(module.dli_fname))
+    folders.push_back(fs::canonical(module.dli_fname).parent_path());
+  for (const fs::path& folder : folders)
+    for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
+      if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
+  fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",
+       encoder_plugin_file, folders.front().string());
+}
+
+/// Stays loaded until the program ends: PyTorch does not support being unloaded.
+void* load_plugin() {
+  const fs::path file = find_plugin();
+  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) fail("{}: {}", file.string(), ::dlerror());
+  const auto version = reinterpret_cast<const char* (*)()>(::dlsym(library, encoder_plugin_version_function));
+  const std::string found = version == nullptr ? "another version" : version();
+  if (found != encoder_plugin_version())
+    fail("{}: is of the build \"{}\", this program of \"{}\"", file.string(), found, encoder_plugin_version());
+  return library;
+}
+
+}  // namespace
+
+std::unique_ptr<Encoder> load_torch_encoder(const std::string& device, const ModelConfig& config,
+                                            const TensorMap& weights, Precision precision) {
+  static void* const library = load_plugin();
+  using Make = Encoder* (*)(const ModelConfig&, const TensorMap&, const std::string&, Precision);
+  const auto make = reinterpret_cast<Make>(::dlsym(library, encoder_plugin_make_function));
+  return std::unique_ptr<Encoder>(make(config, weights, device, precision));
+}
+
+Precision default_precision(const std::string& device, const TensorMap& weights) {
+  return device == "cpu" ? default_precision(weights) : Precision::bf16;
+}
+
+std::unique_ptr<Encoder> make_encoder(const std::string& device, const ModelConfig& config, TensorMap weights,
+                                      const CpuOptions& options, ThreadPool& pool) {
+  if (device == "cpu") return make_cpu_encoder(config, std::move(weights), options, pool);
+  return load_torch_encoder(device, config, weights, options.precision);
+}
+
+}  // namespace gondola

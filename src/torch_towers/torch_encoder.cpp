@@ -1,0 +1,93 @@
+#include "torch_towers/torch_encoder.h"
+
+#include <ATen/Context.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/cuda.h>
+#include <torch/types.h>
+#include <torch/version.h>
+
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "checkpoint/quantized_weights.h"
+#include "torch_towers/autocast.h"
+#include "torch_towers/clip_model.h"
+
+namespace gondola {
+namespace {
+
+torch::Device find_device(const std::string& name) {
+  const torch::Device device(name);
+  if (!device.is_cuda()) return device;
+  const auto count = static_cast<int>(torch::cuda::device_count());
+  if (count == 0) fail("device {}: PyTorch {} finds no GPU here", name, TORCH_VERSION);
+  if (device.index() >= count) fail("device {}: the last of {} GPUs is cuda:{}", name, count, count - 1);
+  return device;
+}
+
+class TorchEncoder : public Encoder {
+ public:
+  TorchEncoder(const ModelConfig& config, const TensorMap& weights, const std::string& device, Precision precision)
+      : model_(config), device_(find_device(device)), bf16_(precision == Precision::bf16) {
+    if (precision == Precision::int8)
+      fail("device {}: int8 is computed on the CPU alone; bf16 and fp32 are here", device);
+    if (!bf16_) at::globalContext().setAllowTF32CuDNN(false);  // which it is by default, for convolutions
+    model_.load_weights(dequantize(weights));
+    model_.eval();
+    model_.to(device_);
+  }
+
+  const ModelConfig& config() const override { return model_.config(); }
+
+  void encode_images(std::span<const float> pixels, std::span<float> embeddings) override {
+    const c10::InferenceMode inference;
+    const std::int64_t size = config().image.image_size;
+    const auto rows = on_device(pixels, {-1, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast);
+    encode([&] { return model_.encode_images(rows); }, embeddings);
+  }
+
+  /// The other threads decode meanwhile; the GPU wants many at once.
+  std::size_t images_at_a_time() override { return 64; }
+
+  void encode_images_alone(int, std::span<const float> pixels, std::span<float> embeddings) override {
+    encode_images(pixels, embeddings);
+  }
+
+  void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
+    const c10::InferenceMode inference;
+    const auto rows = torch::tensor(at::ArrayRef<std::int32_t>(ids.data(), ids.size()), torch::kLong)
+                          .view({-1, config().text.context_length});
+    encode([&] { return model_.encode_texts(rows); }, embeddings);
+  }
+
+ private:
+  /// A copy there; to a GPU by way of pinned memory, so that it goes on while the host does.
+  torch::Tensor on_device(std::span<const float> values, at::IntArrayRef shape) const {
+    const auto host = torch::empty({static_cast<std::int64_t>(values.size())},
+                                   torch::TensorOptions().dtype(torch::kFloat).pinned_memory(device_.is_cuda()));
+    std::memcpy(host.data_ptr<float>(), values.data(), values.size_bytes());
+    return host.to(device_, /*non_blocking=*/true).view(shape);
+  }
+
+  void encode(const auto& tower, std::span<float> embeddings) const {
+    const Autocast autocast(bf16_, device_.type());
+    const auto rows = tower().to(torch::kCPU, torch::kFloat).contiguous();
+    if (static_cast<std::size_t>(rows.numel()) != embeddings.size())
+      fail("room for {} values, the embeddings have {}", embeddings.size(), rows.numel());
+    std::memcpy(embeddings.data(), rows.template const_data_ptr<float>(), embeddings.size_bytes());
+  }
+
+  ClipModel model_;
+  torch::Device device_;
+  bool bf16_;
+};
+
+}  // namespace
+
+std::unique_ptr<Encoder> make_torch_encoder(const ModelConfig& config, const TensorMap& weights,
+                                            const std::string& device, Precision precision) {
+  return std::make_unique<TorchEncoder>(config, weights, device, precision);
+}
+
+}  // namespace gondola
