@@ -20,6 +20,9 @@ struct Hook : torch::autograd::PostAccumulateGradHook {
 
 GradientSync::GradientSync(const NamedParameters& parameters, Communicator& communicator)
     : communicator_(communicator) {
+  std::int64_t all_bytes = 0;
+  for (const auto& [name, parameter] : parameters) all_bytes += static_cast<std::int64_t>(parameter.nbytes());
+  const std::int64_t bucket_bytes = std::clamp(all_bytes / 8, least_bucket_bytes, most_bucket_bytes);
   std::int64_t bytes = bucket_bytes;
   for (auto item = parameters.rbegin(); item != parameters.rend(); ++item) {
     const at::Tensor& parameter = item->second;
