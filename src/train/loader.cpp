@@ -131,7 +131,8 @@ Batch Loader::load(std::int64_t step) {
   const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
 
   Batch batch;
-  batch.pixels = at::empty({count, 3, size, size}, at::kFloat);
+  const bool for_gpu = recipe_.device.starts_with("cuda");
+  batch.pixels = at::empty({count, 3, size, size}, at::TensorOptions(at::kFloat).pinned_memory(for_gpu));
   if (recipe_.patch_dropout > 0) {
     const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
     batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);

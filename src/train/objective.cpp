@@ -75,7 +75,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   Embeddings embeddings;
   {
     const Trace::Span span(trace_, "encode images");
-    const auto rows = pixels.to(device, type).contiguous(at::MemoryFormat::ChannelsLast);
+    const auto rows = pixels.to(device, /*non_blocking=*/true).to(type).contiguous(at::MemoryFormat::ChannelsLast);
     embeddings.images = wide(model_->encode_images(rows, patches));
   }
   const Trace::Span span(trace_, "encode texts");
@@ -146,6 +146,11 @@ void Objective::constrain() {
 
 double Objective::scale() const {
   return std::exp(model_->logit_scale.item<double>());
+}
+
+std::optional<double> Objective::bias() const {
+  if (!model_->logit_bias.defined()) return std::nullopt;
+  return model_->logit_bias.item<double>();
 }
 
 void Objective::trace(Trace* trace) {

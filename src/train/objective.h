@@ -32,6 +32,8 @@ class Objective {
   /// What state() holds, live.
   NamedParameters tensors() const;
   double scale() const;
+  /// logit_bias; nothing without the sigmoid loss.
+  std::optional<double> bias() const;
   /// Whom the model is to resemble from now on, beside learning from the pairs; null: nobody.
   void learn_from(const Teacher* teacher) { teacher_ = teacher; }
   /// What the coming steps are traced into; null: nothing.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +16,8 @@ struct StepFigures {
   std::int64_t step = 0;  ///< steps done, this one included
   double loss = 0;
   double learning_rate = 0;
-  double scale = 0;  ///< exp(logit_scale)
+  double scale = 0;                 ///< exp(logit_scale)
+  std::optional<double> bias = {};  ///< logit_bias, of the sigmoid loss
   double gradient_norm = 0;
   std::int64_t skipped = 0;  ///< updates, since the start of the run
   double samples_per_second = 0;
@@ -23,14 +25,14 @@ struct StepFigures {
   double mfu = 0;          ///< model FLOPs utilisation (train/throughput.h)
 
   Figures list() const {
-    return {{"loss", loss},
-            {"learning_rate", learning_rate},
-            {"scale", scale},
-            {"gradient_norm", gradient_norm},
-            {"skipped", static_cast<double>(skipped)},
-            {"samples_per_second", samples_per_second},
-            {"loader_wait", loader_wait},
-            {"mfu", mfu}};
+    Figures figures = {{"loss", loss}, {"learning_rate", learning_rate}, {"scale", scale}};
+    if (bias) figures.emplace_back("bias", *bias);
+    figures.insert(figures.end(), {{"gradient_norm", gradient_norm},
+                                   {"skipped", static_cast<double>(skipped)},
+                                   {"samples_per_second", samples_per_second},
+                                   {"loader_wait", loader_wait},
+                                   {"mfu", mfu}});
+    return figures;
   }
 };
 

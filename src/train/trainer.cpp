@@ -202,6 +202,7 @@ bool Trainer::run() {
           .loss = result.loss,
           .learning_rate = rate,
           .scale = objective_->scale(),
+          .bias = objective_->bias(),
           .gradient_norm = result.gradient_norm,
           .skipped = guard_.skipped(),
           .samples_per_second = recipe_.batch_size / seconds,

@@ -52,22 +52,28 @@ TEST_F(Processes, LearnWhatOneLearns) {
 /// nothing had happened; on another number of ranks, up to rounding.
 TEST_F(Processes, GoOnAfterOneIsKilled) {
   const fs::path path = recipe("shard_optimizer = true\noptimizer = \"muon\"\n");
-  const fs::path whole = run("whole", path, 2), broken = folder_.path() / "broken";
-  {
-    auto ranks = test::launch(path, broken, 2);
-    test::wait_for_steps(broken, 12);
-    ranks[1].send(SIGKILL);
-    EXPECT_EQ(ranks[1].wait(), -SIGKILL);
-    EXPECT_EQ(ranks[0].wait(), 1);
-    EXPECT_THAT(log(broken, 0), HasSubstr("rank 1 of 2"));
+  const fs::path whole = run("whole", path, 2);
+  for (const int victim : {0, 1}) {
+    const std::string name = fmt::format("without-{}", victim);
+    const fs::path broken = folder_.path() / name;
+    const auto killed = static_cast<std::size_t>(victim);
+    {
+      auto ranks = test::launch(path, broken, 2);
+      test::wait_for_steps(broken, 12);
+      ranks[killed].send(SIGKILL);
+      EXPECT_EQ(ranks[killed].wait(), -SIGKILL);
+      EXPECT_EQ(ranks[1 - killed].wait(), 1);
+      EXPECT_THAT(log(broken, 1 - victim), HasSubstr(victim == 0 ? "rank 0 or the launcher" : "rank 1 of 2"));
+    }
+    const fs::path elsewhere = folder_.path() / (name + "-elsewhere");
+    fs::copy(broken, elsewhere, fs::copy_options::recursive);
+    run(name, path, 2);
+    EXPECT_EQ(test::losses(broken), test::losses(whole));
+    EXPECT_EQ(read_file(broken / "model" / "model.safetensors"), read_file(whole / "model" / "model.safetensors"));
+    if (victim == 0) continue;
+    run(name + "-elsewhere", path, 4);
+    expect_same_learning(elsewhere, whole);
   }
-  const fs::path elsewhere = folder_.path() / "elsewhere";
-  fs::copy(broken, elsewhere, fs::copy_options::recursive);
-  run("broken", path, 2);
-  EXPECT_EQ(test::losses(broken), test::losses(whole));
-  EXPECT_EQ(read_file(broken / "model" / "model.safetensors"), read_file(whole / "model" / "model.safetensors"));
-  run("elsewhere", path, 4);
-  expect_same_learning(elsewhere, whole);
 }
 
 TEST_F(Processes, StopTogether) {

@@ -104,6 +104,7 @@ TEST(SigmoidLoss, LeavesAModelWithItsBias) {
   const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(vit, "steps = 3\nloss = \"sigmoid\"\n"));
   ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, alone).run());
   EXPECT_LT(losses(run).back(), losses(run).front());
+  EXPECT_GT(metrics(run).at(2).at("bias"), -10);
   const ModelFiles model = load_model_files((run / "model").string());
   EXPECT_TRUE(model.config.sigmoid_loss);
   EXPECT_GT(to_floats(model.weights.at("logit_bias"))[0], -10);  // the loss begins with too few positives
