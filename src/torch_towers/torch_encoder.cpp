@@ -2,9 +2,7 @@
 
 #include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
-#include <torch/cuda.h>
 #include <torch/types.h>
-#include <torch/version.h>
 
 #include <cstring>
 #include <vector>
@@ -13,18 +11,10 @@
 #include "checkpoint/quantized_weights.h"
 #include "torch_towers/autocast.h"
 #include "torch_towers/clip_model.h"
+#include "torch_towers/device.h"
 
 namespace gondola {
 namespace {
-
-torch::Device find_device(const std::string& name) {
-  const torch::Device device(name);
-  if (!device.is_cuda()) return device;
-  const auto count = static_cast<int>(torch::cuda::device_count());
-  if (count == 0) fail("device {}: PyTorch {} finds no GPU here", name, TORCH_VERSION);
-  if (device.index() >= count) fail("device {}: the last of {} GPUs is cuda:{}", name, count, count - 1);
-  return device;
-}
 
 class TorchEncoder : public Encoder {
  public:

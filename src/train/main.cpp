@@ -11,6 +11,7 @@
 
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
+#include "torch_towers/device.h"
 #include "train/allocator.h"
 #include "train/communicator.h"
 #include "train/launch.h"
@@ -93,6 +94,7 @@ int main(int argc, char** argv) {
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
     if (read.device == "cuda") read.device = fmt::format("cuda:{}", launch.local_rank);
+    find_device(read.device);
     if (read.threads == 0) read.threads = std::max(1, available_processors() / launch.local_size);
     Communicator communicator(launch, read.device, [](const std::string& message) {
       fmt::print(stderr, "gondola train: {}\n", message);

@@ -78,6 +78,19 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
+std::unique_ptr<Dataset> open_training_set(const Recipe& recipe) {
+  auto data = open_datasets(recipe.train, {recipe.templates});
+  Loader::batches_per_epoch(*data, recipe);  // at least one
+  return data;
+}
+
+std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe) {
+  std::vector<std::unique_ptr<Dataset>> sets;
+  for (const std::string& source : recipe.validation)
+    sets.push_back(open_dataset(source, {recipe.validation_templates}));
+  return sets;
+}
+
 /// What rank 0 makes and the others then find.
 template <class Make>
 auto rank_0_first(Communicator& communicator, const Make& make) {
@@ -93,13 +106,12 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
                  std::int64_t traced_steps)
     : communicator_(communicator),
       recipe_(std::move(recipe)),
+      data_(open_training_set(recipe_)),
+      validation_(open_validation_sets(recipe_)),
       folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
       traced_steps_(traced_steps),
       guard_(recipe_.spike_guard) {
   at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
-  data_ = open_datasets(recipe_.train, {recipe_.templates});
-  for (const std::string& source : recipe_.validation)
-    validation_.push_back(open_dataset(source, {recipe_.validation_templates}));
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
   });

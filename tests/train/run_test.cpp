@@ -188,6 +188,18 @@ TEST(ShippedRecipes, AreFoundByName) {
   EXPECT_THAT([] { find_recipe("openai-b33"); }, ThrowsMessage<Error>(HasSubstr("openai-b32, openai-rn50")));
 }
 
+TEST_F(RecipeErrors, OfDataLeaveNoFolder) {
+  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
+  const fs::path run = folder_.path() / "run";
+  const auto train = [&](const char* override) {
+    return [&, override] { Trainer(read_recipe(recipe, {override}), run, false, alone); };
+  };
+  EXPECT_THAT(train("train.batch_size=100000"), ThrowsMessage<Error>(HasSubstr("fewer than one batch of 100000")));
+  EXPECT_THAT(train("data.train=[\"nowhere.csv\"]"), ThrowsMessage<Error>(HasSubstr("nowhere.csv")));
+  EXPECT_THAT(train("data.validation=[\"nowhere.csv\"]"), ThrowsMessage<Error>(HasSubstr("nowhere.csv")));
+  EXPECT_FALSE(fs::exists(run));
+}
+
 TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";

@@ -1,0 +1,19 @@
+#include "torch_towers/device.h"
+
+#include <torch/cuda.h>
+#include <torch/version.h>
+
+#include "base/error.h"
+
+namespace gondola {
+
+torch::Device find_device(const std::string& name) {
+  const torch::Device device(name);
+  if (!device.is_cuda()) return device;
+  const auto count = static_cast<int>(torch::cuda::device_count());
+  if (count == 0) fail("device {}: PyTorch {} finds no GPU here", name, TORCH_VERSION);
+  if (device.index() >= count) fail("device {}: the last of {} GPUs is cuda:{}", name, count, count - 1);
+  return device;
+}
+
+}  // namespace gondola

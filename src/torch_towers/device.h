@@ -1,0 +1,12 @@
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+
+namespace gondola {
+
+/// A device by its name ("cpu", "cuda", "cuda:1"). Throws Error when it is not there.
+torch::Device find_device(const std::string& name);
+
+}  // namespace gondola
