@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "data/download.h"
+#include "data/ranges.h"
 #include "data/sources.h"
 
 namespace gondola {
@@ -16,12 +17,12 @@ class ConcatenatedDataset : public Dataset {
   ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> parts, std::vector<double> weights)
       : parts_(std::move(parts)), weights_(std::move(weights)) {
     for (const auto& part : parts_) {
-      ends_.push_back(size() + part->size());
+      samples_.add(part->size());
       label_offsets_.push_back(offset_of_classes(part->class_names()));
     }
   }
 
-  std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
+  std::size_t size() const override { return samples_.end(); }
 
   std::vector<Part> parts() const override {
     std::vector<Part> all;
@@ -37,17 +38,17 @@ class ConcatenatedDataset : public Dataset {
   void prefetch(const std::vector<std::size_t>& shards) const override {
     std::vector<std::vector<std::size_t>> of_part(parts_.size());
     for (std::size_t index : shards) {
-      const std::size_t part = part_of(index);
-      of_part[part].push_back(index - begin_of(part));
+      const std::size_t part = samples_.holder_of(index);
+      of_part[part].push_back(index - samples_.begin_of(part));
     }
     for (std::size_t part = 0; part < parts_.size(); ++part)
       if (!of_part[part].empty()) parts_[part]->prefetch(of_part[part]);
   }
 
   Sample get(std::size_t index) const override {
-    const std::size_t part = part_of(index);
+    const std::size_t part = samples_.holder_of(index);
     if (part == parts_.size()) fail("sample {}: the data set has {}", index, size());
-    Sample sample = parts_[part]->get(index - begin_of(part));
+    Sample sample = parts_[part]->get(index - samples_.begin_of(part));
     if (sample.label >= 0) sample.label += label_offsets_[part];
     sample.source = part;
     return sample;
@@ -60,11 +61,6 @@ class ConcatenatedDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return class_names_; }
 
  private:
-  std::size_t part_of(std::size_t index) const {
-    return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
-  }
-  std::size_t begin_of(std::size_t part) const { return part == 0 ? 0 : ends_[part - 1]; }
-
   int offset_of_classes(const std::vector<std::string>& names) {
     for (std::size_t earlier = 0; earlier < label_offsets_.size(); ++earlier)
       if (parts_[earlier]->class_names() == names) return label_offsets_[earlier];
@@ -75,7 +71,7 @@ class ConcatenatedDataset : public Dataset {
 
   std::vector<std::unique_ptr<Dataset>> parts_;
   std::vector<double> weights_;
-  std::vector<std::size_t> ends_;
+  Ranges samples_;  ///< of each part
   std::vector<int> label_offsets_;
   std::vector<std::string> class_names_;
 };

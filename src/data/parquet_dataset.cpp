@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "data/ranges.h"
 #include "data/string_table.h"
 
 namespace gondola {
@@ -150,25 +151,25 @@ bool holds_paths(const arrow::Array& images) {
 class ImagesInParquet : public Dataset {
  public:
   explicit ImagesInParquet(std::unique_ptr<ParquetFile> file) : file_(std::move(file)) {
-    for (int group = 0; group < file_->row_groups(); ++group) ends_.push_back(size() + file_->rows(group));
+    for (int group = 0; group < file_->row_groups(); ++group) rows_.add(file_->rows(group));
   }
 
-  std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
+  std::size_t size() const override { return rows_.end(); }
 
   std::vector<Part> parts() const override {
     Part part{{}, window};
-    for (std::size_t group = 0; group < ends_.size(); ++group) part.shards.push_back(ends_[group] - begin_of(group));
+    for (std::size_t group = 0; group < rows_.count(); ++group) part.shards.push_back(rows_.size_of(group));
     return {part};
   }
 
   Sample get(std::size_t index) const override {
     if (index >= size()) fail("sample {}: the data set has {}", index, size());
-    const auto group = static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
+    const std::size_t group = rows_.holder_of(index);
     Sample sample;
     sample.key = fmt::format("{}:{}", file_->path().string(), index);
     file_->guarded([&] {
       const auto rows = row_group(group);
-      const auto row = static_cast<std::int64_t>(index - begin_of(group));
+      const auto row = static_cast<std::int64_t>(index - rows_.begin_of(group));
       if (row >= rows->images->length() || row >= rows->captions->length()) fail("row group {} is cut short", group);
       const auto image = bytes_at(bytes_of(*rows->images), row);
       sample.captions = captions_at(*rows->captions, row);
@@ -193,8 +194,6 @@ class ImagesInParquet : public Dataset {
  private:
   static constexpr std::size_t window = 8, kept = 2 * window;  // row groups
 
-  std::size_t begin_of(std::size_t group) const { return group == 0 ? 0 : ends_[group - 1]; }
-
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
     const std::lock_guard lock(mutex_);  // a reader does one thing at a time
     for (const auto& [number, rows] : row_groups_)
@@ -206,7 +205,7 @@ class ImagesInParquet : public Dataset {
   }
 
   std::unique_ptr<ParquetFile> file_;
-  std::vector<std::size_t> ends_;  ///< of the row groups, counted in rows
+  Ranges rows_;  ///< of each row group
   mutable std::mutex mutex_;
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const ParquetFile::RowGroup>>> row_groups_;
   std::vector<std::string> no_classes_;

@@ -71,9 +71,8 @@ Draw SampleOrder::at(std::uint64_t epoch, std::size_t position) const {
 std::size_t SampleOrder::draw_from(std::size_t part, std::uint64_t pass, std::size_t position) const {
   const auto window = window_at(part, pass, position);
   const std::size_t place = window->permutation[position - window->begin];
-  const auto shard = static_cast<std::size_t>(std::upper_bound(window->ends.begin(), window->ends.end(), place) -
-                                              window->ends.begin());
-  return window->first[shard] + place - (shard == 0 ? 0 : window->ends[shard - 1]);
+  const std::size_t shard = window->shards.holder_of(place);
+  return window->first[shard] + place - window->shards.begin_of(shard);
 }
 
 std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t part, std::uint64_t pass,
@@ -81,19 +80,18 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
   const std::lock_guard lock(mutex_);
   const PartOrder& order = parts_[part];
   Pass& one = pass_of(part, pass);
-  const auto number =
-      static_cast<std::size_t>(std::upper_bound(one.ends.begin(), one.ends.end(), position) - one.ends.begin());
+  const std::size_t number = one.samples.holder_of(position);
   if (const auto found = one.windows.find(number); found != one.windows.end()) return found->second;
 
   auto window = std::make_shared<Window>();
-  window->begin = number == 0 ? 0 : one.ends[number - 1];
-  std::size_t samples = 0;
+  window->begin = one.samples.begin_of(number);
   const std::vector<std::size_t> shards = shards_of(order, one, number);
   for (std::size_t shard : shards) {
     window->first.push_back(order.begins[shard]);
-    window->ends.push_back(samples += order.begins[shard + 1] - order.begins[shard]);
+    window->shards.add(order.begins[shard + 1] - order.begins[shard]);
   }
   // A part of one window is permuted as a whole.
+  const std::size_t samples = window->shards.end();
   window->permutation = order.windows == 1 ? epoch_order(samples, order.seed, pass)
                                            : epoch_order(samples, mix_seed(order.seed, pass), number);
   while (one.windows.size() >= kept_windows) one.windows.erase(one.windows.begin());
@@ -123,10 +121,10 @@ SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) co
   } else {
     one.shards = epoch_order(shards, order.seed, pass);
   }
-  std::size_t samples = 0;
   for (std::size_t window = 0; window < order.windows; ++window) {
+    std::size_t samples = 0;
     for (std::size_t shard : shards_of(order, one, window)) samples += order.begins[shard + 1] - order.begins[shard];
-    one.ends.push_back(samples);
+    one.samples.add(samples);
   }
   return one;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/ranges.h"
 
 namespace gondola {
 
@@ -45,12 +46,13 @@ class SampleOrder {
   /// Some shards whose samples are shuffled together, from position `begin` of a pass on.
   struct Window {
     std::size_t begin = 0;
-    std::vector<std::size_t> ends, first;    // of each shard: where it ends in the window, its first sample's index
+    Ranges shards;                           // the samples of each, in the window
+    std::vector<std::size_t> first;          // of each shard: its first sample's index in the data set
     std::vector<std::uint32_t> permutation;  // of the window's samples
   };
   struct Pass {
     std::vector<std::uint32_t> shards;  // in the order of the pass
-    std::vector<std::size_t> ends;      // of each window
+    Ranges samples;                     // of each window
     std::map<std::size_t, std::shared_ptr<const Window>> windows;
   };
 

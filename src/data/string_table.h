@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "data/ranges.h"
 
 namespace gondola {
 
@@ -13,17 +13,16 @@ class StringTable {
  public:
   void add(std::string_view text) {
     characters_ += text;
-    ends_.push_back(characters_.size());
+    texts_.add(text.size());
   }
-  std::size_t size() const { return ends_.size(); }
+  std::size_t size() const { return texts_.count(); }
   std::string_view operator[](std::size_t index) const {
-    const std::uint64_t begin = index == 0 ? 0 : ends_[index - 1];
-    return std::string_view(characters_).substr(begin, ends_[index] - begin);
+    return std::string_view(characters_).substr(texts_.begin_of(index), texts_.size_of(index));
   }
 
  private:
   std::string characters_;
-  std::vector<std::uint64_t> ends_;
+  Ranges texts_;
 };
 
 }  // namespace gondola

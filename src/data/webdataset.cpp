@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "data/download.h"
+#include "data/ranges.h"
 #include "data/remote_files.h"
 #include "data/sources.h"
 #include "data/tar.h"
@@ -131,12 +132,12 @@ class WebDataset : public Dataset {
     Progress progress("counting samples", shards_.size(), "shards");
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
       if (!sizes.empty()) {
-        ends_.push_back(size() + sizes[shard]);
+        samples_.add(sizes[shard]);
         continue;
       }
       if (remote_) prefetch_from(shard);
       auto places = std::make_shared<const Places>(walk(*open(shard), groups));
-      ends_.push_back(size() + places->size());
+      samples_.add(places->size());
       places_.emplace(shard, std::move(places));
       progress.update(shard + 1);
     }
@@ -145,27 +146,27 @@ class WebDataset : public Dataset {
            without_secrets(shards_.front()), groups, shards_.size());
   }
 
-  std::size_t size() const override { return ends_.empty() ? 0 : ends_.back(); }
+  std::size_t size() const override { return samples_.end(); }
 
   std::vector<Part> parts() const override {
     constexpr std::size_t window = 8;  // shards: of 10,000 samples each, more than the buffers that loaders shuffle in
     Part part{{}, window};
-    for (std::size_t shard = 0; shard < shards_.size(); ++shard) part.shards.push_back(ends_[shard] - begin_of(shard));
+    for (std::size_t shard = 0; shard < shards_.size(); ++shard) part.shards.push_back(samples_.size_of(shard));
     return {part};
   }
 
   void prefetch(const std::vector<std::size_t>& shards) const override {
     if (!remote_) return;
     std::vector<std::string> urls;
-    for (const std::size_t index : shards) urls.push_back(shards_[shard_of(index)]);
+    for (const std::size_t index : shards) urls.push_back(shards_[samples_.holder_of(index)]);
     remote_->prefetch(urls);
   }
 
   Sample get(std::size_t index) const override {
     if (index >= size()) fail("sample {}: the data set has {}", index, size());
-    const std::size_t shard = shard_of(index);
+    const std::size_t shard = samples_.holder_of(index);
     const auto file = open(shard);
-    const Group group = find(*file, shard, index - begin_of(shard));
+    const Group group = find(*file, shard, index - samples_.begin_of(shard));
     Sample sample;
     sample.key = fmt::format("{}:{}", without_secrets(shards_[shard]), group.key);
     sample.image = read_member(*file, *group.image, max_image_bytes);
@@ -178,7 +179,7 @@ class WebDataset : public Dataset {
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
       if (remote_) prefetch_from(shard);
       const auto file = open(shard);
-      for (std::size_t place = 0; place < ends_[shard] - begin_of(shard); ++place)
+      for (std::size_t place = 0; place < samples_.size_of(shard); ++place)
         for (const std::string& caption : read_captions(*file, find(*file, shard, place))) visit(caption);
     }
   }
@@ -186,11 +187,6 @@ class WebDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return no_classes_; }
 
  private:
-  std::size_t shard_of(std::size_t index) const {
-    return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), index) - ends_.begin());
-  }
-  std::size_t begin_of(std::size_t shard) const { return shard == 0 ? 0 : ends_[shard - 1]; }
-
   std::unique_ptr<RandomAccessFile> open(std::size_t shard) const {
     return remote_ ? remote_->open(shards_[shard]) : std::make_unique<RandomAccessFile>(shards_[shard]);
   }
@@ -226,13 +222,13 @@ class WebDataset : public Dataset {
   /// Reads the headers again; the file may have changed since it was indexed.
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
     const auto places = places_of(shard, file);
-    const std::string name = without_secrets(shards_[shard]);
     if (place >= places->size())
-      fail("{}: has {} samples, sizes.json says {}", name, places->size(), ends_[shard] - begin_of(shard));
+      fail("{}: has {} samples, sizes.json says {}", without_secrets(shards_[shard]), places->size(),
+           samples_.size_of(shard));
     GroupReader reader(file, (*places)[place]);
     Group group;
     if (!reader.next(group) || !is_complete(group))
-      fail("{}: has changed: no sample at byte {}", name, (*places)[place]);
+      fail("{}: has changed: no sample at byte {}", without_secrets(shards_[shard]), (*places)[place]);
     return group;
   }
 
@@ -260,7 +256,7 @@ class WebDataset : public Dataset {
 
   std::vector<std::string> shards_;
   std::unique_ptr<RemoteFiles> remote_;  ///< where the shards are URLs
-  std::vector<std::size_t> ends_;        ///< of the shards, counted in samples
+  Ranges samples_;                       ///< of each shard
   mutable std::mutex mutex_;
   mutable std::map<std::size_t, std::shared_ptr<const Places>> places_;
   std::vector<std::string> no_classes_;
