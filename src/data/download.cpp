@@ -224,6 +224,7 @@ bool is_url(std::string_view name) {
 }
 
 std::string without_secrets(std::string_view url) {
+  if (!is_url(url)) return std::string(url);
   const std::size_t host = url.find("://") + 3;
   const std::size_t user = url.substr(0, url.find('/', host)).rfind('@');
   const std::size_t begin = user == std::string_view::npos || user < host ? host : user + 1;

@@ -12,7 +12,7 @@ namespace gondola {
 /// "http://…", "https://…" or "s3://BUCKET/KEY".
 bool is_url(std::string_view name);
 
-/// A URL for messages: without user, password and query, which may hold secrets.
+/// A URL for messages: without user, password and query, which may hold secrets. A path is as it was.
 std::string without_secrets(std::string_view url);
 
 /// A server's answer that is not the file.

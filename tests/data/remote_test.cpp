@@ -143,6 +143,12 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   EXPECT_EQ(answered, 1);
 }
 
+TEST_F(Remote, PathsKeepWhatWouldBeSecretInAUrl) {
+  const fs::path shard = folder_.path() / "me@here#1?.tar";
+  test::write(shard, content_);
+  EXPECT_THAT(open_dataset(shard.string())->get(0).key, StartsWith(shard.string() + ":"));
+}
+
 TEST_F(Remote, RequestsToS3AreSigned) {
   HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
   ::setenv("AWS_ENDPOINT_URL", server.url("").c_str(), 1);
