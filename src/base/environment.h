@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace gondola {
 
@@ -11,5 +12,12 @@ std::optional<std::string> environment(const char* name);
 
 /// $XDG_CACHE_HOME, or ~/.cache.
 std::filesystem::path cache_home();
+
+/// Where the running program is.
+std::filesystem::path program_folder();
+
+/// The folders of this name that come along with the program: beside a build in the source tree
+/// (build/release/gondola), and beside an installed program (bin/gondola).
+std::vector<std::filesystem::path> shipped_folders(const std::string& name);
 
 }  // namespace gondola

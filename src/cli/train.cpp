@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "cli/command.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 /// Becomes gondola-train, which stands beside this program.
 [[noreturn]] void run_trainer(const std::vector<std::string>& arguments) {
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "gondola-train";
+  const std::filesystem::path program = program_folder() / "gondola-train";
   if (!std::filesystem::exists(program))
     fail("{}: not built; it needs PyTorch (CONTRIBUTING.md says how)", program.string());
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};

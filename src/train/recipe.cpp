@@ -5,6 +5,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/model_locations.h"
@@ -325,12 +326,8 @@ void override_value(toml::table& table, const std::string& assignment) {
 std::filesystem::path find_recipe(const std::string& name) {
   namespace fs = std::filesystem;
   if (fs::is_regular_file(name)) return name;
-  // Beside a build in the source tree (build/release/gondola-train), and beside an installed program (bin/…).
-  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
   std::set<std::string> shipped;
-  for (const char* candidate : {"../../recipes", "../share/gondola/recipes"}) {
-    const fs::path folder = (program / candidate).lexically_normal();
-    if (!fs::is_directory(folder)) continue;
+  for (const fs::path& folder : shipped_folders("recipes")) {
     if (const fs::path file = folder / (name + ".toml"); fs::is_regular_file(file)) return file;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder))
       if (entry.path().extension() == ".toml") shipped.insert(entry.path().stem().string());
