@@ -21,15 +21,16 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
   const Precision precision = tower_precision(global, files, options.tower);
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   TowerBench bench(files, options.tower, global.device, precision, options.full, pool);
+  const bool on_cpu = global.device == "cpu";  // whose peak is known
   constexpr double giga = 1e9;
   if (!global.json)
     fmt::print("{} tower, {}, {}, {}, {} threads\n{:>6} {:>10} {:>10} {:>8}\n", options.tower, name(precision),
                global.device, name(active_isa()), pool.threads(), "batch", "items/s", "GFLOP/s", "of peak");
   for (std::size_t batch : options.batches) {
-    const MeasuredSeconds measured = beside_peak(pool, precision, [&] { return bench.seconds(batch); });
+    const auto measure = [&] { return bench.seconds(batch); };
+    const MeasuredSeconds measured = on_cpu ? beside_peak(pool, precision, measure) : MeasuredSeconds{measure(), 0};
     const double rate = static_cast<double>(batch) / measured.seconds, operations = rate * bench.operations();
-    const bool on_cpu = global.device == "cpu";  // whose peak it is
-    const double fraction = on_cpu ? operations / measured.peak : 0;
+    const double fraction = operations / measured.peak;
     if (global.json) {
       fmt::print("{}\n", to_json_line({{"tower", options.tower},
                                        {"precision", name(precision)},
@@ -74,7 +75,7 @@ double peak_rate(ThreadPool& pool, Precision precision) {
 
 Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {
   const auto wanted = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
-  return tower == "image" && global.device == "cpu" ? image_precision(files.config, wanted) : wanted;
+  return tower == "image" ? image_precision(global.device, files.config, wanted) : wanted;
 }
 
 TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, const std::string& device,

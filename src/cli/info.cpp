@@ -117,7 +117,7 @@ nlohmann::ordered_json describe_quantization(const ModelFiles& model) {
 nlohmann::ordered_json describe(const ModelFiles& model, const std::string& device, Precision precision) {
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
-  const Precision image = device == "cpu" ? image_precision(model.config, precision) : precision;
+  const Precision image = image_precision(device, model.config, precision);
   constexpr double giga = 1e9;
   return {{"model", model.config.name},
           {"layout", model.layout},

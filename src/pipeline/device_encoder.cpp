@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "config/encoder_plugin.h"
 #include "engine/cpu_encoder.h"
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 
 /// Beside the program or libgondola, as after a build, or where `cmake --install` puts it.
 fs::path find_plugin() {
-  std::vector<fs::path> folders = {fs::read_symlink("/proc/self/exe").parent_path()};
+  std::vector<fs::path> folders = {program_folder()};
   Dl_info module{};
   if (::dladdr(reinterpret_cast<const void*>(&find_plugin), &module) != 0 && fs::exists(module.dli_fname))
     folders.push_back(fs::canonical(module.dli_fname).parent_path());
@@ -52,6 +53,10 @@ std::unique_ptr<Encoder> load_torch_encoder(const std::string& device, const Mod
 
 Precision default_precision(const std::string& device, const TensorMap& weights) {
   return device == "cpu" ? default_precision(weights) : Precision::bf16;
+}
+
+Precision image_precision(const std::string& device, const ModelConfig& config, Precision precision) {
+  return device == "cpu" ? image_precision(config, precision) : precision;
 }
 
 std::unique_ptr<Encoder> make_encoder(const std::string& device, const ModelConfig& config, TensorMap weights,
