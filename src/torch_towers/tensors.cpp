@@ -18,6 +18,10 @@ at::Tensor to_torch(const Tensor& tensor) {
   return at::from_blob(values.data(), tensor.shape, at::kFloat).clone();
 }
 
+at::Tensor normalised(const at::Tensor& rows) {
+  return rows.div(rows.norm(2, 1, true).clamp_min(1e-12));
+}
+
 void restore(at::Tensor into, const TensorMap& tensors, const std::string& name) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) fail("{} is missing", name);

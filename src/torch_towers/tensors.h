@@ -14,6 +14,9 @@ Tensor from_torch(const at::Tensor& values);
 /// A copy as fp32 on the CPU.
 at::Tensor to_torch(const Tensor& tensor);
 
+/// Rows of length 1.
+at::Tensor normalised(const at::Tensor& rows);
+
 /// Overwrites `into` with the tensor of that name. Throws Error when it is missing or has another shape.
 void restore(at::Tensor into, const TensorMap& tensors, const std::string& name);
 

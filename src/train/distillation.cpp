@@ -15,11 +15,6 @@ struct Similarities {
   at::Tensor over_images;  ///< of each text's, over the images of all ranks
 };
 
-struct Range {
-  std::int64_t first, count;
-  at::Tensor of(const at::Tensor& x) const { return x.narrow(0, first, count); }
-};
-
 /// The texts of all ranks, one rank after the other; those with fewer repeat their first to make up for it.
 at::Tensor gather_texts(const at::Tensor& own, std::int64_t largest, Communicator& communicator) {
   const auto filler = own.narrow(0, 0, 1).expand({largest - own.size(0), own.size(1)});
@@ -39,7 +34,7 @@ Similarities compare(const LogitBlock& block, Communicator& communicator) {
 /// The logits of a tile, and what the softmax over texts and the one over images make of them, added: of each pairing,
 /// for one of the pairs that its text stands for.
 struct Tiled {
-  Tiled(const Similarities& of, const Range& rows, const Range& columns)
+  Tiled(const Similarities& of, const Slice& rows, const Slice& columns)
       : logits(at::mm(rows.of(of.block.images), (columns.of(of.block.texts) * of.block.scale).t())),
         shares((logits - rows.of(of.over_texts).unsqueeze(1)).exp_() + (logits - columns.of(of.over_images)).exp_()) {}
   at::Tensor logits, shares;
@@ -53,22 +48,19 @@ struct Divergence {
 Divergence diverge(const Similarities& student, const Similarities& teacher, std::int64_t total,
                    Communicator& communicator) {
   const LogitBlock& block = student.block;
-  const auto n = block.images.size(0), m = block.texts.size(0);
   // KL(p || q) = Σ p (t − s) + lse(s) − lse(t), of rows and of columns.
   auto loss = (student.over_texts - teacher.over_texts).sum(at::kDouble);
   if (communicator.rank() == 0) loss += (block.counts * (student.over_images - teacher.over_images)).sum(at::kDouble);
   Divergence found{{}, at::zeros_like(block.images), at::zeros_like(block.texts), {}};
-  for (std::int64_t column = 0; column < m; column += block.tile.columns) {
-    const Range columns{column, std::min(block.tile.columns, m - column)};
-    for (std::int64_t row = 0; row < n; row += block.tile.rows) {
-      const Range rows{row, std::min(block.tile.rows, n - row)};
+  for_each_slice(block.texts.size(0), block.tile.columns, [&](const Slice& columns) {
+    for_each_slice(block.images.size(0), block.tile.rows, [&](const Slice& rows) {
       const Tiled s(student, rows, columns), t(teacher, rows, columns);
       loss += at::mv(t.shares * (t.logits - s.logits), columns.of(block.counts)).sum(at::kDouble);
       const auto d_logits = (s.shares - t.shares) * columns.of(block.counts);
       rows.of(found.d_images).addmm_(d_logits, columns.of(block.texts));
       columns.of(found.d_texts).addmm_(d_logits.t(), rows.of(block.images));
-    }
-  }
+    });
+  });
   communicator.all_reduce(loss);
   const double share = 0.5 / static_cast<double>(total);
   found.loss = (loss * share).to(block.images.scalar_type());
@@ -100,8 +92,8 @@ at::Tensor distillation_loss(const Features& student, const Features& teacher, c
   Divergence found;
   {
     const at::NoGradGuard no_gradients;
-    const c10::impl::ExcludeDispatchKeyGuard without_autocast(c10::autocast_dispatch_keyset);
-    const auto type = student.images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const auto guard = without_autocast();
+    const auto type = wide_type(student.images);
     const auto own = student.texts.size(0);
     const auto here = at::tensor({student.images.size(0), own}, student.caption.options());
     const auto everywhere = communicator.all_gather(here).view({-1, 2}).cpu();

@@ -7,17 +7,6 @@
 namespace gondola {
 namespace {
 
-/// Consecutive rows of a matrix or elements of a vector.
-struct Range {
-  std::int64_t first, count;
-  at::Tensor of(const at::Tensor& x) const { return x.narrow(0, first, count); }
-};
-
-template <class Body>
-void for_each_range(std::int64_t size, std::int64_t step, const Body& body) {
-  for (std::int64_t first = 0; first < size; first += step) body(Range{first, std::min(step, size - first)});
-}
-
 /// A tile in memory that is used again: of fresh memory, the page faults would cost a tenth of a product.
 class TileBuffer {
  public:
@@ -37,7 +26,7 @@ void add_logarithms(at::Tensor into, const at::Tensor& found) {
   at::logaddexp_out(into, into, found);
 }
 
-void add_products(const LogitBlock& block, const at::Tensor& weights, const Range& rows, const Range& columns,
+void add_products(const LogitBlock& block, const at::Tensor& weights, const Slice& rows, const Slice& columns,
                   double factor, const at::Tensor& d_images, const at::Tensor& d_texts) {
   const auto counted = columns.of(block.texts) * columns.of(block.counts).unsqueeze(1);
   rows.of(d_images).addmm_(weights, counted, 1, factor);
@@ -45,6 +34,14 @@ void add_products(const LogitBlock& block, const at::Tensor& weights, const Rang
 }
 
 }  // namespace
+
+at::ScalarType wide_type(const at::Tensor& features) {
+  return features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+c10::impl::ExcludeDispatchKeyGuard without_autocast() {
+  return c10::impl::ExcludeDispatchKeyGuard(c10::autocast_dispatch_keyset);
+}
 
 Tile fast_tile(at::DeviceType device) {
   return device == at::kCPU ? Tile{1024, 2048} : Tile{4096, 8192};
@@ -54,9 +51,9 @@ Tile fast_tile(at::DeviceType device) {
 template <class Body>
 void LogitBlock::for_each_tile(const Body& body) const {
   const TileBuffer buffer(*this);
-  for_each_range(texts.size(0), tile.columns, [&](const Range& columns) {
+  for_each_slice(texts.size(0), tile.columns, [&](const Slice& columns) {
     const auto scaled = (columns.of(texts) * scale).t();
-    for_each_range(images.size(0), tile.rows, [&](const Range& rows) {
+    for_each_slice(images.size(0), tile.rows, [&](const Slice& rows) {
       auto logits = buffer.tile(rows.count, columns.count);
       at::mm_out(logits, rows.of(images), scaled);
       if (bias.defined()) logits.add_(bias);
@@ -68,7 +65,7 @@ void LogitBlock::for_each_tile(const Body& body) const {
 void LogitBlock::add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const {
   const TileBuffer buffer(*this);
   // Each row and each column is shifted by its own maximum: by a common one, a row of small logits would vanish.
-  for_each_tile([&](at::Tensor& logits, const Range& rows, const Range& columns) {
+  for_each_tile([&](at::Tensor& logits, const Slice& rows, const Slice& columns) {
     auto shifted = buffer.tile(rows.count, columns.count);
     const auto column_max = logits.amax(0);
     at::sub_out(shifted, logits, column_max).exp_();
@@ -80,7 +77,7 @@ void LogitBlock::add_log_sums(const at::Tensor& over_texts, const at::Tensor& ov
 }
 
 void LogitBlock::add_softplus(const at::Tensor& total) const {
-  for_each_tile([&](at::Tensor& logits, const Range&, const Range& columns) {
+  for_each_tile([&](at::Tensor& logits, const Slice&, const Slice& columns) {
     constexpr double linear_from = 80;  // ln(1 + exp(80)) is 80 in fp64 too, and exp(80) is finite in fp32
     at::softplus_out(logits, logits, 1, linear_from);
     total.add_(at::mv(logits, columns.of(counts)).sum(at::kDouble));
@@ -88,7 +85,7 @@ void LogitBlock::add_softplus(const at::Tensor& total) const {
 }
 
 void LogitBlock::subtract_positives(const Positives& positives, const at::Tensor& total) const {
-  for_each_range(images.size(0), tile.rows, [&](const Range& rows) {
+  for_each_slice(images.size(0), tile.rows, [&](const Slice& rows) {
     const auto row = rows.of(positives.text);
     auto logits = (rows.of(images) * texts.index_select(0, row)).sum(1) * scale;
     if (bias.defined()) logits += bias;
@@ -98,7 +95,7 @@ void LogitBlock::subtract_positives(const Positives& positives, const at::Tensor
 
 void LogitBlock::subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias,
                                              const at::Tensor& d_images, const at::Tensor& d_texts) const {
-  for_each_range(images.size(0), tile.rows, [&](const Range& rows) {
+  for_each_slice(images.size(0), tile.rows, [&](const Slice& rows) {
     const auto row = rows.of(positives.text), share = rows.of(positives.share);
     const auto counted = share * counts.index_select(0, row);
     d_bias.sub_(counted.sum(at::kDouble));
@@ -110,7 +107,7 @@ void LogitBlock::subtract_positive_gradients(const Positives& positives, const a
 void LogitBlock::add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images,
                                        const at::Tensor& d_images, const at::Tensor& d_texts) const {
   const TileBuffer buffer(*this);
-  for_each_tile([&](at::Tensor& logits, const Range& rows, const Range& columns) {
+  for_each_tile([&](at::Tensor& logits, const Slice& rows, const Slice& columns) {
     auto of_rows = buffer.tile(rows.count, columns.count);
     at::sub_out(of_rows, logits, rows.of(over_texts).unsqueeze(1)).exp_();
     logits.sub_(columns.of(over_images)).exp_().add_(of_rows);
@@ -120,7 +117,7 @@ void LogitBlock::add_softmax_gradients(const at::Tensor& over_texts, const at::T
 
 void LogitBlock::add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tensor& d_images,
                                        const at::Tensor& d_texts) const {
-  for_each_tile([&](at::Tensor& logits, const Range& rows, const Range& columns) {
+  for_each_tile([&](at::Tensor& logits, const Slice& rows, const Slice& columns) {
     logits.sigmoid_();
     d_bias.add_(at::mv(logits, columns.of(counts)).sum(at::kDouble));
     add_products(*this, logits, rows, columns, 1, d_images, d_texts);
@@ -129,8 +126,8 @@ void LogitBlock::add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tenso
 
 at::Tensor sum_of_products(const at::Tensor& a, const at::Tensor& b) {
   auto sum = at::zeros({}, a.options().dtype(at::kDouble));
-  for_each_range(a.size(0), 4096,
-                 [&](const Range& rows) { sum.add_((rows.of(a) * rows.of(b)).sum(1).sum(at::kDouble)); });
+  for_each_slice(a.size(0), 4096,
+                 [&](const Slice& rows) { sum.add_((rows.of(a) * rows.of(b)).sum(1).sum(at::kDouble)); });
   return sum;
 }
 

@@ -1,10 +1,30 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace gondola {
+
+/// What similarities are computed in: fp64 for features in fp64, else fp32.
+at::ScalarType wide_type(const at::Tensor& features);
+
+/// For its lifetime: autocast would compute similarities in bf16.
+c10::impl::ExcludeDispatchKeyGuard without_autocast();
+
+/// Consecutive rows of a matrix or elements of a vector.
+struct Slice {
+  std::int64_t first, count;
+  at::Tensor of(const at::Tensor& x) const { return x.narrow(0, first, count); }
+};
+
+/// Calls body(slice) with the slices of `step` (the last may be shorter) that make up `size`.
+template <class Body>
+void for_each_slice(std::int64_t size, std::int64_t step, const Body& body) {
+  for (std::int64_t first = 0; first < size; first += step) body(Slice{first, std::min(step, size - first)});
+}
 
 /// How many images × texts are compared at a time.
 struct Tile {

@@ -15,10 +15,6 @@ using torch::autograd::variable_list;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-at::ScalarType wide_type(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 /// What the ways there and back share: the ranks' texts, save for their features, and which of them are positives.
 struct Pairs : torch::CustomClassHolder {
   Pairs(const Features& features, const LossOptions& chosen, Communicator& ranks);
@@ -116,11 +112,6 @@ class ContrastiveLoss : public torch::autograd::Function<ContrastiveLoss> {
                             const c10::intrusive_ptr<Pairs>& pairs);
   static variable_list backward(AutogradContext* context, const variable_list& d_losses);
 };
-
-/// Autocast would compute the similarities in bf16.
-c10::impl::ExcludeDispatchKeyGuard without_autocast() {
-  return c10::impl::ExcludeDispatchKeyGuard(c10::autocast_dispatch_keyset);
-}
 
 at::Tensor ContrastiveLoss::forward(AutogradContext* context, const at::Tensor& images, const at::Tensor& texts,
                                     const at::Tensor& logit_scale, const at::Tensor& logit_bias,

@@ -28,10 +28,6 @@ at::Tensor rows_of(const at::Tensor& rows, std::int64_t part, std::int64_t parts
   return rows.narrow(0, first, last - first);
 }
 
-at::Tensor normalised(const at::Tensor& x) {
-  return x / x.norm(2, 1, true).clamp_min(1e-12);
-}
-
 }  // namespace
 
 Objective::Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type)

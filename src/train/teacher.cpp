@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/quantized_weights.h"
 #include "torch_towers/autocast.h"
+#include "torch_towers/tensors.h"
 #include "train/initial_weights.h"
 
 namespace gondola {
@@ -18,11 +19,6 @@ at::Tensor of_channels(const std::array<float, 3>& values) {
 
 void require_equal(const std::string& name, const char* what, int found, int expected) {
   if (found != expected) fail("teacher.model {}: has {} = {}, the recipe's model {}", name, what, found, expected);
-}
-
-at::Tensor normalised(const at::Tensor& embeddings) {
-  const auto x = embeddings.to(at::kFloat);
-  return x / x.norm(2, 1, true).clamp_min(1e-12);
 }
 
 }  // namespace
@@ -60,7 +56,7 @@ Features Teacher::encode(const Batch& batch) const {
   const auto in_parts = [&](const at::Tensor& rows, const auto& encode) {
     std::vector<at::Tensor> parts;
     for (const at::Tensor& part : rows.split(recipe_.micro_batch_size > 0 ? recipe_.micro_batch_size : rows.size(0)))
-      parts.push_back(normalised(encode(part)));
+      parts.push_back(normalised(encode(part).to(at::kFloat)));
     return torch::cat(parts);
   };
   const auto images = in_parts(batch.pixels, [&](const at::Tensor& pixels) {
