@@ -46,22 +46,6 @@ TEST_P(Models, ComputeNothingElseWithEveryToken) {
   EXPECT_EQ(found, expected);
 }
 
-/// The smallest cosine between a row and its reference.
-double worst_cosine(const std::vector<float>& found, const test::NpyArray<float>& expected) {
-  const std::size_t dim = expected.shape[1];
-  double worst = 1;
-  for (std::size_t row = 0; row < expected.shape[0]; ++row) {
-    double product = 0, left = 0, right = 0;
-    for (std::size_t i = row * dim; i < (row + 1) * dim; ++i) {
-      product += double{found[i]} * expected.values[i];
-      left += double{found[i]} * found[i];
-      right += double{expected.values[i]} * expected.values[i];
-    }
-    worst = std::min(worst, product / std::sqrt(left * right));
-  }
-  return worst;
-}
-
 TEST_P(Models, StayCloseToPyTorchsInLowPrecision) {
   const test::GoldenModel& golden = GetParam();
   const ModelFiles files = golden.load();
@@ -72,9 +56,9 @@ TEST_P(Models, StayCloseToPyTorchsInLowPrecision) {
     const auto encoder = make_cpu_encoder(files.config, files.weights, {precision}, pool);
     std::vector<float> found(images.embeddings.values.size());
     encoder->encode_images(images.pixels.values, found);
-    EXPECT_GT(worst_cosine(found, images.embeddings), least) << name(precision);
+    EXPECT_GT(test::worst_cosine(found, images.embeddings), least) << name(precision);
     encoder->encode_texts(texts.ids.values, found);
-    EXPECT_GT(worst_cosine(found, texts.embeddings), least) << name(precision);
+    EXPECT_GT(test::worst_cosine(found, texts.embeddings), least) << name(precision);
   }
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <optional>
 #include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -63,6 +65,25 @@ inline std::vector<GoldenModel> full_models(const std::filesystem::path& folder)
       if (std::filesystem::exists(folder / architecture / file))
         models.push_back({std::string(architecture) + " " + file, folder / architecture, file, "224", {}});
   return models;
+}
+
+/// The smallest cosine between an embedding and its reference.
+inline double worst_cosine(std::span<const float> found, std::span<const float> expected, std::size_t dim) {
+  double worst = 1;
+  for (std::size_t start = 0; start < expected.size(); start += dim) {
+    double product = 0, left = 0, right = 0;
+    for (std::size_t i = start; i < start + dim; ++i) {
+      product += double{found[i]} * expected[i];
+      left += double{found[i]} * found[i];
+      right += double{expected[i]} * expected[i];
+    }
+    worst = std::min(worst, product / std::sqrt(left * right));
+  }
+  return worst;
+}
+
+inline double worst_cosine(std::span<const float> found, const NpyArray<float>& expected) {
+  return worst_cosine(found, expected.values, expected.shape[1]);
 }
 
 /// The largest difference of an element, relative to its embedding's length.
