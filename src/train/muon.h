@@ -6,8 +6,8 @@
 
 namespace gondola {
 
-/// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): the momentum of a matrix, with all its singular values
-/// made about equal, so that rare directions move as far as frequent ones.
+// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): the momentum of a matrix, with all its singular values
+// made about equal, so that rare directions move as far as frequent ones.
 
 /// Whether Muon is for this parameter: the matrices between a model's layers, convolutions among them, not the tables
 /// of embeddings.
