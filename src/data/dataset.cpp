@@ -106,11 +106,10 @@ std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOp
     if (lower_ascii(file.extension().string()) != extension)
       fail("{}: matches files of several kinds: {} and {}", source, files.front().string(), file.string());
   if (extension == ".tar") return open_webdataset(files);
+  if (extension == ".parquet") return open_parquet(files);
   std::vector<std::unique_ptr<Dataset>> parts;
   for (const std::filesystem::path& file : files) {
-    if (extension == ".parquet")
-      parts.push_back(open_parquet(file));
-    else if (extension == ".csv" || extension == ".tsv")
+    if (extension == ".csv" || extension == ".tsv")
       parts.push_back(open_csv(file, extension == ".csv" ? ',' : '\t'));
     else
       fail("{}: expected .tar, .csv, .tsv or .parquet files or a folder of class folders", source);

@@ -52,24 +52,18 @@ std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row
   return captions;
 }
 
-/// The columns of one file that matter, a row group at a time.
+/// The columns of one file that matter, a row group at a time. Open only while it is read: a set may have thousands.
 class ParquetFile {
  public:
   explicit ParquetFile(const fs::path& path) : path_(path) {
-    guarded([&] {
-      parquet::arrow::FileReaderBuilder builder;
-      check(builder.OpenFile(path.string()));
-      reader_ = value(builder.Build());
-    });
+    guarded([&] { metadata_ = reader()->parquet_reader()->metadata(); });
     image_ = column({"image", "image_path"});
     caption_ = column({"caption", "text"});
   }
 
   const fs::path& path() const { return path_; }
-  int row_groups() const { return reader_->num_row_groups(); }
-  std::size_t rows(int group) const {
-    return static_cast<std::size_t>(reader_->parquet_reader()->metadata()->RowGroup(group)->num_rows());
-  }
+  int row_groups() const { return metadata_->num_row_groups(); }
+  std::size_t rows(int group) const { return static_cast<std::size_t>(metadata_->RowGroup(group)->num_rows()); }
 
   struct RowGroup {
     std::shared_ptr<arrow::Array> images, captions;
@@ -79,7 +73,7 @@ class ParquetFile {
     guarded([&] {
       std::vector<int> columns = image_.leaves;
       columns.insert(columns.end(), caption_.leaves.begin(), caption_.leaves.end());
-      const auto table = value(value(reader_->ReadRowGroup(group, columns))->CombineChunks());
+      const auto table = value(value(reader()->ReadRowGroup(group, columns))->CombineChunks());
       const auto one = [&](const std::string& name) {
         const auto values = table->GetColumnByName(name);
         if (values && values->num_chunks() == 1) return values->chunk(0);
@@ -115,8 +109,14 @@ class ParquetFile {
     return std::move(result).ValueUnsafe();
   }
 
+  std::unique_ptr<parquet::arrow::FileReader> reader() const {
+    parquet::arrow::FileReaderBuilder builder;
+    check(builder.OpenFile(path_.string(), false, parquet::default_reader_properties(), metadata_));
+    return value(builder.Build());
+  }
+
   Column column(std::initializer_list<const char*> names) const {
-    const auto& schema = *reader_->parquet_reader()->metadata()->schema();
+    const auto& schema = *metadata_->schema();
     for (const char* name : names) {
       Column found{name, {}};
       for (int leaf = 0; leaf < schema.num_columns(); ++leaf)
@@ -127,7 +127,7 @@ class ParquetFile {
   }
 
   fs::path path_;
-  std::unique_ptr<parquet::arrow::FileReader> reader_;
+  std::shared_ptr<parquet::FileMetaData> metadata_;
   Column image_, caption_;
 };
 
@@ -147,11 +147,14 @@ bool holds_paths(const arrow::Array& images) {
   return images.type_id() == arrow::Type::STRING || images.type_id() == arrow::Type::LARGE_STRING;
 }
 
-/// Rows that hold their images. Row groups are read as they are needed, and the last ones kept.
+/// Rows that hold their images. Row groups, of whichever file, are read as they are needed, and the last ones kept.
 class ImagesInParquet : public Dataset {
  public:
-  explicit ImagesInParquet(std::unique_ptr<ParquetFile> file) : file_(std::move(file)) {
-    for (int group = 0; group < file_->row_groups(); ++group) rows_.add(file_->rows(group));
+  explicit ImagesInParquet(std::vector<ParquetFile> files) : files_(std::move(files)) {
+    for (const ParquetFile& file : files_) {
+      for (int group = 0; group < file.row_groups(); ++group) rows_.add(file.rows(group));
+      groups_.add(static_cast<std::size_t>(file.row_groups()));
+    }
   }
 
   std::size_t size() const override { return rows_.end(); }
@@ -164,28 +167,31 @@ class ImagesInParquet : public Dataset {
 
   Sample get(std::size_t index) const override {
     if (index >= size()) fail("sample {}: the data set has {}", index, size());
-    const std::size_t group = rows_.holder_of(index);
+    const std::size_t group = rows_.holder_of(index), file = groups_.holder_of(group);
+    const std::size_t row_of_file = index - rows_.begin_of(groups_.begin_of(file));
     Sample sample;
-    sample.key = fmt::format("{}:{}", file_->path().string(), index);
-    file_->guarded([&] {
+    sample.key = fmt::format("{}:{}", files_[file].path().string(), row_of_file);
+    files_[file].guarded([&] {
       const auto rows = row_group(group);
       const auto row = static_cast<std::int64_t>(index - rows_.begin_of(group));
-      if (row >= rows->images->length() || row >= rows->captions->length()) fail("row group {} is cut short", group);
+      if (row >= rows->images->length() || row >= rows->captions->length()) fail("row {} is cut short", row_of_file);
       const auto image = bytes_at(bytes_of(*rows->images), row);
       sample.captions = captions_at(*rows->captions, row);
-      if (!image || sample.captions.empty()) fail("row {} has no {}", index, image ? "caption" : "image");
+      if (!image || sample.captions.empty()) fail("row {} has no {}", row_of_file, image ? "caption" : "image");
       sample.image = *image;
     });
     return sample;
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (int group = 0; group < file_->row_groups(); ++group) {
-      const auto captions = file_->read(group).captions;
-      file_->guarded([&] {
-        for (std::int64_t row = 0; row < captions->length(); ++row)
-          for (const std::string& caption : captions_at(*captions, row)) visit(caption);
-      });
+    for (const ParquetFile& file : files_) {
+      for (int group = 0; group < file.row_groups(); ++group) {
+        const auto captions = file.read(group).captions;
+        file.guarded([&] {
+          for (std::int64_t row = 0; row < captions->length(); ++row)
+            for (const std::string& caption : captions_at(*captions, row)) visit(caption);
+        });
+      }
     }
   }
 
@@ -195,17 +201,19 @@ class ImagesInParquet : public Dataset {
   static constexpr std::size_t window = 8, kept = 2 * window;  // row groups
 
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
-    const std::lock_guard lock(mutex_);  // a reader does one thing at a time
+    const std::lock_guard lock(mutex_);
     for (const auto& [number, rows] : row_groups_)
       if (number == group) return rows;
     if (row_groups_.size() == kept) row_groups_.pop_front();
-    row_groups_.emplace_back(group,
-                             std::make_shared<const ParquetFile::RowGroup>(file_->read(static_cast<int>(group))));
+    const std::size_t file = groups_.holder_of(group);
+    const int of_file = static_cast<int>(group - groups_.begin_of(file));
+    row_groups_.emplace_back(group, std::make_shared<const ParquetFile::RowGroup>(files_[file].read(of_file)));
     return row_groups_.back().second;
   }
 
-  std::unique_ptr<ParquetFile> file_;
-  Ranges rows_;  ///< of each row group
+  std::vector<ParquetFile> files_;
+  Ranges rows_;    ///< of each row group
+  Ranges groups_;  ///< of each file
   mutable std::mutex mutex_;
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const ParquetFile::RowGroup>>> row_groups_;
   std::vector<std::string> no_classes_;
@@ -214,7 +222,35 @@ class ImagesInParquet : public Dataset {
 /// Rows that name their images, all in memory: those of the same image are its captions.
 class PathsInParquet : public Dataset {
  public:
-  explicit PathsInParquet(const ParquetFile& file) : origin_(file.path()) {
+  explicit PathsInParquet(const std::vector<ParquetFile>& files) {
+    for (const ParquetFile& file : files) {
+      add(file);
+      images_of_.add(images_.size() - images_of_.end());
+      origins_.push_back(file.path());
+    }
+  }
+
+  std::size_t size() const override { return images_.size(); }
+
+  Sample get(std::size_t index) const override {
+    if (index >= size()) fail("sample {}: the data set has {}", index, size());
+    const fs::path& origin = origins_[images_of_.holder_of(index)];
+    Sample sample;
+    sample.key = resolve_image(origin, std::string(images_[index])).string();
+    for (const std::size_t caption : captions_of_[index]) sample.captions.emplace_back(captions_[caption]);
+    if (sample.captions.empty()) fail("{}: {} has no caption", origin.string(), images_[index]);
+    sample.image = read_file(sample.key, max_image_bytes);
+    return sample;
+  }
+
+  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
+    for (std::size_t caption = 0; caption < captions_.size(); ++caption) visit(captions_[caption]);
+  }
+
+  const std::vector<std::string>& class_names() const override { return no_classes_; }
+
+ private:
+  void add(const ParquetFile& file) {
     std::unordered_map<std::string, std::size_t> known;
     for (int group = 0; group < file.row_groups(); ++group) {
       const auto rows = file.read(group);
@@ -236,26 +272,8 @@ class PathsInParquet : public Dataset {
     }
   }
 
-  std::size_t size() const override { return images_.size(); }
-
-  Sample get(std::size_t index) const override {
-    if (index >= size()) fail("sample {}: the data set has {}", index, size());
-    Sample sample;
-    sample.key = resolve_image(origin_, std::string(images_[index])).string();
-    for (const std::size_t caption : captions_of_[index]) sample.captions.emplace_back(captions_[caption]);
-    if (sample.captions.empty()) fail("{}: {} has no caption", origin_.string(), images_[index]);
-    sample.image = read_file(sample.key, max_image_bytes);
-    return sample;
-  }
-
-  void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (std::size_t caption = 0; caption < captions_.size(); ++caption) visit(captions_[caption]);
-  }
-
-  const std::vector<std::string>& class_names() const override { return no_classes_; }
-
- private:
-  fs::path origin_;
+  std::vector<fs::path> origins_;
+  Ranges images_of_;  ///< of each file
   StringTable images_, captions_;
   std::vector<std::vector<std::size_t>> captions_of_;
   std::vector<std::string> no_classes_;
@@ -263,14 +281,16 @@ class PathsInParquet : public Dataset {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_parquet(const fs::path& path) {
-  auto file = std::make_unique<ParquetFile>(path);
+std::unique_ptr<Dataset> open_parquet(const std::vector<fs::path>& paths) {
+  std::vector<ParquetFile> files(paths.begin(), paths.end());
+  const auto first = std::find_if(files.begin(), files.end(), [](const auto& file) { return file.row_groups() > 0; });
+  if (first == files.end()) fail("{}: has no rows", paths.front().string());
   std::unique_ptr<Dataset> data;
-  if (file->row_groups() > 0 && holds_paths(*file->read(0).images))
-    data = std::make_unique<PathsInParquet>(*file);
+  if (holds_paths(*first->read(0).images))
+    data = std::make_unique<PathsInParquet>(files);
   else
-    data = std::make_unique<ImagesInParquet>(std::move(file));
-  if (data->size() == 0) fail("{}: has no rows", path.string());
+    data = std::make_unique<ImagesInParquet>(std::move(files));
+  if (data->size() == 0) fail("{}: has no rows", paths.front().string());
   return data;
 }
 
@@ -280,8 +300,8 @@ std::unique_ptr<Dataset> open_parquet(const fs::path& path) {
 
 namespace gondola {
 
-std::unique_ptr<Dataset> open_parquet(const std::filesystem::path& path) {
-  fail("{}: this build reads no Parquet (pip install pyarrow into .venv and build again)", path.string());
+std::unique_ptr<Dataset> open_parquet(const std::vector<std::filesystem::path>& paths) {
+  fail("{}: this build reads no Parquet (pip install pyarrow into .venv and build again)", paths.front().string());
 }
 
 }  // namespace gondola

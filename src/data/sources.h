@@ -12,7 +12,7 @@ namespace gondola {
 /// The kinds of source behind open_dataset, each in its own file.
 std::unique_ptr<Dataset> open_class_folders(const std::filesystem::path& folder, const DatasetOptions& options);
 std::unique_ptr<Dataset> open_csv(const std::filesystem::path& path, char separator);
-std::unique_ptr<Dataset> open_parquet(const std::filesystem::path& path);
+std::unique_ptr<Dataset> open_parquet(const std::vector<std::filesystem::path>& paths);
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
 

@@ -9,6 +9,7 @@
 namespace gondola {
 namespace {
 
+namespace fs = std::filesystem;
 using test::TemporaryFolder;
 using test::write;
 using testing::ElementsAre;
@@ -70,6 +71,35 @@ TEST_F(ParquetDataset, TakesListsOfCaptions) {
   EXPECT_EQ(data->get(4).image, "bytes of 4");
   EXPECT_THAT(data->get(0).captions, ElementsAre("one", "two"));
   EXPECT_THROW(data->get(2), Error);
+}
+
+TEST_F(ParquetDataset, FilesOfASetAreOnePart) {
+  TemporaryFolder folder;
+  for (const char* name : {"structs", "bytes"})
+    fs::copy_file(test::golden(fmt::format("data/{}.parquet", name)), folder.path() / (std::string(name) + ".parquet"));
+  const auto data = open_dataset((folder.path() / "*.parquet").string());  // bytes before structs
+  const auto first = open("bytes.parquet"), second = open("structs.parquet");
+  ASSERT_EQ(data->size(), first->size() + second->size());
+  ASSERT_THAT(data->parts(), testing::SizeIs(1));
+  EXPECT_EQ(data->parts()[0].shards.size(), first->parts()[0].shards.size() + 3);
+  const std::size_t last = second->size() - 1;
+  EXPECT_EQ(data->get(first->size() + last).captions, second->get(last).captions);
+  EXPECT_EQ(data->get(first->size() + last).key,
+            fmt::format("{}:{}", (folder.path() / "structs.parquet").string(), last));
+  EXPECT_EQ(data->get(0).captions, first->get(0).captions);
+}
+
+TEST_F(ParquetDataset, PathsAreBesideTheirOwnFile) {
+  TemporaryFolder folder;
+  for (const char* part : {"a", "b"}) {
+    write(folder.path() / part / "x.parquet", read_file(test::golden("data/paths.parquet")));
+    write(folder.path() / part / "a.jpg", std::string("of ") + part);
+  }
+  const auto data = open_dataset((folder.path() / "{a,b}" / "x.parquet").string());
+  const std::size_t size = open("paths.parquet")->size();
+  ASSERT_EQ(data->size(), 2 * size);
+  EXPECT_EQ(data->get(0).image, "of a");
+  EXPECT_EQ(data->get(size).image, "of b");
 }
 
 TEST_F(ParquetDataset, SaysWhatIsWrong) {
