@@ -28,6 +28,20 @@ struct Request {
   std::vector<std::string> headers;  ///< those of S3
 };
 
+/// An S3 key as a URL's path and as the signature wants it, which must be the same: all but the unreserved characters
+/// of RFC 3986 and '/' as %XX.
+std::string escape_key(std::string_view key) {
+  constexpr std::string_view kept = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+  std::string escaped;
+  for (const char c : key) {
+    if (kept.find(c) != std::string_view::npos)
+      escaped += c;
+    else
+      escaped += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return escaped;
+}
+
 Request request_of(const std::string& url) {
   constexpr std::string_view s3 = "s3://";
   if (!url.starts_with(s3)) return {url, {}, {}, {}};
@@ -35,13 +49,13 @@ Request request_of(const std::string& url) {
   const std::size_t slash = place.find('/');
   if (slash == 0 || slash == std::string::npos || slash + 1 == place.size())
     fail("{}: expected s3://BUCKET/KEY", without_secrets(url));
+  const std::string bucket = place.substr(0, slash), object = escape_key(place.substr(slash + 1));
   const std::string region = environment("AWS_REGION").value_or("us-east-1");
   Request request;
   if (const auto endpoint = environment("AWS_ENDPOINT_URL"))
-    request.url = *endpoint + (endpoint->ends_with('/') ? "" : "/") + place;
+    request.url = fmt::format("{}{}{}/{}", *endpoint, endpoint->ends_with('/') ? "" : "/", bucket, object);
   else
-    request.url =
-        fmt::format("https://{}.s3.{}.amazonaws.com/{}", place.substr(0, slash), region, place.substr(slash + 1));
+    request.url = fmt::format("https://{}.s3.{}.amazonaws.com/{}", bucket, region, object);
   const auto key = environment("AWS_ACCESS_KEY_ID"), secret = environment("AWS_SECRET_ACCESS_KEY");
   if (key && secret) {
     request.user = *key + ":" + *secret;
@@ -92,16 +106,17 @@ class Transfer {
   void prepare(curl_slist*& headers);
   std::size_t on_header(std::string_view line);
   std::size_t on_bytes(const char* bytes, std::size_t count);
+  bool begin_anew();
 
   std::string name_;
   Request request_;
   const std::atomic<bool>& stop_;
   std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup(curl); })> curl_;
   std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })> file_;
-  std::uint64_t received_ = 0;                ///< bytes in the file
-  std::string validator_;                     ///< what If-Range can tell this version of the file by
-  std::string etag_, modified_;               ///< of the answer that arrives
-  std::optional<std::uint64_t> range_begin_;  ///< likewise
+  std::uint64_t received_ = 0;                        ///< bytes in the file
+  std::string validator_;                             ///< what If-Range can tell this version of the file by
+  std::string etag_, modified_;                       ///< of the answer that arrives
+  std::optional<std::uint64_t> range_begin_, whole_;  ///< likewise: what a range is of
   bool disk_full_ = false, begun_ = false;
 };
 
@@ -167,8 +182,21 @@ std::string Transfer::try_once() {
   if (status == 408 || status == 429 || status >= 500) return fmt::format("HTTP {}", status);
   if (status != 0 && status != 200 && status != 206) throw HttpError(fmt::format("{}: HTTP {}", name_, status), status);
   if (result != CURLE_OK) return curl_easy_strerror(result);
+  if (status == 200 && !begun_ && !begin_anew()) fail("{}: cannot be written again", name_);  // an empty file
   if (status == 206 && !begun_) return "an empty range";
+  if (status == 206 && received_ != whole_) {
+    if (!whole_ || received_ > *whole_) validator_.clear();
+    return "a part of what was asked for";
+  }
   return {};
+}
+
+/// Forgets what has arrived.
+bool Transfer::begin_anew() {
+  received_ = 0;
+  std::rewind(file_.get());
+  validator_ = etag_.empty() ? modified_ : etag_;
+  return ::ftruncate(::fileno(file_.get()), 0) == 0;
 }
 
 std::size_t Transfer::on_header(std::string_view line) {
@@ -176,6 +204,7 @@ std::size_t Transfer::on_header(std::string_view line) {
     etag_.clear();
     modified_.clear();
     range_begin_.reset();
+    whole_.reset();
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return line.size();
@@ -188,9 +217,14 @@ std::size_t Transfer::on_header(std::string_view line) {
   if (field == "last-modified") modified_ = value;
   constexpr std::string_view bytes = "bytes ";
   if (field == "content-range" && value.starts_with(bytes)) {
-    std::uint64_t begin = 0;
-    const std::string_view range = value.substr(bytes.size());
-    if (std::from_chars(range.data(), range.data() + range.size(), begin).ec == std::errc()) range_begin_ = begin;
+    const auto number = [](std::string_view digits) -> std::optional<std::uint64_t> {
+      std::uint64_t read = 0;
+      if (std::from_chars(digits.data(), digits.data() + digits.size(), read).ec != std::errc()) return std::nullopt;
+      return read;
+    };
+    range_begin_ = number(value.substr(bytes.size()));
+    if (const std::size_t slash = value.find('/'); slash != std::string_view::npos)
+      whole_ = number(value.substr(slash + 1));
   }
   return line.size();
 }
@@ -202,10 +236,7 @@ std::size_t Transfer::on_bytes(const char* bytes, std::size_t count) {
   if (!begun_) {
     begun_ = true;
     if (status == 200) {  // from the beginning, whatever was asked for
-      received_ = 0;
-      std::rewind(file_.get());
-      if (::ftruncate(::fileno(file_.get()), 0) != 0) return 0;
-      validator_ = etag_.empty() ? modified_ : etag_;
+      if (!begin_anew()) return 0;
     } else if (range_begin_ != received_) {
       validator_.clear();
       return 0;
