@@ -7,6 +7,7 @@
 
 #include "base/environment.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -18,6 +19,8 @@
 
 namespace gondola {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::uint64_t max_text_bytes = 16 << 20;  // of a caption or a JSON member
 
@@ -121,13 +124,16 @@ int read_label(const RandomAccessFile& file, const TarMember& member) {
 using Places = std::vector<std::uint64_t>;
 
 /// Of each sample its place is kept, and its members are found again from there. Local shards are walked once, at the
-/// start. So are remote ones, one after the other, unless a sizes.json beside them says how many samples each has: then
-/// a shard is walked when it is first needed.
+/// start. So are remote ones, one after the other, unless a sizes.json beside them, or what an earlier start counted,
+/// says how many samples each has: then a shard is walked when it is first needed.
 class WebDataset : public Dataset {
  public:
-  WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote)
-      : shards_(std::move(shards)), remote_(std::move(remote)) {
-    const std::vector<std::size_t> sizes = remote_ ? remote_sizes() : std::vector<std::size_t>();
+  /// Where `remote`, shards are URLs, and `counts` the file that keeps their sizes.
+  WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote, fs::path counts)
+      : shards_(std::move(shards)), remote_(std::move(remote)), counts_(std::move(counts)) {
+    std::vector<std::size_t> sizes = remote_ ? remote_sizes() : std::vector<std::size_t>();
+    was_counted_ = sizes.empty();
+    if (remote_ && was_counted_) sizes = read_counts();
     std::size_t groups = 0;
     Progress progress("counting samples", shards_.size(), "shards");
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
@@ -144,6 +150,7 @@ class WebDataset : public Dataset {
     if (size() == 0)
       fail("{}: none of the {} samples in {} files has both an image (.jpg, .png, .webp) and a caption (.txt, .json)",
            without_secrets(shards_.front()), groups, shards_.size());
+    if (remote_ && sizes.empty()) write_counts();
   }
 
   std::size_t size() const override { return samples_.end(); }
@@ -223,8 +230,8 @@ class WebDataset : public Dataset {
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
     const auto places = places_of(shard, file);
     if (place >= places->size())
-      fail("{}: has {} samples, sizes.json says {}", without_secrets(shards_[shard]), places->size(),
-           samples_.size_of(shard));
+      fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(),
+           was_counted_ ? counts_.string() : "sizes.json", samples_.size_of(shard));
     GroupReader reader(file, (*places)[place]);
     Group group;
     if (!reader.next(group) || !is_complete(group))
@@ -254,9 +261,28 @@ class WebDataset : public Dataset {
     return sizes;
   }
 
+  /// What an earlier start counted; empty when there was none.
+  std::vector<std::size_t> read_counts() const {
+    if (!fs::exists(counts_)) return {};
+    try {
+      const auto counts = parse_json(read_file(counts_), counts_.string()).get<std::vector<std::size_t>>();
+      if (counts.size() == shards_.size()) return counts;
+    } catch (const std::exception&) {  // not ours, or damaged: counted again
+    }
+    return {};
+  }
+
+  void write_counts() const {
+    Json counts = Json::array();
+    for (std::size_t shard = 0; shard < shards_.size(); ++shard) counts.push_back(samples_.size_of(shard));
+    write_file_atomically(counts_, counts.dump());
+  }
+
   std::vector<std::string> shards_;
   std::unique_ptr<RemoteFiles> remote_;  ///< where the shards are URLs
-  Ranges samples_;                       ///< of each shard
+  fs::path counts_;
+  bool was_counted_;  ///< by us, in the absence of a sizes.json
+  Ranges samples_;    ///< of each shard
   mutable std::mutex mutex_;
   mutable std::map<std::size_t, std::shared_ptr<const Places>> places_;
   std::vector<std::string> no_classes_;
@@ -265,14 +291,14 @@ class WebDataset : public Dataset {
 }  // namespace
 
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards) {
-  return std::make_unique<WebDataset>(std::vector<std::string>(shards.begin(), shards.end()), nullptr);
+  return std::make_unique<WebDataset>(std::vector<std::string>(shards.begin(), shards.end()), nullptr, fs::path());
 }
 
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls) {
   Hash hash;
   for (const std::string& url : urls) hash.add(url);
   const auto folder = cache_home() / "gondola" / "shards" / fmt::format("{:016x}", hash.value());
-  return std::make_unique<WebDataset>(urls, std::make_unique<RemoteFiles>(folder));
+  return std::make_unique<WebDataset>(urls, std::make_unique<RemoteFiles>(folder), folder.string() + ".sizes.json");
 }
 
 }  // namespace gondola
