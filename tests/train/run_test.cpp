@@ -208,6 +208,8 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
               ThrowsMessage<Error>(HasSubstr("--resume")));
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true, alone); },
               ThrowsMessage<Error>(HasSubstr("train.seed")));
+  EXPECT_NO_THROW(
+      Trainer(read_recipe(recipe, {"data.max_broken=2000"}), run, true, alone));  // nothing that it learns from
 }
 
 }  // namespace
