@@ -4,7 +4,8 @@
 
 namespace gondola {
 
-/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object.
+/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object. No cast of a weight outlives it: the
+/// next step's weights are others.
 class Autocast {
  public:
   Autocast(bool bf16, c10::DeviceType device) : device_(device), was_(at::autocast::is_autocast_enabled(device)) {

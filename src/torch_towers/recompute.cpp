@@ -1,9 +1,10 @@
 #include "torch_towers/recompute.h"
 
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
+
+#include "torch_towers/autocast.h"
 
 namespace gondola {
 namespace {
@@ -30,10 +31,8 @@ class Recompute : public torch::autograd::Function<Recompute> {
     at::Tensor y;
     {
       const at::AutoGradMode with_gradients(true);
-      const bool was = at::autocast::is_autocast_enabled(device);
-      at::autocast::set_autocast_enabled(device, body->autocast);
+      const Autocast autocast(body->autocast, device);
       y = body->call(x);
-      at::autocast::set_autocast_enabled(device, was);
     }
     torch::autograd::backward({y}, {gradients[0]});  // the parameters take theirs here
     return {x.grad(), {}};

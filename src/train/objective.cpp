@@ -119,7 +119,8 @@ double Objective::backward(const Batch& batch) {
 
   for (std::int64_t index = 0; index < parts; ++index) {
     if (parts > 1) graph = encode(batch, index, parts);
-    if (index == parts - 1) sync_->start({model_->logit_scale, model_->logit_bias});
+    if (index == parts - 1 && !recipe_.activation_checkpointing)
+      sync_->start({model_->logit_scale, model_->logit_bias});
     const Trace::Span span(trace_, "backward");
     std::vector<at::Tensor> roots, gradients;
     for (const auto& [embedding, leaf] :
@@ -131,6 +132,11 @@ double Objective::backward(const Batch& batch) {
     if (!roots.empty()) torch::autograd::backward(roots, gradients);
   }
   const Trace::Span span(trace_, "wait for gradients");
+  if (recipe_.activation_checkpointing) {  // each group of texts adds to a gradient when its blocks are computed again
+    std::vector<at::Tensor> all;
+    for (const auto& [name, parameter] : parameters_) all.push_back(parameter);
+    sync_->start(all);
+  }
   sync_->finish();
   return value;
 }

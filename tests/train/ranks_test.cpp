@@ -14,9 +14,7 @@
 namespace gondola {
 namespace {
 
-constexpr std::int64_t pairs = 32;
-
-Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size) {
+Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size, int pairs = 32) {
   Recipe recipe;
   recipe.model = preset("tiny-test");
   recipe.model.sigmoid_loss = sigmoid;
@@ -32,8 +30,8 @@ struct Whole {
   explicit Whole(const Recipe& recipe) {
     torch::manual_seed(11);
     const int size = recipe.model.image.image_size;
-    pixels = torch::randn({pairs, 3, size, size}, torch::kDouble);
-    texts = torch::randint(0, recipe.model.text.vocab_size, {20, 9}, torch::kLong);
+    pixels = torch::randn({recipe.batch_size, 3, size, size}, torch::kDouble);
+    texts = torch::randint(0, recipe.model.text.vocab_size, {recipe.batch_size * 5 / 8, 9}, torch::kLong);
     Communicator alone;
     state = Objective(recipe, alone).state();
   }
@@ -46,7 +44,7 @@ Batch batch_of(const Whole& whole, std::int64_t first, std::int64_t last) {
   std::map<std::int64_t, std::int64_t> row_of;
   std::vector<std::int64_t> captions, keys;
   for (std::int64_t pair = first; pair < last; ++pair) {
-    const std::int64_t key = pair * 7 % 20;
+    const std::int64_t key = pair * 7 % whole.texts.size(0);
     const auto [found, is_new] = row_of.emplace(key, static_cast<std::int64_t>(keys.size()));
     if (is_new) keys.push_back(key);
     captions.push_back(found->second);
@@ -64,7 +62,7 @@ struct Outcome {
 Outcome outcome_of(const Whole& whole, const Recipe& recipe, torch::ScalarType type, Communicator& communicator) {
   Objective objective(recipe, communicator, type);
   objective.load_state(whole.state);
-  const std::int64_t rank = communicator.rank(), size = communicator.size();
+  const std::int64_t rank = communicator.rank(), size = communicator.size(), pairs = whole.pixels.size(0);
   Outcome outcome;
   outcome.loss = objective.backward(batch_of(whole, pairs * rank / size, pairs * (rank + 1) / size));
   for (const auto& [name, parameter] : objective.parameters()) outcome.gradients[name] = parameter.grad().clone();
@@ -144,6 +142,47 @@ TEST(Gradients, AreTheSameWithActivationCheckpointing) {
   for (const auto& [name, gradient] : expected.gradients) EXPECT_TRUE(found.gradients.at(name).equal(gradient)) << name;
 }
 
+/// Of so many texts that they are encoded in groups, each of which computes the blocks again.
+TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
+  Recipe recipe = recipe_of(false, false, 0, 160);
+  const Whole whole(recipe);
+  Communicator alone;
+  const Outcome expected = outcome_of(whole, recipe, torch::kDouble, alone);
+  recipe.activation_checkpointing = true;
+  for (const int ranks : {1, 2}) {
+    for (const int micro : {0, 20}) {
+      recipe.micro_batch_size = micro;
+      test::on_ranks(ranks, [&](Communicator& communicator) {
+        const Outcome found = outcome_of(whole, recipe, torch::kDouble, communicator);
+        for (const auto& [name, gradient] : expected.gradients)
+          if (gradient.norm().item<double>() > 1e-9) {
+            EXPECT_LT(relative_error(found.gradients.at(name), gradient), 1e-6) << name;
+          }
+      });
+    }
+  }
+}
+
+/// Autocast keeps the casts of weights; none may survive an update.
+TEST(Gradients, AreOfTheWeightsAsTheyAreNow) {
+  Communicator alone;
+  std::vector<double> losses;
+  for (const bool checkpointing : {false, true}) {
+    Recipe recipe = recipe_of(false, false, 0);
+    recipe.bf16 = true;
+    recipe.activation_checkpointing = checkpointing;
+    const Whole whole(recipe);
+    Objective objective(recipe, alone);
+    objective.load_state(whole.state);
+    objective.backward(batch_of(whole, 0, recipe.batch_size));
+    const torch::NoGradGuard no_gradients;
+    for (const auto& [name, parameter] : objective.parameters()) at::Tensor(parameter).mul_(0.5);
+    const at::AutoGradMode with_gradients(true);
+    losses.push_back(objective.backward(batch_of(whole, 0, recipe.batch_size)));
+  }
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
 /// The image tower learns from the patches that a batch names, and from no others.
 TEST(Gradients, ComeFromTheKeptPatchesAlone) {
   Communicator alone;
@@ -151,8 +190,8 @@ TEST(Gradients, ComeFromTheKeptPatchesAlone) {
   const Whole whole(recipe);
   Objective objective(recipe, alone, torch::kDouble);
   objective.load_state(whole.state);
-  Batch batch = batch_of(whole, 0, pairs);
-  batch.patches = torch::tensor({0, 5}, torch::kLong).expand({pairs, 2});
+  Batch batch = batch_of(whole, 0, recipe.batch_size);
+  batch.patches = torch::tensor({0, 5}, torch::kLong).expand({recipe.batch_size, 2});
   const double loss = objective.backward(batch);
   batch.pixels = batch.pixels.clone();
   batch.pixels.slice(2, 16).fill_(9);  // below the second row of patches
