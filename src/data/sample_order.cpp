@@ -85,8 +85,7 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
 
   auto window = std::make_shared<Window>();
   window->begin = one.samples.begin_of(number);
-  const std::vector<std::size_t> shards = shards_of(order, one, number);
-  for (std::size_t shard : shards) {
+  for (std::size_t shard : shards_of(order, one, number)) {
     window->first.push_back(order.begins[shard]);
     window->shards.add(order.begins[shard + 1] - order.begins[shard]);
   }
@@ -129,10 +128,14 @@ SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) co
   return one;
 }
 
-/// The shards of a pass fall into windows that differ by one shard at most.
+/// The shards of a pass fall into windows that differ by one shard at most. Empty ones are left out: no sample names
+/// them.
 std::vector<std::size_t> SampleOrder::shards_of(const PartOrder& part, const Pass& pass, std::size_t window) const {
-  return {pass.shards.begin() + static_cast<std::ptrdiff_t>(share(window, pass.shards.size(), part.windows)),
-          pass.shards.begin() + static_cast<std::ptrdiff_t>(share(window + 1, pass.shards.size(), part.windows))};
+  std::vector<std::size_t> shards;
+  for (std::size_t i = share(window, pass.shards.size(), part.windows);
+       i < share(window + 1, pass.shards.size(), part.windows); ++i)
+    if (const std::size_t shard = pass.shards[i]; part.begins[shard] < part.begins[shard + 1]) shards.push_back(shard);
+  return shards;
 }
 
 }  // namespace gondola

@@ -124,6 +124,14 @@ TEST(SampleOrder, IsAFunctionOfThePosition) {
   }
 }
 
+TEST(SampleOrder, AsksForNoEmptyShard) {
+  const Places places({{{3, 0, 4, 0}, 1}, {{2, 0}, 4}});  // the last would begin where nothing does
+  const SampleOrder order(places, 1);
+  epoch_of(order, 0);
+  for (const auto& shards : places.asked_for)
+    for (const std::size_t first : shards) EXPECT_TRUE(first == 0 || first == 3 || first == 7) << first;
+}
+
 TEST(SampleOrder, SaysWhichShardsComeNext) {
   const Places places({{std::vector<std::size_t>(12, 10), 3}});
   const SampleOrder order(places, 1);
