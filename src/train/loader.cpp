@@ -19,11 +19,15 @@
 namespace gondola {
 namespace {
 
-constexpr int loader_threads = 2;
-constexpr std::size_t batches_ahead = 4;
+constexpr std::int64_t batches_ahead = 2;  // ready or in work
 
 /// Separates the streams of random numbers that one seed feeds.
 enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3 };
+
+int loader_threads(const Recipe& recipe) {
+  if (!recipe.device.starts_with("cuda")) return 2;
+  return recipe.threads > 0 ? recipe.threads : available_processors();
+}
 
 std::int64_t patches_of(const Recipe& recipe) {
   const std::int64_t side = recipe.model.image.image_size / recipe.model.image.patch_size;
@@ -42,10 +46,11 @@ Loader::Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Rec
       next_to_give_(first_step),
       end_(last_step),
       rank_(rank),
-      ranks_(ranks) {
+      ranks_(ranks),
+      pool_(loader_threads(recipe)) {
   if (recipe.batch_size % ranks != 0)
     fail("train.batch_size is {}, which {} ranks cannot share equally", recipe.batch_size, ranks);
-  for (int i = 0; i < loader_threads; ++i) threads_.emplace_back([this] { work(); });
+  thread_ = std::thread([this] { work(); });
 }
 
 Loader::~Loader() {
@@ -54,7 +59,7 @@ Loader::~Loader() {
     stop_ = true;
   }
   changed_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  thread_.join();
 }
 
 std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& recipe) {
@@ -79,8 +84,7 @@ void Loader::work() {
     std::int64_t step;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock,
-                    [&] { return stop_ || next_to_load_ < next_to_give_ + static_cast<std::int64_t>(batches_ahead); });
+      changed_.wait(lock, [&] { return stop_ || next_to_load_ < next_to_give_ + batches_ahead; });
       if (stop_ || next_to_load_ == end_) return;
       step = next_to_load_++;
     }
@@ -128,7 +132,6 @@ Batch Loader::load(std::int64_t step) {
   const std::int64_t batch_of_epoch = step % batches;
   const int size = recipe_.preprocess.size, count = recipe_.batch_size / ranks_;
   const std::int64_t first = batch_of_epoch * recipe_.batch_size + std::int64_t{rank_} * count;
-  const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
 
   Batch batch;
   const bool for_gpu = recipe_.device.starts_with("cuda");
@@ -137,43 +140,51 @@ Batch Loader::load(std::int64_t step) {
     const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
     batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);
   }
+  std::vector<std::string> drawn(static_cast<std::size_t>(count));
+  pool_.for_each(drawn.size(), [&](std::size_t row, int) {
+    const auto position = static_cast<std::size_t>(first) + row;
+    drawn[row] = load_pair(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
+  });
   std::vector<std::string> captions;                     // distinct
   std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
   std::vector<std::int64_t> rows, keys;
-  for (int i = 0; i < count; ++i) {
-    std::size_t position = static_cast<std::size_t>(first + i);
-    for (std::size_t tries = 0;; ++tries) {
-      const Draw draw = order_.at(epoch, position);
-      const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, draw.pass), draw.index);
-      try {
-        const Sample sample = dataset_.get(draw.index);
-        const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
-        augment(image, recipe_.preprocess, recipe_.augment.at(sample.source), sample_seed,
-                {batch.pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
-        if (batch.patches.defined()) {
-          const auto kept = static_cast<std::size_t>(batch.patches.size(1));
-          draw_patches(sample_seed,
-                       {batch.patches.data_ptr<std::int64_t>() + static_cast<std::size_t>(i) * kept, kept});
-        }
-        std::string caption = draw_caption(sample, epoch, batch_of_epoch, sample_seed);
-        const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
-        if (is_new) {
-          keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
-          captions.push_back(std::move(caption));
-        }
-        rows.push_back(found->second);
-        break;
-      } catch (const Error& error) {
-        count_broken(error.what());
-        position = (position + 1) % order_.size();
-        if (tries == order_.size()) throw;
-      }
+  for (std::string& caption : drawn) {
+    const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
+    if (is_new) {
+      keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
+      captions.push_back(std::move(caption));
     }
+    rows.push_back(found->second);
   }
   batch.caption = at::tensor(rows);
   batch.text_keys = at::tensor(keys);
   batch.ids = tokenise(tokenizer_, recipe_.model.text, captions);
   return batch;
+}
+
+/// Writes a row's pixels and patches, of the sample at a position of the epoch or the next that can be read, and
+/// returns its caption.
+std::string Loader::load_pair(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
+                              std::size_t position) {
+  const auto row_of = [row](const at::Tensor& rows, auto* first) {
+    return std::span(first + row * rows.stride(0), static_cast<std::size_t>(rows.stride(0)));
+  };
+  for (std::size_t tries = 0;; ++tries, position = (position + 1) % order_.size()) {
+    const Draw draw = order_.at(epoch, position);
+    const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, draw.pass), draw.index);
+    try {
+      const Sample sample = dataset_.get(draw.index);
+      const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+      augment(image, recipe_.preprocess, recipe_.augment.at(sample.source), sample_seed,
+              row_of(batch.pixels, batch.pixels.data_ptr<float>()));
+      if (batch.patches.defined())
+        draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
+      return draw_caption(sample, epoch, batch_of_epoch, sample_seed);
+    } catch (const Error& error) {
+      count_broken(error.what());
+      if (tries == order_.size()) throw;
+    }
+  }
 }
 
 at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text,

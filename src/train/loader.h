@@ -9,9 +9,11 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "data/sample_order.h"
 #include "text/clip_tokenizer.h"
 #include "train/recipe.h"
@@ -31,7 +33,8 @@ struct Batch {
 /// context_length. Longer texts are cut.
 at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::vector<std::string>& texts);
 
-/// Decodes, augments and tokenises batches ahead of the training step, on threads of its own. Global batch `step` holds
+/// Decodes, augments and tokenises batches ahead of the training step, one after the other, each on several threads:
+/// beside a tower that is computed on the processor two, beside a GPU train.threads or all. Global batch `step` holds
 /// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
 /// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed,
 /// the epoch and the sample alone, whatever the threads and ranks. A sample that cannot be read is named on stderr and
@@ -50,6 +53,8 @@ class Loader {
  private:
   void work();
   Batch load(std::int64_t step);
+  std::string load_pair(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
+                        std::size_t position);
   std::string draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                            std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;
@@ -67,7 +72,8 @@ class Loader {
   std::exception_ptr error_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<std::thread> threads_;
+  ThreadPool pool_;
+  std::thread thread_;
 };
 
 }  // namespace gondola
