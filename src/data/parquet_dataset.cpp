@@ -66,20 +66,18 @@ class ParquetFile {
   std::size_t rows(int group) const { return static_cast<std::size_t>(metadata_->RowGroup(group)->num_rows()); }
 
   struct RowGroup {
-    std::shared_ptr<arrow::Array> images, captions;
+    std::shared_ptr<arrow::ChunkedArray> images, captions;
   };
+  /// Of the columns, once they are read.
+  std::int64_t bytes(int group) const { return metadata_->RowGroup(group)->total_byte_size(); }
   RowGroup read(int group) const {
     RowGroup found;
     guarded([&] {
       std::vector<int> columns = image_.leaves;
       columns.insert(columns.end(), caption_.leaves.begin(), caption_.leaves.end());
-      const auto table = value(value(reader()->ReadRowGroup(group, columns))->CombineChunks());
-      const auto one = [&](const std::string& name) {
-        const auto values = table->GetColumnByName(name);
-        if (values && values->num_chunks() == 1) return values->chunk(0);
-        return value(arrow::MakeEmptyArray(values ? values->type() : arrow::utf8()));
-      };
-      found = {one(image_.name), one(caption_.name)};
+      const auto table = value(reader()->ReadRowGroup(group, columns));
+      found = {table->GetColumnByName(image_.name), table->GetColumnByName(caption_.name)};
+      if (!found.images || !found.captions) fail("row group {} has lost a column", group);
     });
     return found;
   }
@@ -141,26 +139,46 @@ const arrow::Array& bytes_of(const arrow::Array& images) {
   return images;
 }
 
-bool holds_paths(const arrow::Array& images) {
-  if (const auto* coded = dynamic_cast<const arrow::DictionaryArray*>(&images))
-    return holds_paths(*coded->dictionary());
-  return images.type_id() == arrow::Type::STRING || images.type_id() == arrow::Type::LARGE_STRING;
+bool holds_paths(const arrow::DataType& type) {
+  if (const auto* coded = dynamic_cast<const arrow::DictionaryType*>(&type)) return holds_paths(*coded->value_type());
+  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
+}
+
+/// A row of a column, which may consist of several arrays: one holds 2 GiB at most.
+struct Cell {
+  const arrow::Array& array;
+  std::int64_t row;
+};
+
+Cell cell_at(const arrow::ChunkedArray& column, std::int64_t row) {
+  std::int64_t left = row;
+  for (const auto& chunk : column.chunks()) {
+    if (left < chunk->length()) return {*chunk, left};
+    left -= chunk->length();
+  }
+  fail("is cut short: row {} of {}", row, column.length());
 }
 
 /// Rows that hold their images. Row groups, of whichever file, are read as they are needed, and the last ones kept.
 class ImagesInParquet : public Dataset {
  public:
   explicit ImagesInParquet(std::vector<ParquetFile> files) : files_(std::move(files)) {
+    double bytes = 0;
     for (const ParquetFile& file : files_) {
-      for (int group = 0; group < file.row_groups(); ++group) rows_.add(file.rows(group));
+      for (int group = 0; group < file.row_groups(); ++group) {
+        rows_.add(file.rows(group));
+        bytes += static_cast<double>(file.bytes(group));
+      }
       groups_.add(static_cast<std::size_t>(file.row_groups()));
     }
+    const double mean = std::max(1.0, bytes / static_cast<double>(rows_.count()));
+    window_ = static_cast<std::size_t>(std::clamp(window_bytes / mean, 1.0, most_of_a_window));
   }
 
   std::size_t size() const override { return rows_.end(); }
 
   std::vector<Part> parts() const override {
-    Part part{{}, window};
+    Part part{{}, window_};
     for (std::size_t group = 0; group < rows_.count(); ++group) part.shards.push_back(rows_.size_of(group));
     return {part};
   }
@@ -174,9 +192,9 @@ class ImagesInParquet : public Dataset {
     files_[file].guarded([&] {
       const auto rows = row_group(group);
       const auto row = static_cast<std::int64_t>(index - rows_.begin_of(group));
-      if (row >= rows->images->length() || row >= rows->captions->length()) fail("row {} is cut short", row_of_file);
-      const auto image = bytes_at(bytes_of(*rows->images), row);
-      sample.captions = captions_at(*rows->captions, row);
+      const Cell picture = cell_at(*rows->images, row), caption = cell_at(*rows->captions, row);
+      const auto image = bytes_at(bytes_of(picture.array), picture.row);
+      sample.captions = captions_at(caption.array, caption.row);
       if (!image || sample.captions.empty()) fail("row {} has no {}", row_of_file, image ? "caption" : "image");
       sample.image = *image;
     });
@@ -188,8 +206,9 @@ class ImagesInParquet : public Dataset {
       for (int group = 0; group < file.row_groups(); ++group) {
         const auto captions = file.read(group).captions;
         file.guarded([&] {
-          for (std::int64_t row = 0; row < captions->length(); ++row)
-            for (const std::string& caption : captions_at(*captions, row)) visit(caption);
+          for (const auto& chunk : captions->chunks())
+            for (std::int64_t row = 0; row < chunk->length(); ++row)
+              for (const std::string& caption : captions_at(*chunk, row)) visit(caption);
         });
       }
     }
@@ -198,13 +217,14 @@ class ImagesInParquet : public Dataset {
   const std::vector<std::string>& class_names() const override { return no_classes_; }
 
  private:
-  static constexpr std::size_t window = 8, kept = 2 * window;  // row groups
+  /// So many row groups are shuffled together, and twice as many kept.
+  static constexpr double most_of_a_window = 8, window_bytes = 1e9;
 
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
     const std::lock_guard lock(mutex_);
     for (const auto& [number, rows] : row_groups_)
       if (number == group) return rows;
-    if (row_groups_.size() == kept) row_groups_.pop_front();
+    if (row_groups_.size() == 2 * window_) row_groups_.pop_front();
     const std::size_t file = groups_.holder_of(group);
     const int of_file = static_cast<int>(group - groups_.begin_of(file));
     row_groups_.emplace_back(group, std::make_shared<const ParquetFile::RowGroup>(files_[file].read(of_file)));
@@ -214,6 +234,7 @@ class ImagesInParquet : public Dataset {
   std::vector<ParquetFile> files_;
   Ranges rows_;    ///< of each row group
   Ranges groups_;  ///< of each file
+  std::size_t window_ = 1;
   mutable std::mutex mutex_;
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const ParquetFile::RowGroup>>> row_groups_;
   std::vector<std::string> no_classes_;
@@ -256,14 +277,15 @@ class PathsInParquet : public Dataset {
       const auto rows = file.read(group);
       file.guarded([&] {
         for (std::int64_t row = 0; row < std::min(rows.images->length(), rows.captions->length()); ++row) {
-          const auto image = bytes_at(*rows.images, row);
+          const Cell path = cell_at(*rows.images, row), texts = cell_at(*rows.captions, row);
+          const auto image = bytes_at(path.array, path.row);
           if (!image || image->empty()) fail("a row has no image");
           const auto [found, is_new] = known.try_emplace(std::string(*image), images_.size());
           if (is_new) {
             images_.add(*image);
             captions_of_.emplace_back();
           }
-          for (const std::string& caption : captions_at(*rows.captions, row)) {
+          for (const std::string& caption : captions_at(texts.array, texts.row)) {
             captions_of_[found->second].push_back(captions_.size());
             captions_.add(caption);
           }
@@ -286,7 +308,7 @@ std::unique_ptr<Dataset> open_parquet(const std::vector<fs::path>& paths) {
   const auto first = std::find_if(files.begin(), files.end(), [](const auto& file) { return file.row_groups() > 0; });
   if (first == files.end()) fail("{}: has no rows", paths.front().string());
   std::unique_ptr<Dataset> data;
-  if (holds_paths(*first->read(0).images))
+  if (holds_paths(*first->read(0).images->type()))
     data = std::make_unique<PathsInParquet>(files);
   else
     data = std::make_unique<ImagesInParquet>(std::move(files));
