@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -123,9 +125,9 @@ int read_label(const RandomAccessFile& file, const TarMember& member) {
 /// Where a shard's samples begin.
 using Places = std::vector<std::uint64_t>;
 
-/// Of each sample its place is kept, and its members are found again from there. Local shards are walked once, at the
-/// start. So are remote ones, one after the other, unless a sizes.json beside them, or what an earlier start counted,
-/// says how many samples each has: then a shard is walked when it is first needed.
+/// Of a shard in use the samples' places are kept, and their members found again from there. Local shards are walked at
+/// the start, to count their samples. So are remote ones, one after the other, unless a sizes.json beside them, or what
+/// an earlier start counted, says how many samples each has: then a shard is walked when it is first needed.
 class WebDataset : public Dataset {
  public:
   /// Where `remote`, shards are URLs, and `counts` the file that keeps their sizes.
@@ -135,6 +137,7 @@ class WebDataset : public Dataset {
     was_counted_ = sizes.empty();
     if (remote_ && was_counted_) sizes = read_counts();
     std::size_t groups = 0;
+    std::optional<Error> damage;
     Progress progress("counting samples", shards_.size(), "shards");
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
       if (!sizes.empty()) {
@@ -142,11 +145,15 @@ class WebDataset : public Dataset {
         continue;
       }
       if (remote_) prefetch_from(shard);
-      auto places = std::make_shared<const Places>(walk(*open(shard), groups));
-      samples_.add(places->size());
-      places_.emplace(shard, std::move(places));
+      std::optional<Error> found;
+      samples_.add(walk(*open(shard), groups, found).size());
+      if (found) {
+        fmt::print(stderr, "{}; the {} samples before that are taken\n", found->what(), samples_.size_of(shard));
+        damage = found;
+      }
       progress.update(shard + 1);
     }
+    if (size() == 0 && damage) throw *damage;
     if (size() == 0)
       fail("{}: none of the {} samples in {} files has both an image (.jpg, .png, .webp) and a caption (.txt, .json)",
            without_secrets(shards_.front()), groups, shards_.size());
@@ -206,24 +213,34 @@ class WebDataset : public Dataset {
 
   static bool is_complete(const Group& group) { return group.image && (group.text || group.json); }
 
-  /// Adds the number of groups, complete or not, to `groups`.
-  static Places walk(const RandomAccessFile& file, std::size_t& groups) {
+  /// As far as the file is whole; `damage` says what ended it else. Adds the number of groups, complete or not, to
+  /// `groups`.
+  static Places walk(const RandomAccessFile& file, std::size_t& groups, std::optional<Error>& damage) {
     Places places;
-    GroupReader reader(file);
-    for (Group group; reader.next(group); ++groups)
-      if (is_complete(group)) places.push_back(group.begin);
+    try {
+      GroupReader reader(file);
+      for (Group group; reader.next(group); ++groups)
+        if (is_complete(group)) places.push_back(group.begin);
+    } catch (const Error& error) {
+      damage = error;
+    }
     return places;
   }
 
   std::shared_ptr<const Places> places_of(std::size_t shard, const RandomAccessFile& file) const {
     {
       const std::lock_guard lock(mutex_);
-      if (const auto found = places_.find(shard); found != places_.end()) return found->second;
+      for (const auto& [number, places] : places_)
+        if (number == shard) return places;
     }
     std::size_t groups = 0;
-    auto places = std::make_shared<const Places>(walk(file, groups));
+    std::optional<Error> damage;  // was told when the samples were counted
+    auto places = std::make_shared<const Places>(walk(file, groups, damage));
+    constexpr std::size_t kept = 32;  // of two windows and more
     const std::lock_guard lock(mutex_);
-    return places_.emplace(shard, std::move(places)).first->second;
+    if (places_.size() == kept) places_.pop_front();
+    places_.emplace_back(shard, places);
+    return places;
   }
 
   /// Reads the headers again; the file may have changed since it was indexed.
@@ -284,7 +301,7 @@ class WebDataset : public Dataset {
   bool was_counted_;  ///< by us, in the absence of a sizes.json
   Ranges samples_;    ///< of each shard
   mutable std::mutex mutex_;
-  mutable std::map<std::size_t, std::shared_ptr<const Places>> places_;
+  mutable std::deque<std::pair<std::size_t, std::shared_ptr<const Places>>> places_;  ///< of the shards last needed
   std::vector<std::string> no_classes_;
 };
 

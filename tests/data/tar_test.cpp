@@ -151,6 +151,24 @@ TEST(WebDataset, SurvivesDamage) {
   EXPECT_GT(opened, 1000);  // damage to a member's bytes leaves a readable archive
 }
 
+TEST(WebDataset, TakesWhatADamagedShardStillHolds) {
+  TemporaryFolder folder;
+  const std::string whole = read_file(test::golden("data/ustar.tar"));
+  write(folder.path() / "a.tar", whole.substr(0, whole.size() * 2 / 3));
+  write(folder.path() / "b.tar", whole);
+  write(folder.path() / "c.tar", std::string(2000, 'x'));
+  const auto of_one = open_dataset((folder.path() / "b.tar").string());
+  const auto data = open_dataset((folder.path() / "{a,b,c}.tar").string());
+  ASSERT_GT(data->size(), of_one->size());
+  ASSERT_LT(data->size(), 2 * of_one->size());
+  const std::size_t of_damaged = data->size() - of_one->size();
+  for (std::size_t i = 0; i < data->size(); ++i) {
+    const Sample sample = data->get(i), expected = of_one->get(i < of_damaged ? i : i - of_damaged);
+    EXPECT_EQ(sample.image, expected.image);
+    EXPECT_EQ(sample.captions, expected.captions);
+  }
+}
+
 TEST(WebDataset, NamesAWrongCaption) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string();
