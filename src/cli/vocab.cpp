@@ -2,7 +2,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -20,36 +24,18 @@ struct Options {
   int size = 0;
 };
 
-/// The lines of several files, one after the other.
-class Lines {
- public:
-  explicit Lines(const std::vector<fs::path>& files) : files_(files) {}
-
-  bool next(std::string_view& text) {
-    while (!std::getline(input_, line_)) {
-      if (input_.bad()) fail("{}: cannot be read", files_[opened_ - 1].string());
-      if (opened_ == files_.size()) return false;
-      input_.close();
-      input_.clear();
-      input_.open(files_[opened_]);
-      if (!input_) fail("{}: cannot be opened", files_[opened_].string());
-      ++opened_;
-    }
-    text = line_;
-    return true;
+void for_each_line(const std::vector<fs::path>& files, const std::function<void(std::string_view)>& visit) {
+  for (const fs::path& file : files) {
+    std::ifstream input(file);
+    if (!input) fail("{}: cannot be opened", file.string());
+    for (std::string line; std::getline(input, line);) visit(line);
+    if (input.bad()) fail("{}: cannot be read", file.string());
   }
-
- private:
-  const std::vector<fs::path>& files_;
-  std::size_t opened_ = 0;
-  std::ifstream input_;
-  std::string line_;
-};
+}
 
 void run(const Options& options) {
-  Lines lines(options.files);
-  const ClipTokenizer tokenizer =
-      ClipTokenizer::from_merges(train_bpe([&](std::string_view& text) { return lines.next(text); }, options.size));
+  const ClipTokenizer tokenizer = ClipTokenizer::from_merges(
+      train_bpe([&](const auto& visit) { for_each_line(options.files, visit); }, options.size));
   fs::create_directories(options.out);
   tokenizer.save(options.out);
   fmt::print("{}: {} tokens\n", options.out.string(), tokenizer.size());

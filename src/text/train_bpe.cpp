@@ -119,17 +119,18 @@ class Corpus {
 
 }  // namespace
 
-std::vector<std::string> train_bpe(const std::function<bool(std::string_view& text)>& next, int vocab_size) {
+std::vector<std::string> train_bpe(
+    const std::function<void(const std::function<void(std::string_view text)>& visit)>& for_each_text, int vocab_size) {
   constexpr int fixed_tokens = 2 * 256 + 2;  // bytes, bytes that end a word, start and end of text
   if (vocab_size < fixed_tokens)
     fail("a byte-level vocabulary has at least {} tokens, {} were asked for", fixed_tokens, vocab_size);
 
   std::map<std::string, std::int64_t> counts;
-  for (std::string_view text; next(text);) {
+  for_each_text([&](std::string_view text) {
     const std::string cleaned = clean_text(text);
     for (std::string_view word : split_words(cleaned))
       if (word != start_of_text && word != end_of_text) ++counts[std::string(word)];
-  }
+  });
   Corpus corpus;
   for (const auto& [word, count] : counts) corpus.add(word, count);
   corpus.queue_changes();

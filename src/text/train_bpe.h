@@ -9,7 +9,9 @@ namespace gondola {
 
 /// Learns byte-pair merges (Sennrich et al. 2016, on bytes) from a corpus, cleaned and split as ClipTokenizer does it,
 /// so that ClipTokenizer::from_merges(result) has at most `vocab_size` tokens. Ties go to the pair that sorts first:
-/// the result depends on the corpus alone. `next` yields one text after the other and false at the end.
-std::vector<std::string> train_bpe(const std::function<bool(std::string_view& text)>& next, int vocab_size);
+/// the result depends on the corpus alone. `for_each_text` calls what it is given with one text after the other; of
+/// them only the distinct words are kept.
+std::vector<std::string> train_bpe(
+    const std::function<void(const std::function<void(std::string_view text)>& visit)>& for_each_text, int vocab_size);
 
 }  // namespace gondola
