@@ -25,8 +25,9 @@ using BackendPointer = c10::intrusive_ptr<c10d::Backend>;
 using StorePointer = c10::intrusive_ptr<c10d::Store>;
 
 /// For all to start; afterwards a lost rank is found by Watch, and only ranks that wait for each other forever (a
-/// mistake in this program) by the collectives' timeout.
-constexpr auto patience = std::chrono::minutes(5), deadlock = std::chrono::minutes(30);
+/// mistake in this program) by the collectives' timeout, which must exceed what rank 0 does alone (validation).
+constexpr auto patience = std::chrono::minutes(5);
+constexpr auto deadlock = std::chrono::hours(24);
 
 /// Without the stack that c10 appends.
 std::string first_line(const std::string& message) {
@@ -65,6 +66,13 @@ BackendPointer make_backend(const StorePointer& store, int rank, int size, const
 #endif
 }
 
+/// Returns when all ranks have come to `place`.
+void meet(c10d::Store& store, int size, const std::string& place) {
+  const std::string all = "all have come to " + place;
+  if (store.add(place, 1) == size) store.set(all, std::string("yes"));
+  store.wait({all}, patience);
+}
+
 }  // namespace
 
 struct Communicator::Group {
@@ -98,7 +106,9 @@ Communicator::Communicator(const Launch& launch, const std::string& device,
   try {
     const auto tcp = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
     group_->store = c10::make_intrusive<c10d::PrefixStore>("gondola/" + launch.attempt, tcp);
+    meet(*group_->store, size_, "the start");  // Gloo would wait for them as long as for a collective
     group_->backend = make_backend(group_->store, rank_, size_, device, launch.address);
+    meet(*group_->store, size_, "the watch");  // NCCL does not wait, and those who are late would be taken for dead
     group_->watch = std::make_unique<Watch>(group_->store->clone(), rank_, size_, options.isServer, on_failure);
   } catch (const Error&) {
     throw;
@@ -189,6 +199,10 @@ bool Communicator::any(bool here) {
   auto flag = at::full({1}, here ? 1 : 0, group_->options);
   all_reduce(flag);
   return flag.item<float>() > 0;
+}
+
+std::shared_ptr<void> Communicator::waiting_for_files() {
+  return group_ ? std::make_shared<Watch::Waiting>(group_->watch.get()) : nullptr;
 }
 
 void Communicator::report_failure(const std::string& message) {

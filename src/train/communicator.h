@@ -49,6 +49,9 @@ class Communicator {
   /// Whether any rank says so.
   bool any(bool here);
 
+  /// While the result lives, this rank may wait for a disk or a server and is not taken for stuck. Null when alone.
+  std::shared_ptr<void> waiting_for_files();
+
   /// Tells the others, before it ends, why this rank does.
   void report_failure(const std::string& message);
 

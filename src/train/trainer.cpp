@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
@@ -27,29 +28,18 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::vector<std::string> collect_captions(const Dataset& dataset) {
-  std::vector<std::string> captions;
-  dataset.for_each_caption([&](std::string_view caption) { captions.emplace_back(caption); });
-  return captions;
-}
-
 /// The recipe's vocabulary, the run's own from an earlier start, or one trained from the captions.
 ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const std::filesystem::path& own) {
   if (recipe.vocabulary) return ClipTokenizer::load(*recipe.vocabulary);
   if (std::filesystem::exists(own / "merges.txt")) return ClipTokenizer::load(own);
-  const auto captions = collect_captions(data);
-  std::size_t next = 0;
-  auto tokenizer = ClipTokenizer::from_merges(train_bpe(
-      [&](std::string_view& text) {
-        if (next == captions.size()) return false;
-        text = captions[next++];
-        return true;
-      },
-      recipe.vocab_size));
+  auto tokenizer = ClipTokenizer::from_merges(
+      train_bpe([&](const auto& visit) { data.for_each_caption(visit); }, recipe.vocab_size));
   std::filesystem::create_directories(own);
   tokenizer.save(own);
   return tokenizer;
 }
+
+constexpr const char* samples_key = "data.samples";
 
 /// Of a model that finds each image's text no likelier than the batch's others.
 double loss_of_chance(const Recipe& recipe) {
@@ -78,10 +68,24 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
-std::unique_ptr<Dataset> open_training_set(const Recipe& recipe) {
+/// Which samples an index names is part of what a run was started with.
+std::unique_ptr<Dataset> open_training_set(Recipe& recipe) {
   auto data = open_datasets(recipe.train, {recipe.templates});
   Loader::batches_per_epoch(*data, recipe);  // at least one
+  Hash shards;
+  for (const Part& part : data->parts())
+    for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));
+  recipe.values[samples_key] = fmt::format("{} ({:016x})", data->size(), shards.value());
   return data;
+}
+
+void check_same_samples(const Recipe& recipe, Communicator& communicator) {
+  const std::string& own = recipe.values.at(samples_key);
+  const auto options = at::TensorOptions(at::Device(recipe.device)).dtype(at::kLong);
+  const auto all = communicator.all_gather(at::full({1}, static_cast<std::int64_t>(hash_of(own)), options));
+  if (!all.eq(all[0]).all().item<bool>())
+    fail("rank {} of {}: the training sets of the ranks differ, here {}: {}", communicator.rank(), communicator.size(),
+         samples_key, own);
 }
 
 std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe) {
@@ -111,6 +115,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
       folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
       traced_steps_(traced_steps),
       guard_(recipe_.spike_guard) {
+  check_same_samples(recipe_, communicator_);
   at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
@@ -202,7 +207,7 @@ bool Trainer::run() {
   for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
     if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
-    const Batch batch = loader.next();
+    const Batch batch = next_batch(loader);
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
     const StepResult result = step(batch, rate);
     const double seconds = seconds_since(start);
@@ -262,8 +267,15 @@ void Trainer::write_report(std::int64_t steps) const {
                        recipe_);
 }
 
+Batch Trainer::next_batch(Loader& loader) {
+  const auto waiting = communicator_.waiting_for_files();
+  return loader.next();
+}
+
 void Trainer::save(std::int64_t steps) {
-  TrainingState state{steps, optimiser_->state()};
+  TrainingState state{steps, optimiser_->state()};  // of all ranks' shards
+  if (communicator_.rank() != 0) return;
+  const auto waiting = communicator_.waiting_for_files();
   state.tensors.merge(objective_->state());
   if (average_) state.tensors.merge(average_->state());
   if (recipe_.spike_guard > 0) state.tensors["spike_guard"] = guard_.state();

@@ -43,6 +43,7 @@ class Trainer {
   };
   void show(const StepFigures& figures);
   void message(const std::string& line);
+  Batch next_batch(Loader& loader);
   void save(std::int64_t steps);
   void restore(const TrainingState& state);
   void run_validation(std::int64_t steps);

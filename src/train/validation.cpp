@@ -2,12 +2,14 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <span>
 
+#include "base/error.h"
 #include "metrics/zero_shot.h"
 #include "train/loader.h"
 
@@ -33,22 +35,33 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
   const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
   for (std::size_t start = 0; start < dataset.size(); start += batch_size) {
     const std::size_t count = std::min(batch_size, dataset.size() - start);
-    auto pixels = at::empty({static_cast<std::int64_t>(count), 3, size, size}, at::kFloat);
+    auto pixels = at::zeros({static_cast<std::int64_t>(count), 3, size, size}, at::kFloat);
     std::vector<Sample> samples(count);
+    std::vector<std::string> failures(count);
     at::parallel_for(0, static_cast<std::int64_t>(count), 1, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t i = first; i < last; ++i) {
-        Sample& sample = samples[static_cast<std::size_t>(i)];
-        sample = dataset.get(start + static_cast<std::size_t>(i));
-        const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
-        preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + static_cast<std::size_t>(i) * values, values});
+        const auto place = static_cast<std::size_t>(i);
+        try {
+          samples[place] = dataset.get(start + place);
+          const Image image = decode_image(std::as_bytes(std::span(samples[place].image)), samples[place].key);
+          preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
+        } catch (const Error& error) {
+          failures[place] = error.what();
+        }
       }
     });
-    for (Sample& sample : samples) {
-      encoded.labels.push_back(sample.label);
-      encoded.captions.push_back(std::move(sample.captions));
-    }
     const auto rows = to_rows(encoders.images(pixels));
-    encoded.images.insert(encoded.images.end(), rows.begin(), rows.end());
+    const auto dim = static_cast<std::ptrdiff_t>(rows.size() / count);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!failures[i].empty()) {
+        fmt::print(stderr, "gondola-train: left out of the validation: {}\n", failures[i]);
+        continue;
+      }
+      encoded.labels.push_back(samples[i].label);
+      encoded.captions.push_back(std::move(samples[i].captions));
+      const auto row = rows.begin() + static_cast<std::ptrdiff_t>(i) * dim;
+      encoded.images.insert(encoded.images.end(), row, row + dim);
+    }
   }
   return encoded;
 }

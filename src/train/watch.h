@@ -27,7 +27,7 @@ class Watch {
         std::function<void(const std::string&)> on_failure);
   ~Watch();
 
-  /// In its lifetime this rank waits for others. `watch` may be null.
+  /// In its lifetime this rank waits, for others or for a disk or a server, and is not stuck. `watch` may be null.
   class Waiting {
    public:
     explicit Waiting(Watch* watch) : watch_(watch) {

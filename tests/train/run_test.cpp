@@ -144,6 +144,39 @@ TEST(Interruption, LosesAndRepeatsNothing) {
   EXPECT_TRUE(metrics(whole).back().contains("image_to_text_recall@1"));
 }
 
+class Samples : public testing::Test {
+ protected:
+  fs::path recipe(const std::string& validation = "[]") {
+    return write(
+        folder_.path() / "recipe.toml",
+        fmt::format("[model]\npreset = \"tiny-test\"\nvocab_size = 530\n[data]\ntrain = [\"{}\"]\nvalidation = {}\n"
+                    "[train]\nbatch_size = 4\nsteps = 2\nthreads = 1\n",
+                    pairs_.string(), validation));
+  }
+
+  test::TemporaryFolder folder_;
+  const fs::path pairs_ = write_pairs(folder_.path()), run_ = folder_.path() / "run";
+};
+
+TEST_F(Samples, AreTheSameWhenARunIsResumed) {
+  ASSERT_TRUE(Trainer(read_recipe(recipe(), {}), run_, false, alone).run());
+  std::ofstream(pairs_, std::ios::app) << (test::golden("images") / "none.png").string() << ",one more\n";
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe(), {"train.steps=3"}), run_, true, alone); },
+              ThrowsMessage<Error>(HasSubstr("started with data.samples = 8 (")));
+}
+
+TEST_F(Samples, ThatCannotBeReadAreLeftOutOfTheValidation) {
+  write(folder_.path() / "broken.png", "no picture");
+  const fs::path held_out = folder_.path() / "held-out.csv";
+  fs::copy_file(pairs_, held_out);
+  std::ofstream(held_out, std::ios::app) << (folder_.path() / "broken.png").string() << ",broken\n";
+  const auto recipe_file = recipe(fmt::format("[\"{}\", \"{}\"]", pairs_.string(), held_out.string()));
+  ASSERT_TRUE(Trainer(read_recipe(recipe_file, {}), run_, false, alone).run());
+  const auto lines = metrics(run_);
+  EXPECT_EQ(lines.at(lines.size() - 1).at("text_to_image_recall@1"),
+            lines.at(lines.size() - 2).at("text_to_image_recall@1"));
+}
+
 class RecipeErrors : public testing::Test {
  protected:
   void refuses(const std::string& text, const std::vector<std::string>& overrides, const std::string& message) {
