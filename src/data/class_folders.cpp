@@ -99,9 +99,10 @@ class ClassFolders : public Dataset {
         labels_.push_back(label);
       }
       class_names_.push_back(one.names.front());
-      std::vector<std::string>& captions = captions_.emplace_back();
+      std::vector<std::string> captions;
       for (const std::string& name : one.names)
         for (const std::string& text : options.templates) captions.push_back(fill_template(text, name));
+      captions_.push_back(std::move(captions));
     }
     if (labels_.empty()) fail("{}: expected class folders with images (DIR/CLASS/…/image.jpg)", root.string());
     if (options.templates.empty()) fail("{}: class folders need at least one template", root.string());
@@ -118,7 +119,7 @@ class ClassFolders : public Dataset {
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (const std::vector<std::string>& captions : captions_)
+    for (const Captions& captions : captions_)
       for (const std::string& caption : captions) visit(caption);
   }
 
@@ -126,9 +127,9 @@ class ClassFolders : public Dataset {
 
  private:
   StringTable paths_;
-  std::vector<int> labels_;                         // of each sample
-  std::vector<std::string> class_names_;            // of each class, its first name
-  std::vector<std::vector<std::string>> captions_;  // of each class
+  std::vector<int> labels_;               // of each sample
+  std::vector<std::string> class_names_;  // of each class, its first name
+  std::vector<Captions> captions_;        // of each class
 };
 
 }  // namespace

@@ -30,12 +30,14 @@ class CsvDataset : public Dataset {
   Sample get(std::size_t index) const override {
     if (index >= size()) fail("sample {}: the data set has {}", index, size());
     Sample sample;
+    std::vector<std::string> captions;
     for (std::size_t row = first_row_[index]; row < first_row_[index + 1]; ++row) {
       CsvReader at_row = reader(row_offsets_[row]);
       std::vector<std::string> fields = read_row(at_row);
-      if (sample.captions.empty()) sample.key = resolve_image(file_.path(), fields[image_column_]).string();
-      sample.captions.push_back(std::move(fields[caption_column_]));
+      if (captions.empty()) sample.key = resolve_image(file_.path(), fields[image_column_]).string();
+      captions.push_back(std::move(fields[caption_column_]));
     }
+    sample.captions = std::move(captions);
     sample.image = read_file(sample.key, max_image_bytes);
     return sample;
   }

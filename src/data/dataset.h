@@ -7,17 +7,42 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace gondola {
 
+/// Texts that do not change and that samples may share: a class with templates and names has hundreds, and a copy costs
+/// a pointer.
+class Captions {
+ public:
+  using value_type = std::string;
+  using const_reference = const std::string&;
+  using iterator = const std::string*;
+  using const_iterator = iterator;
+
+  Captions() : Captions(std::vector<std::string>()) {}
+  Captions(std::vector<std::string> texts)
+      : texts_(std::make_shared<const std::vector<std::string>>(std::move(texts))) {}
+
+  std::size_t size() const { return texts_->size(); }
+  bool empty() const { return texts_->empty(); }
+  const std::string& operator[](std::size_t index) const { return (*texts_)[index]; }
+  iterator begin() const { return texts_->data(); }
+  iterator end() const { return begin() + size(); }
+  bool operator==(const Captions& other) const { return *texts_ == *other.texts_; }
+
+ private:
+  std::shared_ptr<const std::vector<std::string>> texts_;
+};
+
 /// One image with the texts that describe it.
 struct Sample {
-  std::string key;                    ///< names the sample in messages: a path, or "shard.tar:key"
-  std::string image;                  ///< the encoded file (JPEG, PNG …)
-  std::vector<std::string> captions;  ///< at least one
-  int label = -1;                     ///< the class in a class folder set, else -1
-  std::size_t source = 0;             ///< which of open_datasets' sources it is from
+  std::string key;         ///< names the sample in messages: a path, or "shard.tar:key"
+  std::string image;       ///< the encoded file (JPEG, PNG …)
+  Captions captions;       ///< at least one
+  int label = -1;          ///< the class in a class folder set, else -1
+  std::size_t source = 0;  ///< which of open_datasets' sources it is from
 };
 
 /// A part of a data set, as the shuffling of an epoch sees it (SampleOrder): its samples lie in shards, one after the

@@ -258,8 +258,10 @@ class PathsInParquet : public Dataset {
     const fs::path& origin = origins_[images_of_.holder_of(index)];
     Sample sample;
     sample.key = resolve_image(origin, std::string(images_[index])).string();
-    for (const std::size_t caption : captions_of_[index]) sample.captions.emplace_back(captions_[caption]);
-    if (sample.captions.empty()) fail("{}: {} has no caption", origin.string(), images_[index]);
+    std::vector<std::string> captions;
+    for (const std::size_t caption : captions_of_[index]) captions.emplace_back(captions_[caption]);
+    if (captions.empty()) fail("{}: {} has no caption", origin.string(), images_[index]);
+    sample.captions = std::move(captions);
     sample.image = read_file(sample.key, max_image_bytes);
     return sample;
   }

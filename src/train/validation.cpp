@@ -24,9 +24,9 @@ std::vector<float> to_rows(const at::Tensor& embeddings) {
 }
 
 struct EncodedSet {
-  std::vector<float> images;                       // normalised rows
-  std::vector<int> labels;                         // of labelled samples
-  std::vector<std::vector<std::string>> captions;  // of the others
+  std::vector<float> images;       // normalised rows
+  std::vector<int> labels;         // of labelled samples
+  std::vector<Captions> captions;  // of the others
 };
 
 EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Encoders& encoders) {
