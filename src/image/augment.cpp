@@ -95,6 +95,13 @@ void augment(const Image& image, const PreprocessConfig& config, const AugmentCo
   // The crop is a picture of its own before it is resized, as in torchvision: no pixel outside it plays a part.
   Image cropped = crop(image, random_crop(image.width, image.height, augmentation, seed));
   if (config.rgb_first) cropped = to_rgb_over_white(cropped);
+  const int shorter_side = std::min(image.width, image.height);
+  if (augmentation.resolution > 0 && augmentation.resolution < shorter_side) {
+    const auto reduced = [&](int side) {
+      return std::max<int>(1, static_cast<int>(std::int64_t{side} * augmentation.resolution / shorter_side));
+    };
+    cropped = resize(cropped, reduced(cropped.width), reduced(cropped.height), config.interpolation);
+  }
   Image square = to_rgb(resize(cropped, config.size, config.size, config.interpolation));
   if (augmentation.max_sharpness > 1) {
     Random sharpness(mix_seed(seed, sharpness_stream));

@@ -9,6 +9,9 @@ namespace gondola {
 
 /// Random changes of a training image, each drawn from the sample's own seed.
 struct AugmentConfig {
+  /// Reduced first so that the image's shorter side has so many pixels; 0 or more than it has: not. Sources then are as
+  /// blurred as another that has only small pictures, lest sharpness itself should come to mean something.
+  int resolution = 0;
   double min_crop_area = 0.9;         ///< a random crop of this share of the area up to all of it (open_clip: 0.9)
   double max_aspect_ratio = 4.0 / 3;  ///< of the crop, and its inverse
   double flip_probability = 0;        ///< left to right; mirrors written words and sides, so off by default

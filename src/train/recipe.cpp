@@ -52,6 +52,7 @@ class Section {
   }
 
   void read_keys(AugmentConfig& augment) {
+    read("resolution", augment.resolution);
     read("min_crop_area", augment.min_crop_area);
     read("max_aspect_ratio", augment.max_aspect_ratio);
     read("flip_probability", augment.flip_probability);

@@ -151,6 +151,18 @@ TEST(Augment, SharpensAsTorchvisionDoes) {
   EXPECT_NEAR(after[0] * 255, 100, 0.01);
 }
 
+TEST(Augment, ReducesToTheResolutionOfSmallPictures) {
+  // As if the picture had been stored that small, whatever of it is taken; never enlarged by it.
+  Image image = gradient(128, 96);
+  for (std::size_t i = 0; i < image.pixels.size(); i += 7) image.pixels[i] = static_cast<std::uint8_t>(i);
+  const Image small = resize(image, 64, 48, Interpolation::bicubic);
+  const AugmentConfig all{.min_crop_area = 1, .max_aspect_ratio = 1.5},
+      reduced{.resolution = 48, .min_crop_area = 1, .max_aspect_ratio = 1.5};
+  EXPECT_EQ(augmented(image, reduced, 3), augmented(small, all, 3));
+  EXPECT_NE(augmented(image, all, 3), augmented(small, all, 3));
+  EXPECT_EQ(augmented(small, reduced, 3), augmented(small, all, 3));
+}
+
 TEST(Augment, FlipsAsOftenAsAsked) {
   const Image image = gradient(64, 64);
   int flipped = 0;
