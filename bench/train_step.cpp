@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
   batch.ids = torch::randint(1, text.start_id, {recipe.batch_size, tokens}, torch::kLong);
   batch.ids.select(1, 0).fill_(text.start_id);
   batch.ids.select(1, tokens - 1).fill_(text.end_id);
-  batch.caption = batch.text_keys = torch::arange(recipe.batch_size, torch::kLong);
+  batch.text_keys = torch::arange(recipe.batch_size, torch::kLong);
+  batch.caption = batch.text_keys.unsqueeze(1);
 
   Communicator alone;
   Objective objective(recipe, alone);

@@ -98,7 +98,8 @@ at::Tensor distillation_loss(const Features& student, const Features& teacher, c
     const auto here = at::tensor({student.images.size(0), own}, student.caption.options());
     const auto everywhere = communicator.all_gather(here).view({-1, 2}).cpu();
     const auto largest = everywhere.select(1, 1).max().item<std::int64_t>();
-    const auto counts = communicator.all_gather(at::bincount(student.caption, {}, largest).to(type));
+    const auto counts = communicator.all_gather(at::bincount(student.caption.flatten(), {}, largest).to(type) /
+                                                student.caption.size(1));
     const auto similarities = [&](const Features& of, const at::Tensor& scale) {
       return compare({of.images.to(type),
                       gather_texts(of.texts.to(type), largest, communicator),

@@ -29,6 +29,15 @@ int loader_threads(const Recipe& recipe) {
   return recipe.threads > 0 ? recipe.threads : available_processors();
 }
 
+/// `count` different numbers below `size`, in random order.
+std::vector<std::size_t> draw_distinct(Random& random, std::size_t size, std::size_t count) {
+  std::vector<std::size_t> numbers(size);
+  std::iota(numbers.begin(), numbers.end(), 0);
+  for (std::size_t i = 0; i < count; ++i) std::swap(numbers[i], numbers[i + random.below(size - i)]);
+  numbers.resize(count);
+  return numbers;
+}
+
 std::int64_t patches_of(const Recipe& recipe) {
   const std::int64_t side = recipe.model.image.image_size / recipe.model.image.patch_size;
   return side * side;
@@ -100,14 +109,20 @@ void Loader::work() {
   }
 }
 
-std::string Loader::draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
-                                 std::uint64_t sample_seed) const {
+/// captions_per_image different ones; where there are fewer, they repeat.
+std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
+                                               std::uint64_t sample_seed) const {
   std::uint64_t seed = mix_seed(sample_seed, sample_stream);
-  if (sample.label >= 0) {  // one caption a class and batch (docs/decisions.md)
+  if (sample.label >= 0) {  // the same captions for a class in a batch (docs/decisions.md)
     seed = mix_seed(mix_seed(recipe_.seed, class_stream), epoch);
     seed = mix_seed(mix_seed(seed, static_cast<std::uint64_t>(batch)), static_cast<std::uint64_t>(sample.label));
   }
-  return sample.captions[Random(seed).below(sample.captions.size())];
+  Random random(seed);
+  const auto count = static_cast<std::size_t>(recipe_.captions_per_image);
+  const auto chosen = draw_distinct(random, sample.captions.size(), std::min(count, sample.captions.size()));
+  std::vector<std::string> captions;
+  for (std::size_t i = 0; i < count; ++i) captions.push_back(sample.captions[chosen[i % chosen.size()]]);
+  return captions;
 }
 
 void Loader::count_broken(const std::string& message) {
@@ -118,11 +133,8 @@ void Loader::count_broken(const std::string& message) {
 }
 
 void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {
-  std::vector<std::int64_t> patches(static_cast<std::size_t>(patches_of(recipe_)));
-  std::iota(patches.begin(), patches.end(), 0);
   Random random(mix_seed(sample_seed, patch_stream));
-  for (std::size_t i = 0; i < kept.size(); ++i) std::swap(patches[i], patches[i + random.below(patches.size() - i)]);
-  std::copy_n(patches.begin(), kept.size(), kept.begin());
+  std::ranges::copy(draw_distinct(random, static_cast<std::size_t>(patches_of(recipe_)), kept.size()), kept.begin());
   std::sort(kept.begin(), kept.end());
 }
 
@@ -140,32 +152,34 @@ Batch Loader::load(std::int64_t step) {
     const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
     batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);
   }
-  std::vector<std::string> drawn(static_cast<std::size_t>(count));
+  std::vector<std::vector<std::string>> drawn(static_cast<std::size_t>(count));
   pool_.for_each(drawn.size(), [&](std::size_t row, int) {
     const auto position = static_cast<std::size_t>(first) + row;
-    drawn[row] = load_pair(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
+    drawn[row] = load_sample(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
   });
   std::vector<std::string> captions;                     // distinct
   std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
   std::vector<std::int64_t> rows, keys;
-  for (std::string& caption : drawn) {
-    const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
-    if (is_new) {
-      keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
-      captions.push_back(std::move(caption));
+  for (std::vector<std::string>& of_image : drawn) {
+    for (std::string& caption : of_image) {
+      const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
+      if (is_new) {
+        keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
+        captions.push_back(std::move(caption));
+      }
+      rows.push_back(found->second);
     }
-    rows.push_back(found->second);
   }
-  batch.caption = at::tensor(rows);
+  batch.caption = at::tensor(rows).view({count, recipe_.captions_per_image});
   batch.text_keys = at::tensor(keys);
   batch.ids = tokenise(tokenizer_, recipe_.model.text, captions);
   return batch;
 }
 
 /// Writes a row's pixels and patches, of the sample at a position of the epoch or the next that can be read, and
-/// returns its caption.
-std::string Loader::load_pair(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
-                              std::size_t position) {
+/// returns its captions.
+std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch,
+                                             std::int64_t batch_of_epoch, std::size_t position) {
   const auto row_of = [row](const at::Tensor& rows, auto* first) {
     return std::span(first + row * rows.stride(0), static_cast<std::size_t>(rows.stride(0)));
   };
@@ -179,7 +193,7 @@ std::string Loader::load_pair(Batch& batch, std::int64_t row, std::uint64_t epoc
               row_of(batch.pixels, batch.pixels.data_ptr<float>()));
       if (batch.patches.defined())
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
-      return draw_caption(sample, epoch, batch_of_epoch, sample_seed);
+      return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
     } catch (const Error& error) {
       count_broken(error.what());
       if (tries == order_.size()) throw;

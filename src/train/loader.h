@@ -24,7 +24,7 @@ namespace gondola {
 struct Batch {
   at::Tensor pixels;        ///< n × 3 × size × size, fp32
   at::Tensor ids;           ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
-  at::Tensor caption;       ///< n, int64: each image's row of ids
+  at::Tensor caption;       ///< n × captions_per_image, int64: each image's rows of ids
   at::Tensor text_keys;     ///< m, int64: a hash of each caption, by which ranks know equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
 };
@@ -53,10 +53,10 @@ class Loader {
  private:
   void work();
   Batch load(std::int64_t step);
-  std::string load_pair(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
-                        std::size_t position);
-  std::string draw_caption(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
-                           std::uint64_t sample_seed) const;
+  std::vector<std::string> load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
+                                       std::size_t position);
+  std::vector<std::string> draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
+                                         std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;
   void count_broken(const std::string& message);
 

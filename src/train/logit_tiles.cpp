@@ -84,23 +84,30 @@ void LogitBlock::add_softplus(const at::Tensor& total) const {
   });
 }
 
-void LogitBlock::subtract_positives(const Positives& positives, const at::Tensor& total) const {
+/// Calls body(rows, text, share) with a positive of each of the rows.
+template <class Body>
+void LogitBlock::for_each_positive(const Positives& positives, const Body& body) const {
   for_each_slice(images.size(0), tile.rows, [&](const Slice& rows) {
-    const auto row = rows.of(positives.text);
-    auto logits = (rows.of(images) * texts.index_select(0, row)).sum(1) * scale;
+    for (std::int64_t k = 0; k < positives.text.size(1); ++k)
+      body(rows, rows.of(positives.text).select(1, k), rows.of(positives.share).select(1, k));
+  });
+}
+
+void LogitBlock::subtract_positives(const Positives& positives, const at::Tensor& total) const {
+  for_each_positive(positives, [&](const Slice& rows, const at::Tensor& text, const at::Tensor& share) {
+    auto logits = (rows.of(images) * texts.index_select(0, text)).sum(1) * scale;
     if (bias.defined()) logits += bias;
-    total.sub_((logits * rows.of(positives.share) * counts.index_select(0, row)).sum(at::kDouble));
+    total.sub_((logits * share * counts.index_select(0, text)).sum(at::kDouble));
   });
 }
 
 void LogitBlock::subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias,
                                              const at::Tensor& d_images, const at::Tensor& d_texts) const {
-  for_each_slice(images.size(0), tile.rows, [&](const Slice& rows) {
-    const auto row = rows.of(positives.text), share = rows.of(positives.share);
-    const auto counted = share * counts.index_select(0, row);
+  for_each_positive(positives, [&](const Slice& rows, const at::Tensor& text, const at::Tensor& share) {
+    const auto counted = share * counts.index_select(0, text);
     d_bias.sub_(counted.sum(at::kDouble));
-    rows.of(d_images).addcmul_(texts.index_select(0, row), counted.unsqueeze(1), -1);
-    d_texts.index_add_(0, row, rows.of(images) * share.unsqueeze(1), -1);
+    rows.of(d_images).addcmul_(texts.index_select(0, text), counted.unsqueeze(1), -1);
+    d_texts.index_add_(0, text, rows.of(images) * share.unsqueeze(1), -1);
   });
 }
 

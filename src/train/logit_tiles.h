@@ -34,11 +34,11 @@ struct Tile {
 /// Fast on the device: on CPUs two tiles stay in the third-level cache; on GPUs they outlast the launch of a kernel.
 Tile fast_tile(at::DeviceType device);
 
-/// Of each image: the row of texts that is its positive, and with what share of each of the text's repeats (0: there is
-/// none among these).
+/// Of each image: the rows of texts that are its positives, and with what share of each of a text's repeats (0: it is
+/// none).
 struct Positives {
-  at::Tensor text;   ///< n, int64
-  at::Tensor share;  ///< n
+  at::Tensor text;   ///< n × k, int64
+  at::Tensor share;  ///< n × k
 };
 
 /// A block of images against a block of texts. The logits z_ij = scale · image_i · text_j + bias exist a tile at a
@@ -66,17 +66,19 @@ struct LogitBlock {
   /// The same with w_ij = σ(z_ij); also adds Σ_ij counts_j w_ij to d_bias, an fp64 scalar.
   void add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tensor& d_images, const at::Tensor& d_texts) const;
 
-  /// Takes Σ_i p_i z_ij from an fp64 scalar, with j image i's positive and p_i = share_i counts_j.
+  /// Takes Σ_ij p_ij z_ij from an fp64 scalar, with j the positives of image i and p_ij = share_ij counts_j.
   void subtract_positives(const Positives& positives, const at::Tensor& total) const;
 
-  /// Takes from d_bias Σ_i p_i, from each image's row of d_images p_i text_j, and from row j of d_texts share_i
-  /// image_i.
+  /// Takes from d_bias Σ_ij p_ij, from each image's row of d_images Σ_j p_ij text_j, and from row j of d_texts
+  /// Σ_i share_ij image_i.
   void subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias, const at::Tensor& d_images,
                                    const at::Tensor& d_texts) const;
 
  private:
   template <class Body>
   void for_each_tile(const Body& body) const;
+  template <class Body>
+  void for_each_positive(const Positives& positives, const Body& body) const;
 };
 
 /// Σ a_ij b_ij, an fp64 scalar; in chunks, without a third matrix.

@@ -33,10 +33,10 @@ struct Pairs : torch::CustomClassHolder {
 
   LossOptions options;
   Communicator& communicator;
-  std::int64_t total = 0;            ///< pairs of all ranks
+  std::int64_t total = 0;            ///< images of all ranks
   std::vector<std::int64_t> sizes;   ///< number of each rank's texts
   std::int64_t largest = 0;          ///< of the sizes
-  at::Tensor counts;                 ///< ranks × largest: the pairs that each text stands for on its rank
+  at::Tensor counts;                 ///< ranks × largest: the images that each text stands for on its rank
   std::vector<Positives> positives;  ///< of this rank's images among each rank's texts
   at::Tensor over_texts;             ///< n: log-sum-exp of each of this rank's images' logits over all pairs' texts
   at::Tensor over_images;            ///< ranks × largest: of each text's over all images
@@ -57,30 +57,31 @@ Pairs::Pairs(const Features& features, const LossOptions& chosen, Communicator& 
     sizes.push_back(everywhere[owner][1].item<std::int64_t>());
     largest = std::max(largest, sizes.back());
   }
-  counts = gathered(padded(at::bincount(caption, {}, own_size).to(wide_type(features.images))));
+  const auto repeats = at::bincount(caption.flatten(), {}, own_size).to(wide_type(features.images));
+  counts = gathered(padded(repeats / caption.size(1)));
   find_positives(caption, features.text_keys);
 }
 
 void Pairs::find_positives(const at::Tensor& caption, const at::Tensor& own_keys) {
   const int rank = communicator.rank(), size = communicator.size();
+  const auto texts_each = caption.size(1);
   positives.resize(static_cast<std::size_t>(size));
-  const auto own_count = counts[rank].index_select(0, caption);
   if (!options.soft_targets) {
-    positives[rank] = {caption, own_count.reciprocal()};
+    positives[rank] = {caption, (counts[rank].take(caption) * texts_each).reciprocal()};
     return;
   }
-  const auto keys = gathered(padded(own_keys)), key_of_image = own_keys.index_select(0, caption);
-  auto equal_pairs = at::zeros_like(own_count);
+  const auto keys = gathered(padded(own_keys)), key_of_image = own_keys.take(caption);
+  auto equal = at::zeros(caption.sizes(), counts.options());
   for (int owner = 0; owner < size; ++owner) {
     const auto [sorted, order] = of_owner(keys, owner).sort();
     const auto place = at::searchsorted(sorted, key_of_image).clamp_max_(sizes[owner] - 1);
-    const auto text = owner == rank ? caption : order.index_select(0, place);
-    const auto is_equal = (keys[owner].index_select(0, text) == key_of_image).to(counts.scalar_type());
+    const auto text = owner == rank ? caption : order.take(place);
+    const auto is_equal = (keys[owner].take(text) == key_of_image).to(counts.scalar_type());
     positives[owner] = {text, is_equal};
-    equal_pairs += is_equal * counts[owner].index_select(0, text);
+    equal += is_equal * counts[owner].take(text);
   }
-  if (options.sigmoid) return;
-  for (Positives& each : positives) each.share /= equal_pairs;
+  const auto repeats = (key_of_image.unsqueeze(1) == key_of_image.unsqueeze(2)).sum(1);  // among an image's own texts
+  for (Positives& each : positives) each.share /= options.sigmoid ? repeats : equal * texts_each;
 }
 
 at::Tensor Pairs::padded(const at::Tensor& own, double value) const {

@@ -9,11 +9,11 @@
 
 namespace gondola {
 
-/// One rank's part of a global batch: n pairs, whose texts may repeat.
+/// One rank's part of a global batch: n images with k texts each, which may repeat.
 struct Features {
   at::Tensor images;     ///< n × dim, normalised
   at::Tensor texts;      ///< m × dim, normalised: the distinct texts
-  at::Tensor caption;    ///< n, int64: each image's row of texts
+  at::Tensor caption;    ///< n × k, int64: each image's rows of texts
   at::Tensor text_keys;  ///< m, int64: equal for equal texts, whatever the rank
 };
 
@@ -25,11 +25,13 @@ struct LossOptions {
   std::optional<Tile> tile = {};  ///< of logits that exist at a time; by default what is fast on the device
 };
 
-/// The contrastive loss of the N pairs of all ranks, with z the logits exp(logit_scale) · image · text:
+/// The contrastive loss of the N images of all ranks and their texts, with z the logits exp(logit_scale) · image ·
+/// text:
 ///
 /// softmax (arXiv 2103.00020, figure 3): the mean over images of the cross-entropy of their text among all N, and over
 /// texts of their image among all N, averaged; with soft targets equal texts share the target equally;
 /// sigmoid (arXiv 2303.15343): −1/N Σ log σ(±(z + logit_bias)) over all N² pairings, + for positives, − for the others.
+/// Where an image has k texts, all are its positives, and each counts 1/k wherever texts are summed over or averaged.
 ///
 /// Returns the same value on every rank, in fp32, or fp64 if the images are. Its backward leaves in `images` and
 /// `texts` the complete gradient of that value, other ranks' pairs included, and in logit_scale and logit_bias

@@ -75,7 +75,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
     embeddings.images = wide(model_->encode_images(rows, patches));
   }
   const Trace::Span span(trace_, "encode texts");
-  if (ids.size(0) == 0)  // texts are distinct, and so fewer than images
+  if (ids.size(0) == 0)  // texts are distinct, and may be fewer than the parts
     embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, embeddings.images.options());
   else
     embeddings.texts = wide(model_->encode_texts(ids));
@@ -88,7 +88,7 @@ double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
   auto [images, texts] = embeddings;
   if (image_norm_) {
     images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()), communicator_);
-    texts = text_norm_->forward(texts, at::bincount(caption, {}, texts.size(0)), communicator_);
+    texts = text_norm_->forward(texts, at::bincount(caption.flatten(), {}, texts.size(0)), communicator_);
   }
   const Features features = {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)};
   auto value = contrastive_loss(features, model_->logit_scale, model_->logit_bias,

@@ -247,6 +247,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
     if (!condition) fail("{}: {}", origin, message);
   };
   require(!recipe.train.empty(), "data.train names no source");
+  require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");
   require(recipe.max_broken >= 0, "data.max_broken cannot be negative");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
   require((recipe.steps > 0) != (recipe.epochs > 0), "train needs either steps or epochs, above 0");
@@ -364,6 +365,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   Section data = root.section("data");
   data.read_sources("train", common, recipe.train, recipe.augment);
   data.read("validation", recipe.validation);
+  data.read("captions_per_image", recipe.captions_per_image);
   data.read("max_broken", recipe.max_broken);
   data.read("templates", recipe.templates);
   data.read("validation_templates", recipe.validation_templates);

@@ -36,6 +36,7 @@ struct Recipe {
   std::vector<Source> train;           ///< names, or { source = "…", weight = 2.0 }
   std::vector<AugmentConfig> augment;  ///< of each of them: [augment], less what its table says
   std::vector<std::string> validation;
+  int captions_per_image = 1;      ///< drawn anew every time, all of them positives
   std::int64_t max_broken = 1000;  ///< samples that could not be read
   std::vector<std::string> templates = {"a photo of a {}."}, validation_templates = {"a photo of a {}."};
 

@@ -33,7 +33,7 @@ struct Part {
       rows.push_back(found - keys.begin());
       if (found == keys.end()) keys.push_back(captions[static_cast<std::size_t>(i)]);
     }
-    const auto caption = torch::tensor(rows, torch::kLong), key = torch::tensor(keys, torch::kLong);
+    const auto caption = torch::tensor(rows, torch::kLong).unsqueeze(1), key = torch::tensor(keys, torch::kLong);
     const auto features = [&](const char* images, const char* texts) {
       return Features{golden.tensor(images).narrow(0, first, last - first).contiguous(),
                       golden.tensor(texts).index_select(0, key), caption, key};

@@ -83,6 +83,41 @@ TEST(Loader, AugmentsEachSourceInItsOwnWay) {
   }
 }
 
+/// Different ones, drawn anew every epoch; where there are fewer, each as often as any other.
+TEST(Loader, DrawsSeveralCaptionsAnImage) {
+  const test::TemporaryFolder folder;
+  std::ofstream table(folder.path() / "pairs.csv");
+  table << "image,caption\n";
+  const auto picture = [](int i) {
+    return (test::golden("train") / "vit" / "images" / fmt::format("{}.png", i)).string();
+  };
+  for (const char* caption : {"a cat", "the cat", "cat", "one cat"}) table << picture(0) << ',' << caption << '\n';
+  for (const char* caption : {"a dog", "dog"}) table << picture(1) << ',' << caption << '\n';
+  table.close();
+  Recipe recipe = small_recipe();
+  recipe.batch_size = 2;
+  recipe.captions_per_image = 4;
+  const auto dataset = open_dataset((folder.path() / "pairs.csv").string());
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  std::set<std::int64_t> firsts;
+  Loader loader(*dataset, tokenizer, recipe, 0, 50);
+  for (int step = 0; step < 50; ++step) {
+    const Batch batch = loader.next();
+    EXPECT_EQ(batch.ids.size(0), 6);
+    const auto keys = batch.text_keys.take(batch.caption);
+    std::multiset<std::size_t> different;
+    for (int image = 0; image < 2; ++image) {
+      std::multiset<std::int64_t> own;
+      for (int k = 0; k < 4; ++k) own.insert(keys[image][k].item<std::int64_t>());
+      different.insert(std::set(own.begin(), own.end()).size());
+      for (const std::int64_t key : own) EXPECT_EQ(own.count(key), own.count(*own.begin()));
+      firsts.insert(keys[image][0].item<std::int64_t>());
+    }
+    EXPECT_THAT(different, testing::ElementsAre(2, 4));
+  }
+  EXPECT_EQ(firsts.size(), 6u);
+}
+
 TEST(Loader, StopsAtTooManyBrokenSamples) {
   const test::TemporaryFolder folder;
   Recipe recipe = small_recipe();
@@ -107,7 +142,7 @@ TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   recipe.augment = {{.min_crop_area = 0.3, .flip_probability = 0.5}};
   const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
-  const auto keys_of_rows = [](const Batch& batch) { return batch.text_keys.index_select(0, batch.caption); };
+  const auto keys_of_rows = [](const Batch& batch) { return batch.text_keys.take(batch.caption); };
   for (const int ranks : {2, 4}) {
     Loader whole(*dataset, tokenizer, recipe, 0, 5);
     std::vector<std::unique_ptr<Loader>> parts;

@@ -22,25 +22,26 @@ namespace {
 
 using torch::Tensor;
 
-/// Thirteen pairs of eight texts, shared among ranks of unequal sizes. Equal texts of one rank have one row; on another
-/// rank their features differ, as they do under dropout.
+/// Thirteen images of eight texts, of which each has one or more, shared among ranks of unequal sizes. Equal texts of
+/// one rank have one row; on another rank their features differ, as they do under dropout.
 class Batch13 {
  public:
-  static constexpr std::int64_t pairs = 13, dim = 6;
+  static constexpr std::int64_t images = 13, dim = 6;
 
-  Batch13(int ranks, double scale) {
+  Batch13(int ranks, double scale, std::int64_t texts_each = 1) {
     torch::manual_seed(3);
     const std::vector<std::int64_t> text_of = {0, 1, 2, 1, 3, 1, 2, 4, 0, 5, 1, 6, 7};
     for (int rank = 0; rank < ranks; ++rank) {
-      const std::int64_t first = rank * pairs / ranks, last = (rank + 1) * pairs / ranks;
+      const std::int64_t first = rank * images / ranks, last = (rank + 1) * images / ranks;
       std::vector<std::int64_t> keys, caption;
-      for (std::int64_t pair = first; pair < last; ++pair) {
-        const std::int64_t key = text_of[static_cast<std::size_t>(pair)] * 0x123456789abcdefL;
+      for (std::int64_t i = texts_each * first; i < texts_each * last; ++i) {
+        const std::int64_t key = text_of[static_cast<std::size_t>(i % images)] * 0x123456789abcdefL;
         const auto row = std::find(keys.begin(), keys.end(), key) - keys.begin();
         if (row == std::ssize(keys)) keys.push_back(key);
         caption.push_back(row);
       }
-      ranks_.push_back({unit(last - first), unit(std::ssize(keys)), torch::tensor(caption), torch::tensor(keys)});
+      ranks_.push_back({unit(last - first), unit(std::ssize(keys)), torch::tensor(caption).view({-1, texts_each}),
+                        torch::tensor(keys)});
     }
     logit_scale = torch::tensor(std::log(scale), torch::kDouble);
     logit_bias = torch::tensor(-1.5, torch::kDouble);
@@ -75,25 +76,27 @@ struct Outcome {
   Tensor d_scale, d_bias;
 };
 
-/// The definitions, over the whole matrix of all pairs.
+/// The definitions, over the whole matrix of all images and all their texts.
 Outcome reference(const Batch13& batch, const LossOptions& options) {
   std::vector<Tensor> images, texts, keys;
   for (const Features& rank : batch.ranks_) {
     images.push_back(rank.images);
-    texts.push_back(rank.texts.index_select(0, rank.caption));
-    keys.push_back(rank.text_keys.index_select(0, rank.caption));
+    texts.push_back(rank.texts.index_select(0, rank.caption.flatten()));
+    keys.push_back(rank.text_keys.take(rank.caption.flatten()));
   }
   const auto key = torch::cat(keys);
-  const std::int64_t n = key.size(0);
-  auto positive = torch::eye(n, torch::kDouble);
-  if (options.soft_targets) positive = (key.unsqueeze(1) == key).to(torch::kDouble);
+  const std::int64_t n = Batch13::images, k = key.size(0) / n;
+  auto same = torch::eye(n * k, torch::kDouble);  // texts
+  if (options.soft_targets) same = (key.unsqueeze(1) == key).to(torch::kDouble);
+  const auto target = (same / same.sum(1, true)).view({n, k, n * k}).mean(1);
   const auto logits = batch.logit_scale.exp() * torch::matmul(torch::cat(images), torch::cat(texts).t());
   Tensor loss;
   if (options.sigmoid) {
-    loss = -((2 * positive - 1) * (logits + batch.logit_bias)).sigmoid().log().sum() / n;
+    const auto positive = (target > 0).to(torch::kDouble);
+    loss = -((2 * positive - 1) * (logits + batch.logit_bias)).sigmoid().log().sum() / (n * k);
   } else {
-    const auto target = positive / positive.sum(1, true);
-    loss = -(target * (logits.log_softmax(1) + logits.t().log_softmax(1))).sum() / (2 * n);
+    const auto over_texts = (logits.exp() / k).sum(1, true).log();
+    loss = -(target * (logits - over_texts + logits.log_softmax(0))).sum() / (2 * n);
   }
   loss.backward();
   Outcome outcome = {loss.detach(), {}, {}, batch.logit_scale.grad(), batch.logit_bias.grad()};
@@ -143,11 +146,11 @@ void expect_near(const Outcome& found, const Outcome& expected, double tolerance
   }
 }
 
-class ContrastiveLoss : public testing::TestWithParam<std::tuple<int, bool, bool, double>> {
+class ContrastiveLoss : public testing::TestWithParam<std::tuple<int, bool, bool, double, int>> {
  protected:
   const int ranks = std::get<0>(GetParam());
   const LossOptions options = {std::get<1>(GetParam()), std::get<2>(GetParam()), Tile{3, 2}};
-  const Batch13 batch{ranks, std::get<3>(GetParam())};
+  const Batch13 batch{ranks, std::get<3>(GetParam()), std::get<4>(GetParam())};
 };
 
 TEST_P(ContrastiveLoss, AndItsGradientsAreThoseOfTheWholeMatrix) {
@@ -168,13 +171,15 @@ TEST_P(ContrastiveLoss, TakesNothingFromFeaturesInBf16) {
   expect_near(found, expected, 4e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Modes, ContrastiveLoss,
-    testing::Combine(testing::Values(1, 2, 4), testing::Bool(), testing::Bool(), testing::Values(3.7, 100)),
-    [](const auto& mode) {
-      return fmt::format("{}Ranks{}{}Scale{}", std::get<0>(mode.param), std::get<1>(mode.param) ? "Sigmoid" : "Softmax",
-                         std::get<2>(mode.param) ? "Soft" : "Hard", static_cast<int>(std::get<3>(mode.param)));
-    });
+INSTANTIATE_TEST_SUITE_P(Modes, ContrastiveLoss,
+                         testing::Combine(testing::Values(1, 2, 4), testing::Bool(), testing::Bool(),
+                                          testing::Values(3.7, 100), testing::Values(1, 3)),
+                         [](const auto& mode) {
+                           return fmt::format("{}Ranks{}{}Scale{}Texts{}", std::get<0>(mode.param),
+                                              std::get<1>(mode.param) ? "Sigmoid" : "Softmax",
+                                              std::get<2>(mode.param) ? "Soft" : "Hard",
+                                              static_cast<int>(std::get<3>(mode.param)), std::get<4>(mode.param));
+                         });
 
 TEST(ContrastiveLossAlone, IsInFp32UnderAutocast) {
   const Batch13 batch = Batch13(1, 100).in(torch::kFloat, torch::kFloat);
@@ -211,7 +216,8 @@ TEST(ContrastiveLossAlone, NeedsMemoryOfBatchTimesWidth) {
     Communicator alone;
     const auto memory = std::make_shared<PeakMemory>();
     const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, memory);
-    contrastive_loss({images, texts, rows, rows}, scale, bias, {sigmoid, true, Tile{64, 64}}, alone).backward();
+    contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {sigmoid, true, Tile{64, 64}}, alone)
+        .backward();
     return memory->peak();
   };
   for (const bool sigmoid : {false, true}) {

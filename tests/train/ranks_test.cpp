@@ -27,7 +27,7 @@ Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size, int pairs = 32)
 
 /// What all ranks share: torch's generator is one for all threads.
 struct Whole {
-  explicit Whole(const Recipe& recipe) {
+  explicit Whole(const Recipe& recipe) : texts_each(recipe.captions_per_image) {
     torch::manual_seed(11);
     const int size = recipe.model.image.image_size;
     pixels = torch::randn({recipe.batch_size, 3, size, size}, torch::kDouble);
@@ -36,22 +36,23 @@ struct Whole {
     state = Objective(recipe, alone).state();
   }
   at::Tensor pixels, texts;
+  int texts_each;
   TensorMap state;
 };
 
-/// Pairs first … last − 1 of a batch whose texts repeat, within ranks and across.
+/// Images first … last − 1 of a batch whose texts repeat, within ranks and across.
 Batch batch_of(const Whole& whole, std::int64_t first, std::int64_t last) {
   std::map<std::int64_t, std::int64_t> row_of;
   std::vector<std::int64_t> captions, keys;
-  for (std::int64_t pair = first; pair < last; ++pair) {
-    const std::int64_t key = pair * 7 % whole.texts.size(0);
+  for (std::int64_t i = first * whole.texts_each; i < last * whole.texts_each; ++i) {
+    const std::int64_t key = i * 7 % whole.texts.size(0);
     const auto [found, is_new] = row_of.emplace(key, static_cast<std::int64_t>(keys.size()));
     if (is_new) keys.push_back(key);
     captions.push_back(found->second);
   }
   const auto key_tensor = torch::tensor(keys, torch::kLong);
   return {whole.pixels.narrow(0, first, last - first), whole.texts.index_select(0, key_tensor),
-          torch::tensor(captions, torch::kLong), key_tensor};
+          torch::tensor(captions, torch::kLong).view({-1, whole.texts_each}), key_tensor};
 }
 
 struct Outcome {
@@ -80,13 +81,14 @@ using Mode = std::tuple<int, int, bool, bool>;  // ranks, micro-batch, norms, si
 
 class Gradients : public testing::TestWithParam<Mode> {};
 
-TEST_P(Gradients, AreThoseOfTheWholeBatchAtOnce) {
-  const auto [ranks, micro, norms, sigmoid] = GetParam();
+/// One process's, of the whole batch at once in fp64, against those of several, of micro-batches.
+void expect_gradients_of_the_whole_batch(int ranks, const Recipe& recipe) {
+  Recipe at_once = recipe;
+  at_once.micro_batch_size = 0;
   Communicator alone;
-  const Whole whole(recipe_of(norms, sigmoid, 0));
-  const Outcome expected = outcome_of(whole, recipe_of(norms, sigmoid, 0), torch::kDouble, alone);
+  const Whole whole(at_once);
+  const Outcome expected = outcome_of(whole, at_once, torch::kDouble, alone);
   for (const auto& [type, tolerance] : {std::pair(torch::kDouble, 1e-6), std::pair(torch::kFloat, 1e-4)}) {
-    const Recipe recipe = recipe_of(norms, sigmoid, micro);
     test::on_ranks(ranks, [&, type = type, tolerance = tolerance](Communicator& communicator) {
       const Outcome found = outcome_of(whole, recipe, type, communicator);
       EXPECT_NEAR(found.loss, expected.loss, tolerance * expected.loss);
@@ -100,6 +102,11 @@ TEST_P(Gradients, AreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
+TEST_P(Gradients, AreThoseOfTheWholeBatchAtOnce) {
+  const auto [ranks, micro, norms, sigmoid] = GetParam();
+  expect_gradients_of_the_whole_batch(ranks, recipe_of(norms, sigmoid, micro));
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                          testing::Combine(testing::Values(1, 2, 4), testing::Values(0, 1, 3), testing::Bool(),
                                           testing::Bool()),
@@ -108,6 +115,14 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                                               std::get<2>(mode.param) ? "Norms" : "",
                                               std::get<3>(mode.param) ? "Sigmoid" : "");
                          });
+
+TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
+  for (const bool sigmoid : {false, true}) {
+    Recipe recipe = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/3);
+    recipe.captions_per_image = 2;
+    expect_gradients_of_the_whole_batch(2, recipe);
+  }
+}
 
 /// Whose batch norms see all ranks' images.
 TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
