@@ -29,12 +29,11 @@ int loader_threads(const Recipe& recipe) {
   return recipe.threads > 0 ? recipe.threads : available_processors();
 }
 
-/// `count` different numbers below `size`, in random order.
-std::vector<std::size_t> draw_distinct(Random& random, std::size_t size, std::size_t count) {
+/// The numbers below `size` in random order.
+std::vector<std::size_t> permutation(std::size_t size, Random random) {
   std::vector<std::size_t> numbers(size);
   std::iota(numbers.begin(), numbers.end(), 0);
-  for (std::size_t i = 0; i < count; ++i) std::swap(numbers[i], numbers[i + random.below(size - i)]);
-  numbers.resize(count);
+  for (std::size_t i = 0; i < size; ++i) std::swap(numbers[i], numbers[i + random.below(size - i)]);
   return numbers;
 }
 
@@ -117,11 +116,13 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
     seed = mix_seed(mix_seed(recipe_.seed, class_stream), epoch);
     seed = mix_seed(mix_seed(seed, static_cast<std::uint64_t>(batch)), static_cast<std::uint64_t>(sample.label));
   }
-  Random random(seed);
   const auto count = static_cast<std::size_t>(recipe_.captions_per_image);
-  const auto chosen = draw_distinct(random, sample.captions.size(), std::min(count, sample.captions.size()));
   std::vector<std::string> captions;
-  for (std::size_t i = 0; i < count; ++i) captions.push_back(sample.captions[chosen[i % chosen.size()]]);
+  for (const std::size_t index : permutation(sample.captions.size(), Random(seed))) {
+    const std::string& caption = sample.captions[index];  // a likely one may stand there several times
+    if (captions.size() < count && std::ranges::find(captions, caption) == captions.end()) captions.push_back(caption);
+  }
+  for (std::size_t i = 0; captions.size() < count; ++i) captions.push_back(captions[i]);
   return captions;
 }
 
@@ -133,8 +134,9 @@ void Loader::count_broken(const std::string& message) {
 }
 
 void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {
-  Random random(mix_seed(sample_seed, patch_stream));
-  std::ranges::copy(draw_distinct(random, static_cast<std::size_t>(patches_of(recipe_)), kept.size()), kept.begin());
+  const auto patches =
+      permutation(static_cast<std::size_t>(patches_of(recipe_)), Random(mix_seed(sample_seed, patch_stream)));
+  std::copy_n(patches.begin(), kept.size(), kept.begin());
   std::sort(kept.begin(), kept.end());
 }
 

@@ -247,6 +247,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
     if (!condition) fail("{}: {}", origin, message);
   };
   require(!recipe.train.empty(), "data.train names no source");
+  for (const AugmentConfig& augment : recipe.augment)
+    require(augment.resolution >= 0, "augment.resolution cannot be negative");
   require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");
   require(recipe.max_broken >= 0, "data.max_broken cannot be negative");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");

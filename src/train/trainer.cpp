@@ -209,7 +209,13 @@ bool Trainer::run() {
     const auto start = Clock::now();
     const Batch batch = next_batch(loader);
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
-    const StepResult result = step(batch, rate);
+    StepResult result;
+    try {
+      result = step(batch, rate);
+    } catch (const Error&) {  // of a run that diverged the curves say how
+      write_report(steps);
+      throw;
+    }
     const double seconds = seconds_since(start);
     const double tokens = 1 + pooled_positions(batch.ids, recipe_.model.text).to(at::kFloat).mean().item<double>();
     const double flops =

@@ -92,7 +92,7 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
   Trainer trainer(guarded, spiked, false, alone);
   const int size = guarded.model.image.image_size;
   const Batch poison = {torch::full({8, 3, size, size}, std::numeric_limits<float>::quiet_NaN()),
-                        torch::full({8, 3}, 5, torch::kLong), torch::arange(8, torch::kLong),
+                        torch::full({8, 3}, 5, torch::kLong), torch::arange(8, torch::kLong).unsqueeze(1),
                         torch::arange(8, torch::kLong)};
   EXPECT_FALSE(std::isfinite(trainer.step(poison, 1e-3).loss));
   EXPECT_TRUE(trainer.run());
@@ -103,6 +103,13 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
   Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false, alone);
   EXPECT_THAT([&] { unguarded.step(poison, 1e-3); },
               ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
+}
+
+TEST_F(Runs, ThatDivergeReportTheirCurves) {
+  const fs::path diverged = folder_.path() / "diverged";
+  Trainer trainer(recipe(resnet, {"train.steps=9", "train.learning_rate=1e30"}), diverged, false, alone);
+  EXPECT_THROW(trainer.run(), Error);
+  EXPECT_THAT(read_file(diverged / "report.html"), HasSubstr("<figcaption>loss"));
 }
 
 class LockedTowers : public Runs, public testing::WithParamInterface<const char*> {};
