@@ -87,6 +87,20 @@ std::map<std::string, double> zero_shot(const EncodedSet& set, const std::vector
           {"zero_shot_top5", 100 * top_k_accuracy(scores, set.labels, classes, std::min<std::size_t>(5, classes))}};
 }
 
+/// Adds recall at 1, 5 and 10: of a few queries at a time, since the similarities of all are queries × items.
+void add_recalls(std::map<std::string, double>& figures, const char* name, std::span<const float> queries,
+                 std::span<const float> items, std::span<const std::vector<int>> relevant, std::size_t dim) {
+  const std::size_t all = items.size() / dim;
+  for (std::size_t start = 0; start < relevant.size(); start += batch_size) {
+    const std::size_t count = std::min(batch_size, relevant.size() - start);
+    const auto scores = similarities(queries.subspan(start * dim, count * dim), items, dim);
+    const double share = 100 * static_cast<double>(count) / static_cast<double>(relevant.size());
+    for (const std::size_t k : {1, 5, 10})
+      figures[fmt::format("{}_recall@{}", name, k)] +=
+          share * recall_at_k(scores, relevant.subspan(start, count), all, std::min(k, all));
+  }
+}
+
 std::map<std::string, double> retrieval(const EncodedSet& set, std::vector<float> texts, std::size_t dim) {
   normalise_rows(texts, dim);
   const std::size_t images = set.captions.size(), captions = texts.size() / dim;
@@ -98,14 +112,9 @@ std::map<std::string, double> retrieval(const EncodedSet& set, std::vector<float
       image_of[static_cast<std::size_t>(text)].push_back(static_cast<int>(image));
     }
   }
-  const auto from_images = similarities(set.images, texts, dim), from_texts = similarities(texts, set.images, dim);
   std::map<std::string, double> figures;
-  for (const std::size_t k : {1, 5, 10}) {
-    figures[fmt::format("image_to_text_recall@{}", k)] =
-        100 * recall_at_k(from_images, texts_of, captions, std::min(k, captions));
-    figures[fmt::format("text_to_image_recall@{}", k)] =
-        100 * recall_at_k(from_texts, image_of, images, std::min(k, images));
-  }
+  add_recalls(figures, "image_to_text", set.images, texts, texts_of, dim);
+  add_recalls(figures, "text_to_image", texts, set.images, image_of, dim);
   return figures;
 }
 

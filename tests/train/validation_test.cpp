@@ -1,0 +1,69 @@
+#include "train/validation.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <fstream>
+
+#include "metrics/zero_shot.h"
+#include "tests/support/files.h"
+#include "train/loader.h"
+
+namespace gondola {
+namespace {
+
+constexpr std::int64_t dim = 4;
+
+/// An arbitrary direction for each row, by its sum.
+at::Tensor embed(const at::Tensor& rows) {
+  const auto sums = rows.to(torch::kDouble).flatten(1).sum(1, true);
+  const auto embeddings = torch::sin(sums * 0.37 + torch::arange(dim) * 1.7);
+  return (embeddings / embeddings.norm(2, 1, true)).to(torch::kFloat);
+}
+
+/// More captions than are compared at a time, against the whole matrix.
+TEST(Validation, FindsRecallOfAnyNumberOfCaptions) {
+  constexpr int images = 8, captions = 75;
+  const test::TemporaryFolder folder;
+  std::ofstream table(folder.path() / "pairs.csv");
+  table << "image,caption\n";
+  std::vector<std::string> texts;
+  std::vector<std::vector<int>> texts_of(images), image_of;
+  for (int image = 0; image < images; ++image) {
+    for (int i = 0; i < captions; ++i) {
+      texts_of[static_cast<std::size_t>(image)].push_back(static_cast<int>(texts.size()));
+      image_of.push_back({image});
+      texts.push_back(fmt::format("picture {} said {} times", image, i * i));
+      table << (test::golden("train") / "vit" / "images" / fmt::format("{}.png", image)).string() << ',' << texts.back()
+            << '\n';
+    }
+  }
+  table.close();
+  Recipe recipe;
+  recipe.preprocess.size = 16;
+  recipe.model.embed_dim = dim;
+  recipe.model.text.causal = true;
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  std::vector<at::Tensor> pixels, ids;
+  const Encoders encoders = {[&](const at::Tensor& batch) { return pixels.emplace_back(embed(batch)); },
+                             [&](const at::Tensor& batch) { return ids.emplace_back(embed(batch)); }};
+  const auto figures = validate(*open_dataset((folder.path() / "pairs.csv").string()), tokenizer, recipe, encoders);
+
+  const auto image_rows = torch::cat(pixels), text_rows = torch::cat(ids);
+  const auto recall = [](const at::Tensor& queries, const at::Tensor& items, const auto& relevant, std::size_t k) {
+    const auto scores = torch::matmul(queries, items.t()).contiguous();
+    const std::span rows(scores.template data_ptr<float>(), static_cast<std::size_t>(scores.numel()));
+    return 100 * recall_at_k(rows, relevant, static_cast<std::size_t>(items.size(0)), k);
+  };
+  for (const std::size_t k : {1, 5}) {
+    EXPECT_NEAR(figures.at(fmt::format("image_to_text_recall@{}", k)), recall(image_rows, text_rows, texts_of, k),
+                1e-9);
+    EXPECT_NEAR(figures.at(fmt::format("text_to_image_recall@{}", k)), recall(text_rows, image_rows, image_of, k),
+                1e-9);
+  }
+  EXPECT_GT(figures.at("text_to_image_recall@5"), figures.at("text_to_image_recall@1"));
+}
+
+}  // namespace
+}  // namespace gondola
