@@ -81,8 +81,8 @@ struct DatasetOptions {
 ///    dot form a sample, .jpg/.jpeg/.png/.webp the image, .txt the caption, .json its "caption" or "text", .cls the
 ///    label;
 ///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use,
-///    and the last 32 kept in the cache (data/remote_files.h); a sizes.json beside them, as open_clip's, saves the
-///    first opening's pass over all of them that counts their samples;
+///    and the last 32 kept in the cache (data/remote_files.h). A sizes.json beside shards, here or there, as
+///    open_clip's, saves the opening's pass over all of them that counts their samples;
 ///  - `*.csv` / `*.tsv` with the columns image and caption: one row a pair, rows of the same image are its captions; a
 ///    relative path resolves against the file's folder, then its `images/`;
 ///  - `*.parquet` with the columns image (or image_path) and caption (or text, each a string or a list of strings);

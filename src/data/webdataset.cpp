@@ -125,17 +125,17 @@ int read_label(const RandomAccessFile& file, const TarMember& member) {
 /// Where a shard's samples begin.
 using Places = std::vector<std::uint64_t>;
 
-/// Of a shard in use the samples' places are kept, and their members found again from there. Local shards are walked at
-/// the start, to count their samples. So are remote ones, one after the other, unless a sizes.json beside them, or what
-/// an earlier start counted, says how many samples each has: then a shard is walked when it is first needed.
+/// Of a shard in use the samples' places are kept, and their members found again from there. Shards are walked at the
+/// start, to count their samples, unless a sizes.json beside them, or of remote ones what an earlier start counted,
+/// says how many each has: then a shard is walked when it is first needed.
 class WebDataset : public Dataset {
  public:
   /// Where `remote`, shards are URLs, and `counts` the file that keeps their sizes.
   WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote, fs::path counts)
       : shards_(std::move(shards)), remote_(std::move(remote)), counts_(std::move(counts)) {
-    std::vector<std::size_t> sizes = remote_ ? remote_sizes() : std::vector<std::size_t>();
-    was_counted_ = sizes.empty();
-    if (remote_ && was_counted_) sizes = read_counts();
+    std::vector<std::size_t> sizes = given_sizes();
+    if (sizes.empty()) who_counted_ = remote_ ? counts_.string() : "the count at the start";
+    if (remote_ && sizes.empty()) sizes = read_counts();
     std::size_t groups = 0;
     std::optional<Error> damage;
     Progress progress("counting samples", shards_.size(), "shards");
@@ -247,8 +247,8 @@ class WebDataset : public Dataset {
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
     const auto places = places_of(shard, file);
     if (place >= places->size())
-      fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(),
-           was_counted_ ? counts_.string() : "sizes.json", samples_.size_of(shard));
+      fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(), who_counted_,
+           samples_.size_of(shard));
     GroupReader reader(file, (*places)[place]);
     Group group;
     if (!reader.next(group) || !is_complete(group))
@@ -257,15 +257,16 @@ class WebDataset : public Dataset {
   }
 
   /// What each folder's sizes.json says, as open_clip reads it: {"00000.tar": 9983, …}. Empty when one has none.
-  std::vector<std::size_t> remote_sizes() const {
+  std::vector<std::size_t> given_sizes() const {
     std::map<std::string, Json> tables;
     std::vector<std::size_t> sizes;
     for (const std::string& shard : shards_) {
-      const std::size_t query = std::min(shard.find('?'), shard.size()), slash = shard.rfind('/', query);
+      const std::size_t query = remote_ ? std::min(shard.find('?'), shard.size()) : shard.size();
+      const std::size_t slash = shard.rfind('/', query);  // none in the current folder: 0 then, after the addition
       const std::string table = shard.substr(0, slash + 1) + "sizes.json" + shard.substr(query);
       const auto [found, is_new] = tables.try_emplace(table);
       if (is_new) {
-        const auto text = remote_->read(table);
+        const auto text = remote_ ? remote_->read(table) : read_if_there(table);
         if (!text) return {};
         found->second = parse_json(*text, without_secrets(table));
       }
@@ -276,6 +277,10 @@ class WebDataset : public Dataset {
       sizes.push_back(json.at(name).get<std::size_t>());
     }
     return sizes;
+  }
+
+  static std::optional<std::string> read_if_there(const fs::path& path) {
+    return fs::exists(path) ? std::optional(read_file(path)) : std::nullopt;
   }
 
   /// What an earlier start counted; empty when there was none.
@@ -298,8 +303,8 @@ class WebDataset : public Dataset {
   std::vector<std::string> shards_;
   std::unique_ptr<RemoteFiles> remote_;  ///< where the shards are URLs
   fs::path counts_;
-  bool was_counted_;  ///< by us, in the absence of a sizes.json
-  Ranges samples_;    ///< of each shard
+  std::string who_counted_ = "sizes.json";
+  Ranges samples_;  ///< of each shard
   mutable std::mutex mutex_;
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const Places>>> places_;  ///< of the shards last needed
   std::vector<std::string> no_classes_;

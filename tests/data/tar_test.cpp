@@ -132,6 +132,22 @@ TEST(WebDataset, ReadsSeveralShardsInOrder) {
   }
 }
 
+TEST(WebDataset, BelievesTheSizesBesideIt) {
+  TemporaryFolder folder;
+  const std::string shards = (folder.path() / "s-{00..01}.tar").string();
+  std::filesystem::copy_file(golden("data/gnu.tar"), folder.path() / "s-00.tar");
+  std::filesystem::copy_file(golden("data/ustar.tar"), folder.path() / "s-01.tar");
+  write(folder.path() / "sizes.json", R"({"s-00.tar": 7, "s-01.tar": 6, "s-02.tar": 9})");
+  const auto data = open_dataset(shards);
+  ASSERT_EQ(data->size(), 13u);
+  EXPECT_EQ(data->get(7).image, "first image");
+  EXPECT_EQ(data->get(11).image, "long");
+  EXPECT_THAT([&] { data->get(12); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("s-01.tar: has 5 samples, sizes.json says 6")));
+  write(folder.path() / "sizes.json", R"({"s-00.tar": 7})");
+  EXPECT_THAT([&] { open_dataset(shards); }, testing::ThrowsMessage<Error>(testing::HasSubstr("samples of s-01.tar")));
+}
+
 TEST(WebDataset, SurvivesDamage) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string();
