@@ -100,9 +100,9 @@ void augment(const Image& image, const PreprocessConfig& config, const AugmentCo
     const auto reduced = [&](int side) {
       return std::max<int>(1, static_cast<int>(std::int64_t{side} * augmentation.resolution / shorter_side));
     };
-    cropped = resize(cropped, reduced(cropped.width), reduced(cropped.height), config.interpolation);
+    cropped = resize(cropped, reduced(cropped.width), reduced(cropped.height), Interpolation::bicubic);
   }
-  Image square = to_rgb(resize(cropped, config.size, config.size, config.interpolation));
+  Image square = to_rgb(resize(cropped, config.size, config.size, Interpolation::bicubic));
   if (augmentation.max_sharpness > 1) {
     Random sharpness(mix_seed(seed, sharpness_stream));
     square = sharpen(square, sharpness.uniform(1, augmentation.max_sharpness));

@@ -21,7 +21,8 @@ struct AugmentConfig {
   double erase_probability = 0;  ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
 };
 
-/// Crop, resize, convert to RGB, normalise. out: 3 × size × size. Depends on image, configurations and seed alone.
+/// Crop, resize (bicubic, as open_clip does whatever the configuration says of inference), convert to RGB, normalise.
+/// out: 3 × size × size. Depends on image, configurations and seed alone.
 void augment(const Image& image, const PreprocessConfig& config, const AugmentConfig& augmentation, std::uint64_t seed,
              std::span<float> out);
 

@@ -356,6 +356,8 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   Section preprocess = root.section("preprocess");
   preprocess.read("mean", recipe.preprocess.mean);
   preprocess.read("std", recipe.preprocess.std);
+  preprocess.read_choice("interpolation", recipe.preprocess.interpolation,
+                         {{"bicubic", Interpolation::bicubic}, {"bilinear", Interpolation::bilinear}});
   preprocess.finish();
   recipe.preprocess.size = recipe.model.image.image_size;
 

@@ -151,6 +151,15 @@ TEST(Augment, SharpensAsTorchvisionDoes) {
   EXPECT_NEAR(after[0] * 255, 100, 0.01);
 }
 
+TEST(Augment, IsBicubicWhateverInferenceIs) {
+  const Image image = gradient(60, 40);
+  PreprocessConfig bilinear = plain(32);
+  bilinear.interpolation = Interpolation::bilinear;
+  std::vector<float> tensor(std::size_t{3 * 32 * 32});
+  augment(image, bilinear, {.min_crop_area = 0.3}, 5, tensor);
+  EXPECT_EQ(tensor, augmented(image, {.min_crop_area = 0.3}, 5));
+}
+
 TEST(Augment, ReducesToTheResolutionOfSmallPictures) {
   // As if the picture had been stored that small, whatever of it is taken; never enlarged by it.
   Image image = gradient(128, 96);
