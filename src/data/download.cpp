@@ -97,7 +97,9 @@ class Transfer {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       pause = std::min(2 * pause, longest_pause);
     }
-    if (std::fclose(file_.release()) != 0) fail("{}: the disk is full", name_);
+    // On the disk before it has its name: who finds that takes the file for whole.
+    if (std::fflush(file_.get()) != 0 || ::fsync(::fileno(file_.get())) != 0 || std::fclose(file_.release()) != 0)
+      fail("{}: the disk is full", name_);
   }
 
  private:

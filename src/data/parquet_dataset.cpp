@@ -307,10 +307,16 @@ class PathsInParquet : public Dataset {
 
 std::unique_ptr<Dataset> open_parquet(const std::vector<fs::path>& paths) {
   std::vector<ParquetFile> files(paths.begin(), paths.end());
-  const auto first = std::find_if(files.begin(), files.end(), [](const auto& file) { return file.row_groups() > 0; });
+  const auto with_rows = [](const ParquetFile& file) {  // the columns of an empty one may have no type
+    int group = 0;
+    while (group < file.row_groups() && file.rows(group) == 0) ++group;
+    return group;
+  };
+  const auto first = std::find_if(files.begin(), files.end(),
+                                  [&](const ParquetFile& file) { return with_rows(file) < file.row_groups(); });
   if (first == files.end()) fail("{}: has no rows", paths.front().string());
   std::unique_ptr<Dataset> data;
-  if (holds_paths(*first->read(0).images->type()))
+  if (holds_paths(*first->read(with_rows(*first)).images->type()))
     data = std::make_unique<PathsInParquet>(files);
   else
     data = std::make_unique<ImagesInParquet>(std::move(files));

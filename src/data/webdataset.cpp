@@ -157,7 +157,7 @@ class WebDataset : public Dataset {
     if (size() == 0)
       fail("{}: none of the {} samples in {} files has both an image (.jpg, .png, .webp) and a caption (.txt, .json)",
            without_secrets(shards_.front()), groups, shards_.size());
-    if (remote_ && sizes.empty()) write_counts();
+    if (remote_ && sizes.empty() && !damage) write_counts();
   }
 
   std::size_t size() const override { return samples_.end(); }
@@ -193,8 +193,13 @@ class WebDataset : public Dataset {
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
       if (remote_) prefetch_from(shard);
       const auto file = open(shard);
-      for (std::size_t place = 0; place < samples_.size_of(shard); ++place)
-        for (const std::string& caption : read_captions(*file, find(*file, shard, place))) visit(caption);
+      for (std::size_t place = 0; place < samples_.size_of(shard); ++place) {
+        try {
+          for (const std::string& caption : read_captions(*file, find(*file, shard, place))) visit(caption);
+        } catch (const Error& error) {
+          fmt::print(stderr, "captions left out: {}\n", error.what());
+        }
+      }
     }
   }
 
@@ -227,15 +232,17 @@ class WebDataset : public Dataset {
     return places;
   }
 
-  std::shared_ptr<const Places> places_of(std::size_t shard, const RandomAccessFile& file) const {
+  /// `damage` says why there are fewer than was counted: of a passing failure nothing is kept.
+  std::shared_ptr<const Places> places_of(std::size_t shard, const RandomAccessFile& file,
+                                          std::optional<Error>& damage) const {
     {
       const std::lock_guard lock(mutex_);
       for (const auto& [number, places] : places_)
         if (number == shard) return places;
     }
     std::size_t groups = 0;
-    std::optional<Error> damage;  // was told when the samples were counted
     auto places = std::make_shared<const Places>(walk(file, groups, damage));
+    if (damage && places->size() < samples_.size_of(shard)) return places;
     constexpr std::size_t kept = 32;  // of two windows and more
     const std::lock_guard lock(mutex_);
     if (places_.size() == kept) places_.pop_front();
@@ -245,7 +252,9 @@ class WebDataset : public Dataset {
 
   /// Reads the headers again; the file may have changed since it was indexed.
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
-    const auto places = places_of(shard, file);
+    std::optional<Error> damage;
+    const auto places = places_of(shard, file, damage);
+    if (place >= places->size() && damage) throw *damage;
     if (place >= places->size())
       fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(), who_counted_,
            samples_.size_of(shard));

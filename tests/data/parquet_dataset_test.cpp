@@ -102,6 +102,20 @@ TEST_F(ParquetDataset, PathsAreBesideTheirOwnFile) {
   EXPECT_EQ(data->get(size).image, "of b");
 }
 
+/// Whose columns have no type, as of an empty table in Python.
+TEST_F(ParquetDataset, EmptyFilesSayNothingOfTheOthers) {
+  TemporaryFolder folder;
+  for (const char* name : {"a", "c"})
+    fs::copy_file(test::golden("data/empty.parquet"), folder.path() / (std::string(name) + ".parquet"));
+  EXPECT_THAT([&] { open_dataset((folder.path() / "*.parquet").string()); },
+              ThrowsMessage<Error>(HasSubstr("no rows")));
+  write(folder.path() / "a.jpg", "of a");
+  fs::copy_file(test::golden("data/paths.parquet"), folder.path() / "b.parquet");
+  const auto data = open_dataset((folder.path() / "*.parquet").string());
+  EXPECT_EQ(data->size(), open("paths.parquet")->size());
+  EXPECT_EQ(data->get(0).image, "of a");
+}
+
 TEST_F(ParquetDataset, SaysWhatIsWrong) {
   TemporaryFolder folder;
   const auto path = (folder.path() / "x.parquet").string();

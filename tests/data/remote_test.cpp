@@ -73,6 +73,18 @@ TEST_F(Remote, SamplesAreCountedOnce) {
   EXPECT_THAT(server.requests(), SizeIs(4));  // no shard again, though none is here
 }
 
+TEST_F(Remote, ADamagedShardIsCountedAgainWhenItIsWhole) {
+  std::string shard = content_.substr(0, content_.size() * 2 / 3 + 7);  // in the midst of a block
+  HttpServer server([&](const std::string& request) {
+    return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", shard);
+  });
+  const std::size_t damaged = open_dataset(server.url("/set/a.tar"))->size();
+  shard = content_;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
+    if (entry.path().string().ends_with(".tar")) fs::remove(entry.path());
+  EXPECT_GT(open_dataset(server.url("/set/a.tar"))->size(), damaged);
+}
+
 TEST_F(Remote, ShardsAreFetchedWhenNeededWhereTheirSizesAreKnown) {
   const std::size_t size = open_dataset(test::golden("data/ustar.tar").string())->size();
   HttpServer server([&](const std::string& request) {

@@ -144,6 +144,9 @@ TEST(WebDataset, BelievesTheSizesBesideIt) {
   EXPECT_EQ(data->get(11).image, "long");
   EXPECT_THAT([&] { data->get(12); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("s-01.tar: has 5 samples, sizes.json says 6")));
+  std::size_t captions = 0;
+  data->for_each_caption([&](std::string_view) { ++captions; });
+  EXPECT_EQ(captions, 14u);  // what is missing stops nothing
   write(folder.path() / "sizes.json", R"({"s-00.tar": 7})");
   EXPECT_THAT([&] { open_dataset(shards); }, testing::ThrowsMessage<Error>(testing::HasSubstr("samples of s-01.tar")));
 }

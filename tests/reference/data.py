@@ -68,6 +68,7 @@ pq.write_table(pa.table({"image": held, "id": range(5), "text": [f"text {i}" if 
 pq.write_table(pa.table({"image": pa.array([row["bytes"] or b"" for row in held], pa.large_binary()),
                          "caption": [["one", "two"], ["three"], [], ["four"], ["five"]]}),
                folder / "bytes.parquet", row_group_size=2, compression="gzip")
+pq.write_table(pa.table({"caption": pa.nulls(0), "image": pa.nulls(0)}), folder / "empty.parquet")
 
 # The order of an epoch: SplitMix64, then Fisher and Yates's shuffle from the end.
 MASK = (1 << 64) - 1
