@@ -36,14 +36,16 @@ std::string first_line(const std::string& message) {
 
 #ifdef GONDOLA_GLOO
 BackendPointer make_gloo(const StorePointer& store, int rank, int size, const std::string& address) {
-  auto options = c10d::ProcessGroupGloo::Options::create(deadlock);
+  auto options = c10d::ProcessGroupGloo::Options::create(patience);
   if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"))
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
   else if (address == "127.0.0.1" || address == "localhost")
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
   else
     options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
-  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+  auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);  // connects all
+  gloo->setTimeout(deadlock);
+  return gloo;
 }
 #endif
 

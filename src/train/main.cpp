@@ -101,7 +101,10 @@ int main(int argc, char** argv) {
       std::_Exit(1);  // the other threads may wait for what will never come
     });
     try {
-      return Trainer(std::move(read), out, resume, communicator, traced_steps).run() ? 0 : 1;
+      auto opening = communicator.waiting_for_files();  // of data sets and models
+      Trainer trainer(std::move(read), out, resume, communicator, traced_steps);
+      opening.reset();
+      return trainer.run() ? 0 : 1;
     } catch (const std::exception& error) {
       communicator.report_failure(error.what());
       throw;

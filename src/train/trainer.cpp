@@ -68,17 +68,6 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
-/// Which samples an index names is part of what a run was started with.
-std::unique_ptr<Dataset> open_training_set(Recipe& recipe) {
-  auto data = open_datasets(recipe.train, {recipe.templates});
-  Loader::batches_per_epoch(*data, recipe);  // at least one
-  Hash shards;
-  for (const Part& part : data->parts())
-    for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));
-  recipe.values[samples_key] = fmt::format("{} ({:016x})", data->size(), shards.value());
-  return data;
-}
-
 void check_same_samples(const Recipe& recipe, Communicator& communicator) {
   const std::string& own = recipe.values.at(samples_key);
   const auto options = at::TensorOptions(at::Device(recipe.device)).dtype(at::kLong);
@@ -86,6 +75,18 @@ void check_same_samples(const Recipe& recipe, Communicator& communicator) {
   if (!all.eq(all[0]).all().item<bool>())
     fail("rank {} of {}: the training sets of the ranks differ, here {}: {}", communicator.rank(), communicator.size(),
          samples_key, own);
+}
+
+/// Which samples an index names is part of what a run was started with, and the same for all ranks.
+std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
+  auto data = open_datasets(recipe.train, {recipe.templates});
+  Loader::batches_per_epoch(*data, recipe);  // at least one
+  Hash shards;
+  for (const Part& part : data->parts())
+    for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));
+  recipe.values[samples_key] = fmt::format("{} ({:016x})", data->size(), shards.value());
+  check_same_samples(recipe, communicator);
+  return data;
 }
 
 std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe) {
@@ -110,12 +111,11 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
                  std::int64_t traced_steps)
     : communicator_(communicator),
       recipe_(std::move(recipe)),
-      data_(open_training_set(recipe_)),
+      data_(open_training_set(recipe_, communicator)),
       validation_(open_validation_sets(recipe_)),
       folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
       traced_steps_(traced_steps),
       guard_(recipe_.spike_guard) {
-  check_same_samples(recipe_, communicator_);
   at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
@@ -169,6 +169,7 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
 
 void Trainer::run_validation(std::int64_t steps) {
   if (!outputs_) return;  // the others wait where they next need rank 0
+  const auto waiting = communicator_.waiting_for_files();
   const AveragedWeights averaged(average_.get());
   objective_->train(false);
   for (std::size_t set = 0; set < validation_.size(); ++set) {
@@ -189,7 +190,11 @@ void Trainer::run_validation(std::int64_t steps) {
 
 bool Trainer::run() {
   std::int64_t steps = 0;
-  if (const auto state = rank_0_first(communicator_, [&] { return folder_.restore(); })) {
+  const auto state = rank_0_first(communicator_, [&] {
+    const auto waiting = communicator_.waiting_for_files();
+    return folder_.restore();
+  });
+  if (state) {
     restore(*state);
     steps = state->steps;
     if (steps > recipe_.steps) fail("{} steps are done, and the recipe ends after {}", steps, recipe_.steps);
@@ -297,6 +302,7 @@ void Trainer::restore(const TrainingState& state) {
 }
 
 void Trainer::write_model() {
+  const auto waiting = communicator_.waiting_for_files();
   const AveragedWeights averaged(average_.get());
   ModelFiles files;
   files.config = recipe_.model;

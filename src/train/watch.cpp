@@ -137,6 +137,7 @@ void Watch::fail_with(const std::string& message) {
     verdict_ = message;
   }
   changed_.notify_all();
+  if (serves_store_) std::this_thread::sleep_for(2 * interval);  // for the others to read it there
   on_failure_(message);
 }
 

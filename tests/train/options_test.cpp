@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
+#include "tests/train/ranks.h"
 #include "tests/train/runs.h"
 #include "torch_towers/tensors.h"
 #include "train/initial_weights.h"
@@ -110,6 +111,18 @@ TEST_F(Runs, ThatDivergeReportTheirCurves) {
   Trainer trainer(recipe(resnet, {"train.steps=9", "train.learning_rate=1e30"}), diverged, false, alone);
   EXPECT_THROW(trainer.run(), Error);
   EXPECT_THAT(read_file(diverged / "report.html"), HasSubstr("<figcaption>loss"));
+}
+
+/// Before the run's folder says with which samples it was started.
+TEST_F(Runs, AreRefusedWhereRanksHaveOtherSamples) {
+  const Recipe whole = recipe(vit, {"train.steps=1"});
+  const std::string pairs = (folder_.path() / "pairs.csv").string();
+  const Recipe other = recipe(vit, {"train.steps=1", fmt::format("data.train=[\"{0}\", \"{0}\"]", pairs)});
+  test::on_ranks(2, [&](Communicator& communicator) {
+    EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? whole : other, folder_.path() / "run", false, communicator); },
+                ThrowsMessage<Error>(HasSubstr("training sets of the ranks differ")));
+  });
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
 class LockedTowers : public Runs, public testing::WithParamInterface<const char*> {};
@@ -216,10 +229,18 @@ TEST_F(Runs, ShowATeacherItsOwnNormalisation) {
     };
     const auto pixels = (grey - of_channels(one.preprocess.mean)) / of_channels(one.preprocess.std);
     const auto zero = torch::zeros({1}, torch::kLong);
-    return model.encode({pixels, torch::full({1, 3}, 5, torch::kLong), zero, zero}).images;
+    return model.encode({pixels, torch::full({1, 3}, 5, torch::kLong), zero.unsqueeze(1), zero}).images;
   };
   const auto own = encoded({}), shifted = encoded({"preprocess.mean=[0.5,0.4,0.3]", "preprocess.std=[0.5,0.6,0.7]"});
   EXPECT_LT((own - shifted).abs().max().item<double>(), 1e-5);
+}
+
+TEST_F(Runs, WriteTheInterpolationOfInference) {
+  for (const char* architecture : {vit, resnet}) {
+    const Recipe bilinear = recipe(architecture, {"train.steps=1", "preprocess.interpolation=\"bilinear\""});
+    const ModelFiles model = load_model_files((run(architecture, bilinear) / "model").string());
+    EXPECT_EQ(model.preprocess.interpolation, Interpolation::bilinear);
+  }
 }
 
 TEST_F(Runs, LeaveAReportOfTheirCurves) {

@@ -145,7 +145,7 @@ TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
-/// What is computed again is computed alike, patches that are left out included.
+/// What is computed again is computed alike.
 TEST(Gradients, AreTheSameWithActivationCheckpointing) {
   Communicator alone;
   Recipe recipe = recipe_of(true, false, 3);
