@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
     const double before = megabytes("VmRSS:");
     Communicator alone;
     const double seconds = seconds_of([&] {
-      contrastive_loss({images, texts, rows, rows}, scale, bias, {.sigmoid = sigmoid}, alone).backward();
+      contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {.sigmoid = sigmoid}, alone).backward();
     });
     const double flops = 4 * 2.0 * static_cast<double>(batch * batch * dim);  // logits twice, and two gradients
     fmt::print(
