@@ -254,10 +254,11 @@ class WebDataset : public Dataset {
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
     std::optional<Error> damage;
     const auto places = places_of(shard, file, damage);
-    if (place >= places->size() && damage) throw *damage;
-    if (place >= places->size())
+    if (place >= places->size()) {
+      if (damage) throw *damage;
       fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(), who_counted_,
            samples_.size_of(shard));
+    }
     GroupReader reader(file, (*places)[place]);
     Group group;
     if (!reader.next(group) || !is_complete(group))
@@ -294,9 +295,10 @@ class WebDataset : public Dataset {
 
   /// What an earlier start counted; empty when there was none.
   std::vector<std::size_t> read_counts() const {
-    if (!fs::exists(counts_)) return {};
+    const auto text = read_if_there(counts_);
+    if (!text) return {};
     try {
-      const auto counts = parse_json(read_file(counts_), counts_.string()).get<std::vector<std::size_t>>();
+      const auto counts = parse_json(*text, counts_.string()).get<std::vector<std::size_t>>();
       if (counts.size() == shards_.size()) return counts;
     } catch (const std::exception&) {  // not ours, or damaged: counted again
     }

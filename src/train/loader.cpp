@@ -29,12 +29,15 @@ int loader_threads(const Recipe& recipe) {
   return recipe.threads > 0 ? recipe.threads : available_processors();
 }
 
-/// The numbers below `size` in random order.
-std::vector<std::size_t> permutation(std::size_t size, Random random) {
+/// Calls take(number) with the numbers below `size` in random order, each once, while it asks for more.
+template <class Take>
+void draw(std::size_t size, Random random, const Take& take) {
   std::vector<std::size_t> numbers(size);
   std::iota(numbers.begin(), numbers.end(), 0);
-  for (std::size_t i = 0; i < size; ++i) std::swap(numbers[i], numbers[i + random.below(size - i)]);
-  return numbers;
+  for (std::size_t i = 0; i < size; ++i) {
+    std::swap(numbers[i], numbers[i + random.below(size - i)]);
+    if (!take(numbers[i])) return;
+  }
 }
 
 std::int64_t patches_of(const Recipe& recipe) {
@@ -118,10 +121,11 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
   }
   const auto count = static_cast<std::size_t>(recipe_.captions_per_image);
   std::vector<std::string> captions;
-  for (const std::size_t index : permutation(sample.captions.size(), Random(seed))) {
+  draw(sample.captions.size(), Random(seed), [&](std::size_t index) {
     const std::string& caption = sample.captions[index];  // a likely one may stand there several times
-    if (captions.size() < count && std::ranges::find(captions, caption) == captions.end()) captions.push_back(caption);
-  }
+    if (std::ranges::find(captions, caption) == captions.end()) captions.push_back(caption);
+    return captions.size() < count;
+  });
   for (std::size_t i = 0; captions.size() < count; ++i) captions.push_back(captions[i]);
   return captions;
 }
@@ -134,9 +138,12 @@ void Loader::count_broken(const std::string& message) {
 }
 
 void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {
-  const auto patches =
-      permutation(static_cast<std::size_t>(patches_of(recipe_)), Random(mix_seed(sample_seed, patch_stream)));
-  std::copy_n(patches.begin(), kept.size(), kept.begin());
+  auto next = kept.begin();
+  draw(static_cast<std::size_t>(patches_of(recipe_)), Random(mix_seed(sample_seed, patch_stream)),
+       [&](std::size_t patch) {
+         *next++ = static_cast<std::int64_t>(patch);
+         return next != kept.end();
+       });
   std::sort(kept.begin(), kept.end());
 }
 

@@ -81,6 +81,15 @@ using Mode = std::tuple<int, int, bool, bool>;  // ranks, micro-batch, norms, si
 
 class Gradients : public testing::TestWithParam<Mode> {};
 
+void expect_near(const Outcome& found, const Outcome& expected, double tolerance) {
+  for (const auto& [name, gradient] : expected.gradients)
+    if (gradient.norm().item<double>() > 1e-9) {  // a bias that a norm takes away has none but rounding
+      EXPECT_LT(relative_error(found.gradients.at(name), gradient), tolerance) << name;
+    }
+  for (const auto& [name, statistic] : expected.statistics)
+    EXPECT_LT(relative_error(found.statistics.at(name), statistic), tolerance) << name;
+}
+
 /// One process's, of the whole batch at once in fp64, against those of several, of micro-batches.
 void expect_gradients_of_the_whole_batch(int ranks, const Recipe& recipe) {
   Recipe at_once = recipe;
@@ -92,12 +101,7 @@ void expect_gradients_of_the_whole_batch(int ranks, const Recipe& recipe) {
     test::on_ranks(ranks, [&, type = type, tolerance = tolerance](Communicator& communicator) {
       const Outcome found = outcome_of(whole, recipe, type, communicator);
       EXPECT_NEAR(found.loss, expected.loss, tolerance * expected.loss);
-      for (const auto& [name, gradient] : expected.gradients)
-        if (gradient.norm().item<double>() > 1e-9) {  // a bias that a norm takes away has none but rounding
-          EXPECT_LT(relative_error(found.gradients.at(name), gradient), tolerance) << name;
-        }
-      for (const auto& [name, statistic] : expected.statistics)
-        EXPECT_LT(relative_error(found.statistics.at(name), statistic), tolerance) << name;
+      expect_near(found, expected, tolerance);
     });
   }
 }
@@ -135,12 +139,7 @@ TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
     test::on_ranks(ranks, [&](Communicator& communicator) {
       const Outcome found = outcome_of(whole, recipe, torch::kDouble, communicator);
       EXPECT_NEAR(found.loss, expected.loss, 1e-9);
-      for (const auto& [name, gradient] : expected.gradients)
-        if (gradient.norm().item<double>() > 1e-9) {
-          EXPECT_LT(relative_error(found.gradients.at(name), gradient), 1e-6) << name;
-        }
-      for (const auto& [name, statistic] : expected.statistics)
-        EXPECT_LT(relative_error(found.statistics.at(name), statistic), 1e-6) << name;
+      expect_near(found, expected, 1e-6);
     });
   }
 }
@@ -168,11 +167,7 @@ TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
     for (const int micro : {0, 20}) {
       recipe.micro_batch_size = micro;
       test::on_ranks(ranks, [&](Communicator& communicator) {
-        const Outcome found = outcome_of(whole, recipe, torch::kDouble, communicator);
-        for (const auto& [name, gradient] : expected.gradients)
-          if (gradient.norm().item<double>() > 1e-9) {
-            EXPECT_LT(relative_error(found.gradients.at(name), gradient), 1e-6) << name;
-          }
+        expect_near(outcome_of(whole, recipe, torch::kDouble, communicator), expected, 1e-6);
       });
     }
   }
