@@ -295,9 +295,9 @@ class WebDataset : public Dataset {
 
   /// What an earlier start counted; empty when there was none.
   std::vector<std::size_t> read_counts() const {
-    const auto text = read_if_there(counts_);
-    if (!text) return {};
     try {
+      const auto text = read_if_there(counts_);
+      if (!text) return {};
       const auto counts = parse_json(*text, counts_.string()).get<std::vector<std::size_t>>();
       if (counts.size() == shards_.size()) return counts;
     } catch (const std::exception&) {  // not ours, or damaged: counted again
