@@ -26,7 +26,8 @@ Linear::Linear(const Kernels& kernels, Precision precision, std::span<const floa
   pack([&](std::size_t column, std::byte* values) {
     std::ranges::transform(weight.subspan(column * in, in), scaled.begin(),
                            [scale](float value) { return value * scale; });
-    if (precision_ == Precision::int8) return quantize_row(scaled, {reinterpret_cast<std::int8_t*>(values), in});
+    if (precision_ == Precision::int8) 
+      return quantize_row(scaled, {reinterpret_cast<std::int8_t*>(values), in}, kernels.int8_steps);
     kernels.convert({1, in, scaled.data(), in, {values, in, precision_}});
     return 1.0f;
   });
@@ -36,9 +37,17 @@ Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const f
                std::size_t out, float scale)
     : kernels_(&kernels), precision_(Precision::int8), in_(in), out_(out) {
   set_bias(bias, scale);
+  std::vector<float> wide(in);
   pack([&](std::size_t column, std::byte* values) {
-    std::memcpy(values, weight.integers.data() + column * in, in);
-    return weight.scales[column] * scale;
+    const auto integers = weight.integers.subspan(column * in, in);
+    const std::span packed(reinterpret_cast<std::int8_t*>(values), in);
+    const float row_scale = weight.scales[column] * scale;
+    if (kernels.int8_steps == 127) {
+      std::ranges::copy(integers, packed.begin());
+      return row_scale;
+    }
+    std::ranges::copy(integers, wide.begin());
+    return row_scale * quantize_row(wide, packed, kernels.int8_steps);
   });
 }
 
@@ -50,18 +59,18 @@ Linear Linear::from_projection(const Kernels& kernels, Precision precision, std:
   return Linear(kernels, precision, transposed, bias, in, out);
 }
 
-float quantize_row(std::span<const float> values, std::span<std::int8_t> integers) {
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps) {
   // In integers the compiler finds the vectors: magnitudes are ordered as their bits are, and beside 1.5·2^23 a number
   // is rounded to an integer (half to even) that stands in its lowest bits.
   std::int32_t bits = 0;
   for (float value : values) bits = std::max(bits, std::bit_cast<std::int32_t>(value) & 0x7fffffff);
   const float largest = bits == 0 ? 1 : std::bit_cast<float>(bits);
-  constexpr float steps = 127, rounder = 12582912;
-  const float scale = steps / largest;
+  constexpr float rounder = 12582912;
+  const float scale = static_cast<float>(steps) / largest;
   std::ranges::transform(values, integers.begin(), [=](float value) {
     return static_cast<std::int8_t>(std::bit_cast<std::int32_t>(value * scale + rounder));
   });
-  return largest / steps;
+  return largest / static_cast<float>(steps);
 }
 
 template <class Write>

@@ -61,8 +61,8 @@ struct Int8Rows {
   }
 };
 
-/// Integers from −127 to 127 for one row of a weight; returns its scale.
-float quantize_row(std::span<const float> values, std::span<std::int8_t> integers);
+/// Integers from −steps to steps for one row of a weight; returns its scale.
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps = 127);
 
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {

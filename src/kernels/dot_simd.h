@@ -36,24 +36,16 @@ struct SplitBf16Dot {
   }
 };
 
-/// int8 where the processor has no instruction for it, in 16-bit halves: exact, since 2·255·127 fits into 32 bits.
-struct SplitInt8Dot {
+/// int8 where the processor has no instruction for it: two products are added in 16 bits, which hold 2·255·64, so that
+/// weights have seven bits (Kernels::int8_steps).
+struct NarrowInt8Dot {
   static constexpr Precision precision = Precision::int8;
   using Sum = Integers;
-  struct Pair {
-    Integers even, odd;
-  };
   static Sum zero() { return broadcast_integer(0); }
-  static Pair right(const std::byte* p) {
-    const Integers x = load_groups(p);
-    return {shift_right_signed_16(shift_left_16(x, 8), 8), shift_right_signed_16(x, 8)};
-  }
-  static Pair left(const std::byte* p) {
-    const Integers x = broadcast_group(p);
-    return {bits_and(x, broadcast_integer(0x00ff00ff)), shift_right_16(x, 8)};
-  }
-  static void add(Sum& sum, const Pair& x, const Pair& y) {
-    sum = add_32(sum, add_32(multiply_pairs(x.even, y.even), multiply_pairs(x.odd, y.odd)));
+  static Integers right(const std::byte* p) { return load_groups(p); }
+  static Integers left(const std::byte* p) { return broadcast_group(p); }
+  static void add(Sum& sum, Integers x, Integers y) {
+    sum = add_32(sum, add_pairs(multiply_byte_pairs(x, y)));
   }
 };
 

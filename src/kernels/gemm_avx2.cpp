@@ -4,7 +4,7 @@ namespace gondola {
 
 static_assert(panel_width == avx2_panel_width);
 
-// Sixteen registers: two sums a row, the panel's vectors (four when split) and the row's (one or two).
+// Sixteen registers: two sums a row, the panel's vectors (four of bf16, which is split) and the row's (two), in int8 the ones of add_pairs.
 void gemm_fp32_avx2(const GemmArguments& arguments) {
   multiply<Fp32Dot, 6>(arguments);
 }
@@ -18,10 +18,10 @@ std::size_t peak_bf16_avx2(std::size_t steps) {
   return multiply_registers<SplitBf16Dot>(steps);
 }
 void gemm_int8_avx2(const GemmArguments& arguments) {
-  multiply<SplitInt8Dot, 4>(arguments);
+  multiply<NarrowInt8Dot, 6>(arguments);
 }
 std::size_t peak_int8_avx2(std::size_t steps) {
-  return multiply_registers<SplitInt8Dot>(steps);
+  return multiply_registers<NarrowInt8Dot>(steps);
 }
 
 }  // namespace gondola

@@ -4,7 +4,7 @@ namespace gondola {
 
 static_assert(panel_width == avx512_panel_width);
 
-// Thirty-two registers: two sums a row, the panel's vectors (four when split) and the row's (one or two).
+// Thirty-two registers: two sums a row, the panel's vectors (four of bf16, which is split) and the row's (two), in int8 the ones of add_pairs.
 void gemm_fp32_avx512(const GemmArguments& arguments) {
   multiply<Fp32Dot, 14>(arguments);
 }
@@ -18,10 +18,10 @@ std::size_t peak_bf16_avx512(std::size_t steps) {
   return multiply_registers<SplitBf16Dot>(steps);
 }
 void gemm_int8_avx512(const GemmArguments& arguments) {
-  multiply<SplitInt8Dot, 11>(arguments);
+  multiply<NarrowInt8Dot, 14>(arguments);
 }
 std::size_t peak_int8_avx512(std::size_t steps) {
-  return multiply_registers<SplitInt8Dot>(steps);
+  return multiply_registers<NarrowInt8Dot>(steps);
 }
 
 }  // namespace gondola

@@ -8,6 +8,7 @@ namespace {
 constexpr Kernels with(Kernels base, Precision precision, GemmFunction* gemm, PeakFunction* peak) {
   base.gemm_of[static_cast<std::size_t>(precision)] = gemm;
   base.peak_of[static_cast<std::size_t>(precision)] = peak;
+  if (precision == Precision::int8) base.int8_steps = 127;
   base.native_bf16 = base.native_bf16 || precision == Precision::bf16;
   return base;
 }
@@ -16,6 +17,7 @@ constexpr Kernels scalar = {scalar_panel_width,
                             {gemm_scalar, gemm_scalar, gemm_scalar},
                             {peak_scalar, peak_scalar, peak_scalar},
                             false,
+                            127,
                             convert_scalar,
                             layer_norm_scalar,
                             softmax_scalar};
@@ -23,6 +25,7 @@ constexpr Kernels avx2 = {avx2_panel_width,
                           {gemm_fp32_avx2, gemm_bf16_avx2, gemm_int8_avx2},
                           {peak_fp32_avx2, peak_bf16_avx2, peak_int8_avx2},
                           false,
+                          64,
                           convert_avx2,
                           layer_norm_avx2,
                           softmax_avx2};
@@ -31,6 +34,7 @@ constexpr Kernels avx512 = {avx512_panel_width,
                             {gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512},
                             {peak_fp32_avx512, peak_bf16_avx512, peak_int8_avx512},
                             false,
+                            64,
                             convert_avx512,
                             layer_norm_avx512,
                             softmax_avx512};

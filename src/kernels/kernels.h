@@ -16,6 +16,7 @@ struct Kernels {
   GemmFunction* gemm_of[3];  ///< by precision
   PeakFunction* peak_of[3];  ///< by precision
   bool native_bf16;          ///< whether bf16 is faster than fp32
+  int int8_steps;            ///< int8 weights reach from −int8_steps to int8_steps
   ConvertFunction* convert;
   LayerNormFunction* layer_norm;
   SoftmaxFunction* softmax;

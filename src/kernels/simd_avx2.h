@@ -107,15 +107,6 @@ inline Integers bits_and(Integers x, Integers y) {
 inline Integers shift_left_32(Integers x, int count) {
   return _mm256_slli_epi32(x, count);
 }
-inline Integers shift_left_16(Integers x, int count) {
-  return _mm256_slli_epi16(x, count);
-}
-inline Integers shift_right_16(Integers x, int count) {
-  return _mm256_srli_epi16(x, count);
-}
-inline Integers shift_right_signed_16(Integers x, int count) {
-  return _mm256_srai_epi16(x, count);
-}
 inline Integers add_32(Integers x, Integers y) {
   return _mm256_add_epi32(x, y);
 }
@@ -125,9 +116,13 @@ inline Integers subtract_32(Integers x, Integers y) {
 inline Integers multiply_32(Integers x, Integers y) {
   return _mm256_mullo_epi32(x, y);
 }
-/// The sums of the two products of 16-bit integers in each lane.
-inline Integers multiply_pairs(Integers x, Integers y) {
-  return _mm256_madd_epi16(x, y);
+/// The sums of two products of neighbouring bytes, unsigned ones of x and signed ones of y, in 16 bits.
+inline Integers multiply_byte_pairs(Integers x, Integers y) {
+  return _mm256_maddubs_epi16(x, y);
+}
+/// The sum of the two 16-bit integers in each lane.
+inline Integers add_pairs(Integers x) {
+  return _mm256_madd_epi16(x, _mm256_set1_epi16(1));
 }
 
 /// The first `count` floats, rounded to the nearest bf16 (ties to even); a NaN stays one.

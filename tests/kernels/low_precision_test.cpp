@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "base/half.h"
 #include "kernels/gemm.h"
@@ -29,7 +30,9 @@ constexpr Shape shapes[] = {{1, 4, 1},     {1, 768, 31},   {2, 8, 8},     {6, 64
 
 /// The operands of one product as their bytes, and what those mean.
 struct Problem {
-  Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed) : shape(s) {
+  Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed)
+      : Problem(kernels, precision, s, seed, kernels.int8_steps) {}
+  Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed, int int8_steps) : shape(s) {
     Random random(seed);
     const std::size_t size = size_of(precision), panel_width = kernels.panel_width;
     left_stride = s.depth + 4;
@@ -69,7 +72,7 @@ struct Problem {
           left_values[row * s.depth + k] = value;
         }
         for (std::size_t column = 0; column < s.columns; ++column) {
-          double value = fill(column * s.depth + k, weights, -127, 127);
+          double value = fill(column * s.depth + k, weights, -int8_steps, int8_steps);
           if (precision == Precision::int8) {
             sums[block * padded + column] += static_cast<std::int32_t>(value);
             value *= double{scales[column]};
@@ -273,12 +276,40 @@ TEST_P(LowPrecisionTest, Int8ProductsOfOneBlockEqualTheScalarOnes) {
   const Kernels& scalar = kernels_for(Isa::scalar);
   for (const Shape& shape : shapes) {
     if (DepthBlocks(shape.depth).count() > 1) continue;
-    const Problem here(kernels(), Precision::int8, shape, 3), there(scalar, Precision::int8, shape, 3);
+    const Problem here(kernels(), Precision::int8, shape, 3),
+        there(scalar, Precision::int8, shape, 3, kernels().int8_steps);
     std::vector<float> out(shape.rows * shape.columns), expected(out.size());
     kernels().gemm(here.arguments(out.data(), Precision::fp32));
     scalar.gemm(there.arguments(expected.data(), Precision::fp32));
     ASSERT_EQ(out, expected) << shape.rows << "×" << shape.depth << "×" << shape.columns;
   }
+}
+
+TEST_P(LowPrecisionTest, TheLargestInt8ProductsAreExact) {
+  constexpr std::size_t depth = 64, columns = 4;
+  const int steps = kernels().int8_steps;
+  const std::vector<std::uint8_t> left(depth, 255);
+  std::vector<std::int8_t> weights(columns * depth);
+  for (std::size_t i = 0; i < weights.size(); ++i)  // columns of one sign each
+    weights[i] = static_cast<std::int8_t>(i / depth % 2 == 0 ? steps : -steps);
+  AlignedFloats packed(packed_bytes(Precision::int8, depth, columns, kernels().panel_width) / sizeof(float));
+  pack_columns(std::as_bytes(std::span(weights)).data(), depth, depth / group_bytes, columns, kernels().panel_width,
+               reinterpret_cast<std::byte*>(packed.data()));
+  const std::vector<float> scales(kernels().panel_width, 1);
+  const std::vector<std::int32_t> sums(kernels().panel_width, 0);  // of no use: the zero point is 0
+  const RowScale scale = {1, 0};
+  std::vector<float> out(columns);
+  GemmArguments g;
+  g.rows = 1;
+  g.left = left.data();
+  g.left_scales = &scale;
+  g.right = {Precision::int8, depth, columns, reinterpret_cast<const std::byte*>(packed.data()), scales.data(), sums.data()};
+  g.last_panel = 1;
+  g.out = out.data();
+  g.out_stride = columns;
+  kernels().gemm(g);
+  const float largest = 255.0f * static_cast<float>(steps) * depth;
+  EXPECT_EQ(out, (std::vector<float>{largest, -largest, largest, -largest}));
 }
 
 TEST_P(LowPrecisionTest, RowsAreRoundedToTheNearestBf16) {
