@@ -104,7 +104,7 @@ void multiply_amx_tile(const GemmArguments& g, const TileArguments& t, std::size
   _tile_zero(2);
   _tile_zero(3);
   const std::byte* panel = t.panel;
-  const std::byte* prefetch = t.prefetch;
+  const std::byte* prefetch = t.prefetch != nullptr ? t.prefetch : t.panel;
   for (std::size_t k = 0; k + tile_groups <= t.groups; k += tile_groups) {
     multiply_groups<Dot, Two>(left, stride, panel);
     for (std::size_t i = 0; i < tile_groups; ++i, prefetch += step_bytes)

@@ -23,7 +23,7 @@ struct TileArguments {
   const std::byte* const* rows;  ///< [taps][rows_stride]
   std::size_t rows_stride, taps, groups;
   const std::byte* panel;
-  const std::byte* prefetch;  ///< one cache line for each step of the depth
+  const std::byte* prefetch;  ///< one cache line for each step of the depth; null for none
   float* sums;                ///< [tile rows][panel_width]
   bool add;                   ///< to the sums of the blocks before
   // int8 only
@@ -104,7 +104,7 @@ template <class Dot, int Rows>
   finish_tile<Dot, Rows>(t, values);
 }
 
-template <class Dot, int Rows>
+template <class Dot, int Rows, bool Prefetches>
 void multiply_tile(const TileArguments& t) {
   typename Dot::Sum sums[Rows][2];
 #pragma GCC unroll 16
@@ -118,9 +118,11 @@ void multiply_tile(const TileArguments& t) {
 #pragma GCC unroll 4
     for (std::size_t k = 0; k < t.groups; ++k) {
       const auto first = Dot::right(panel), second = Dot::right(panel + vector_bytes);
-      _mm_prefetch(reinterpret_cast<const char*>(prefetch), _MM_HINT_T1);
       panel += step_bytes;
-      prefetch += step_bytes;
+      if constexpr (Prefetches) {
+        _mm_prefetch(reinterpret_cast<const char*>(prefetch), _MM_HINT_T1);
+        prefetch += step_bytes;
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const auto x = Dot::left(rows[r] + k * group_bytes);
@@ -139,14 +141,17 @@ using TileFunction = void(const TileArguments&);
 template <class Dot, int MaxRows>
 struct TileTable {
   static constexpr std::size_t row_step = 1;
-  TileFunction* of[MaxRows + 1] = {};
+  TileFunction* of[MaxRows + 1][2] = {};  ///< [rows][whether it prefetches]
   constexpr TileTable() { fill<MaxRows>(); }
   template <int Rows>
   constexpr void fill() {
-    of[Rows] = multiply_tile<Dot, Rows>;
+    of[Rows][false] = multiply_tile<Dot, Rows, false>;
+    of[Rows][true] = multiply_tile<Dot, Rows, true>;
     if constexpr (Rows > 1) fill<Rows - 1>();
   }
-  void operator()(const GemmArguments&, const TileArguments& t, std::size_t, std::size_t rows) const { of[rows](t); }
+  void operator()(const GemmArguments&, const TileArguments& t, std::size_t, std::size_t rows) const {
+    of[rows][t.prefetch != nullptr](t);
+  }
 };
 
 /// The residual and the activation of the sums of one tile, whose rows start at `row`: the way of a panel that is not
@@ -260,7 +265,7 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
       }
       if constexpr (Dot::precision == Precision::int8) t.scales = g.left_scales + (first + offset) * parts + part;
       // The first two tiles fetch the panel that comes next, a line of each step's pair each.
-      t.prefetch = tile < 2 ? following + tile * vector_bytes : t.panel;
+      t.prefetch = tile < 2 ? following + tile * vector_bytes : nullptr;
       t.sums = sums + offset * panel_width;
       if (t.last && direct) {
         const std::size_t row = first + offset;
@@ -275,6 +280,17 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
   }
 }
 
+/// x, of which the compiler must not know that it is always the same.
+template <class T>
+[[gnu::always_inline]] inline T opaque(T x) {
+  if constexpr (requires { x.even; }) {
+    asm volatile("" : "+v"(x.even), "+v"(x.odd));
+  } else {
+    asm volatile("" : "+v"(x));
+  }
+  return x;
+}
+
 /// As many independent sums as the registers hold hide the latency of a product.
 template <class Dot>
 std::size_t multiply_registers(std::size_t steps) {
@@ -282,16 +298,13 @@ std::size_t multiply_registers(std::size_t steps) {
   alignas(64) std::byte zeros[vector_bytes] = {};
   typename Dot::Sum sums[count];
 #pragma GCC unroll 20
-  for (auto& sum : sums) {
-    sum = Dot::zero();
-    asm volatile("" : "+v"(sum));  // which the compiler must not know to be alike
-  }
+  for (auto& sum : sums) sum = opaque(Dot::zero());
   const auto x = Dot::left(zeros);
   const auto y = Dot::right(zeros);
   for (std::size_t step = 0; step < steps; ++step) {
     asm volatile("");  // keeps the loop
 #pragma GCC unroll 20
-    for (auto& sum : sums) Dot::add(sum, x, y);
+    for (auto& sum : sums) Dot::add(sum, opaque(x), y);
   }
 #pragma GCC unroll 20
   for (auto& sum : sums) asm volatile("" ::"v"(sum));
