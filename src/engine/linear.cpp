@@ -26,7 +26,7 @@ Linear::Linear(const Kernels& kernels, Precision precision, std::span<const floa
   pack([&](std::size_t column, std::byte* values) {
     std::ranges::transform(weight.subspan(column * in, in), scaled.begin(),
                            [scale](float value) { return value * scale; });
-    if (precision_ == Precision::int8) 
+    if (precision_ == Precision::int8)
       return quantize_row(scaled, {reinterpret_cast<std::int8_t*>(values), in}, kernels.int8_steps);
     kernels.convert({1, in, scaled.data(), in, {values, in, precision_}});
     return 1.0f;

@@ -44,9 +44,7 @@ struct NarrowInt8Dot {
   static Sum zero() { return broadcast_integer(0); }
   static Integers right(const std::byte* p) { return load_groups(p); }
   static Integers left(const std::byte* p) { return broadcast_group(p); }
-  static void add(Sum& sum, Integers x, Integers y) {
-    sum = add_32(sum, add_pairs(multiply_byte_pairs(x, y)));
-  }
+  static void add(Sum& sum, Integers x, Integers y) { sum = add_32(sum, add_pairs(multiply_byte_pairs(x, y))); }
 };
 
 #if defined(__AVX512BF16__)

@@ -62,6 +62,10 @@ void ClipModel::recompute_blocks(bool recompute) {
     if (auto* transformer = module->as<Transformer>()) transformer->recompute = recompute;
 }
 
+void ClipModel::blur_stem() {
+  std::dynamic_pointer_cast<ModifiedResNet>(visual_)->blur_stem();
+}
+
 void ClipModel::synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes) {
   for (const auto& module : modules())
     if (auto* norm = module->as<BatchNorm>()) norm->sum_over_processes = sum_over_processes;

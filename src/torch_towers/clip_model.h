@@ -34,6 +34,9 @@ class ClipModel : public torch::nn::Module {
   /// Whether transformer blocks are computed again in the backward pass, for memory.
   void recompute_blocks(bool recompute);
 
+  /// See ModifiedResNet::blur_stem; a VisionTransformer has none.
+  void blur_stem();
+
   /// Makes batch norms take the statistics of several processes' batches (torch_towers/batch_norm.h).
   void synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes);
 

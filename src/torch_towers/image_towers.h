@@ -54,6 +54,10 @@ struct ModifiedResNet : ImageTower {
   ModifiedResNet(const ImageTowerConfig& config, int embed_dim);
   torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) override;
 
+  /// Makes conv1, whose stride is 2, a binomial low-pass of random mixtures of the colours: the tower then sees no
+  /// detail that a picture of half the size would not have.
+  void blur_stem();
+
   torch::nn::Conv2d conv1 = nullptr, conv2 = nullptr, conv3 = nullptr;
   BatchNorm bn1 = nullptr, bn2 = nullptr, bn3 = nullptr;
   std::array<torch::nn::Sequential, 4> layers = {nullptr, nullptr, nullptr, nullptr};

@@ -95,6 +95,13 @@ ModifiedResNet::ModifiedResNet(const ImageTowerConfig& config, int embed_dim) {
     for (const auto& block : layer->children()) torch::nn::init::zeros_(block->as<Bottleneck>()->bn3->weight);
 }
 
+void ModifiedResNet::blur_stem() {
+  const auto taps = torch::tensor({0.25, 0.5, 0.25});
+  const auto colours = torch::randn({conv1->weight.size(0), 3, 1, 1});
+  const torch::NoGradGuard no_grad;
+  conv1->weight.copy_(colours * torch::outer(taps, taps));
+}
+
 torch::Tensor ModifiedResNet::forward(const torch::Tensor& pixels, const torch::Tensor&) {
   auto x = normalise_and_rectify(bn1, conv1(pixels));
   x = normalise_and_rectify(bn2, conv2(x));

@@ -29,6 +29,7 @@ int text_depth(const std::string& name, int blocks) {
 
 double learning_rate_factor(const std::string& name, const Recipe& recipe) {
   if (name == "logit_scale" || name == "logit_bias") return 1;
+  if (recipe.low_pass_stem && name == "visual.conv1.weight") return 0;
   const bool image = name.starts_with("visual.");
   const ImageTowerConfig& tower = recipe.model.image;
   const int blocks = !image                                         ? recipe.model.text.layers

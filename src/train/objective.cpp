@@ -38,6 +38,7 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
       for (const at::Tensor& tensor : tensors)
         if (tensor.is_floating_point()) tensor.set_data(tensor.to(type));
   };
+  if (recipe.low_pass_stem) model_->blur_stem();
   place(*model_);
   model_->recompute_blocks(recipe.activation_checkpointing);
   if (recipe.batch_norm_embeddings) {

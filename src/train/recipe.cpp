@@ -194,6 +194,7 @@ void read_model(Section section, Recipe& recipe) {
   section.read("initial_image", recipe.initial_image);
   section.read("initial_text", recipe.initial_text);
   section.read("batch_norm_embeddings", recipe.batch_norm_embeddings);
+  section.read("low_pass_stem", recipe.low_pass_stem);
   section.read_choice("export_dtype", recipe.export_dtype,
                       {{"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}});
   section.finish();
@@ -278,6 +279,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.vocabulary || recipe.vocab_size > 0,
           "model has neither vocabulary nor vocab_size, and the caches have none of OpenAI's");
   require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
+  require(!recipe.low_pass_stem || recipe.model.image.architecture == ImageArchitecture::modified_resnet,
+          "model.low_pass_stem: a VisionTransformer has no stem");
   require(!recipe.batch_norm_embeddings || !(recipe.lock_image || recipe.lock_text),
           "model.batch_norm_embeddings would change the projection of a locked tower");
   require(!recipe.batch_norm_embeddings || recipe.model.text.width >= recipe.model.embed_dim,

@@ -27,6 +27,7 @@ struct Recipe {
   int vocab_size = 0;
   std::string initial, initial_image, initial_text;  ///< models whose weights, all or of a tower, the run starts from
   bool batch_norm_embeddings = false;                ///< see EmbeddingNorm
+  bool low_pass_stem = false;                        ///< see ModifiedResNet::blur_stem; not trained
   DType export_dtype = DType::float32;
 
   // [preprocess]

@@ -303,7 +303,8 @@ TEST_P(LowPrecisionTest, TheLargestInt8ProductsAreExact) {
   g.rows = 1;
   g.left = left.data();
   g.left_scales = &scale;
-  g.right = {Precision::int8, depth, columns, reinterpret_cast<const std::byte*>(packed.data()), scales.data(), sums.data()};
+  g.right = {Precision::int8, depth,      columns, reinterpret_cast<const std::byte*>(packed.data()),
+             scales.data(),   sums.data()};
   g.last_panel = 1;
   g.out = out.data();
   g.out_stride = columns;

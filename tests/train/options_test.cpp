@@ -243,6 +243,20 @@ TEST_F(Runs, WriteTheInterpolationOfInference) {
   }
 }
 
+/// The finest stripes, alternating from pixel to pixel, vanish in the first convolution; a grey does not.
+TEST_F(Runs, KeepTheirLowPassStem) {
+  const Recipe blurred = recipe(resnet, {"train.steps=3", "model.low_pass_stem=true"});
+  const auto stem = to_torch(weights(run("blurred", blurred)).at("visual.conv1.weight"));
+  const auto alternating = torch::tensor({1.f, -1.f, 1.f});
+  const double size = stem.abs().max().item<double>();
+  for (const int axis : {2, 3}) {
+    const auto stripes = alternating.view(axis == 2 ? at::IntArrayRef{3, 1} : at::IntArrayRef{1, 3});
+    EXPECT_LT((stem * stripes).sum({2, 3}).abs().max().item<double>(), 1e-6 * size);
+  }
+  EXPECT_GT(stem.sum({2, 3}).abs().max().item<double>(), size);
+  EXPECT_THAT([&] { recipe(vit, {"model.low_pass_stem=true"}); }, ThrowsMessage<Error>(HasSubstr("has no stem")));
+}
+
 TEST_F(Runs, LeaveAReportOfTheirCurves) {
   const fs::path finished =
       run("finished",
