@@ -254,7 +254,11 @@ TEST_F(Runs, KeepTheirLowPassStem) {
     EXPECT_LT((stem * stripes).sum({2, 3}).abs().max().item<double>(), 1e-6 * size);
   }
   EXPECT_GT(stem.sum({2, 3}).abs().max().item<double>(), size);
-  EXPECT_THAT([&] { recipe(vit, {"model.low_pass_stem=true"}); }, ThrowsMessage<Error>(HasSubstr("has no stem")));
+  EXPECT_THAT(
+      [&] {
+        recipe(vit, {"train.steps=3", "model.low_pass_stem=true"});
+      },
+      ThrowsMessage<Error>(HasSubstr("has no stem")));
 }
 
 TEST_F(Runs, LeaveAReportOfTheirCurves) {
