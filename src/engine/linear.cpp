@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -42,7 +41,7 @@ Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const f
     const auto integers = weight.integers.subspan(column * in, in);
     const std::span packed(reinterpret_cast<std::int8_t*>(values), in);
     const float row_scale = weight.scales[column] * scale;
-    if (kernels.int8_steps == 127) {
+    if (kernels.int8_steps == stored_int8_steps) {
       std::ranges::copy(integers, packed.begin());
       return row_scale;
     }

@@ -61,8 +61,11 @@ struct Int8Rows {
   }
 };
 
+/// Stored int8 weights reach from −127 to 127; packed ones, by the kernels, from −int8_steps to int8_steps.
+inline constexpr int stored_int8_steps = 127;
+
 /// Integers from −steps to steps for one row of a weight; returns its scale.
-float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps = 127);
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps = stored_int8_steps);
 
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {
