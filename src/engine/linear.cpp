@@ -36,7 +36,6 @@ Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const f
                std::size_t out, float scale)
     : kernels_(&kernels), precision_(Precision::int8), in_(in), out_(out) {
   set_bias(bias, scale);
-  std::vector<float> wide(in);
   pack([&](std::size_t column, std::byte* values) {
     const auto integers = weight.integers.subspan(column * in, in);
     const std::span packed(reinterpret_cast<std::int8_t*>(values), in);
@@ -45,7 +44,7 @@ Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const f
       std::ranges::copy(integers, packed.begin());
       return row_scale;
     }
-    std::ranges::copy(integers, wide.begin());
+    const std::vector<float> wide(integers.begin(), integers.end());
     return row_scale * quantize_row(wide, packed, kernels.int8_steps);
   });
 }

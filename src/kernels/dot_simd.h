@@ -36,17 +36,6 @@ struct SplitBf16Dot {
   }
 };
 
-/// int8 where the processor has no instruction for it: two products are added in 16 bits, which hold 2·255·64, so that
-/// weights have seven bits (Kernels::int8_steps).
-struct NarrowInt8Dot {
-  static constexpr Precision precision = Precision::int8;
-  using Sum = Integers;
-  static Sum zero() { return broadcast_integer(0); }
-  static Integers right(const std::byte* p) { return load_groups(p); }
-  static Integers left(const std::byte* p) { return broadcast_group(p); }
-  static void add(Sum& sum, Integers x, Integers y) { sum = add_32(sum, add_pairs(multiply_byte_pairs(x, y))); }
-};
-
 #if defined(__AVX512BF16__)
 struct Bf16Dot {
   static constexpr Precision precision = Precision::bf16;
@@ -60,7 +49,8 @@ struct Bf16Dot {
 };
 #endif
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+/// Where the processor has no instruction for int8, two products are added in 16 bits, which hold 2·255·64, so that
+/// weights have seven bits (Kernels::int8_steps).
 struct Int8Dot {
   static constexpr Precision precision = Precision::int8;
   using Sum = Integers;
@@ -70,12 +60,13 @@ struct Int8Dot {
   static void add(Sum& sum, Integers x, Integers y) {
 #if defined(__AVX512VNNI__)
     sum = _mm512_dpbusd_epi32(sum, x, y);
-#else
+#elif defined(__AVXVNNI__)
     sum = _mm256_dpbusd_avx_epi32(sum, x, y);
+#else
+    sum = add_32(sum, add_pairs(multiply_byte_pairs(x, y)));
 #endif
   }
 };
-#endif
 
 }  // namespace
 }  // namespace gondola

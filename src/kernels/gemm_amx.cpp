@@ -104,11 +104,10 @@ void multiply_amx_tile(const GemmArguments& g, const TileArguments& t, std::size
   _tile_zero(2);
   _tile_zero(3);
   const std::byte* panel = t.panel;
-  const std::byte* prefetch = t.prefetch != nullptr ? t.prefetch : t.panel;
   for (std::size_t k = 0; k + tile_groups <= t.groups; k += tile_groups) {
     multiply_groups<Dot, Two>(left, stride, panel);
-    for (std::size_t i = 0; i < tile_groups; ++i, prefetch += step_bytes)
-      _mm_prefetch(reinterpret_cast<const char*>(prefetch), _MM_HINT_T1);
+    for (std::size_t i = k; t.prefetch != nullptr && i < k + tile_groups; ++i)
+      _mm_prefetch(reinterpret_cast<const char*>(t.prefetch + i * step_bytes), _MM_HINT_T1);
     panel += tile_groups * step_bytes;
     left[0] += tile_bytes;
     left[1] += tile_bytes;

@@ -19,10 +19,10 @@ std::size_t peak_bf16_avx512(std::size_t steps) {
   return multiply_registers<SplitBf16Dot>(steps);
 }
 void gemm_int8_avx512(const GemmArguments& arguments) {
-  multiply<NarrowInt8Dot, 14>(arguments);
+  multiply<Int8Dot, 14>(arguments);
 }
 std::size_t peak_int8_avx512(std::size_t steps) {
-  return multiply_registers<NarrowInt8Dot>(steps);
+  return multiply_registers<Int8Dot>(steps);
 }
 
 }  // namespace gondola

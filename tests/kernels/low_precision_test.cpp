@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <span>
 
 #include "base/half.h"
 #include "kernels/gemm.h"
@@ -85,7 +84,12 @@ struct Problem {
       view.scales = scales.data();
       view.sums = sums.data();
     }
-    pack_columns(weights.data(), s.depth * size, s.depth * size / group_bytes, s.columns, panel_width,
+    pack();
+  }
+
+  void pack() {
+    const std::size_t bytes = shape.depth * size_of(view.precision);
+    pack_columns(weights.data(), bytes, bytes / group_bytes, shape.columns, scales.size() / panels,
                  reinterpret_cast<std::byte*>(packed.data()));
   }
 
@@ -288,26 +292,16 @@ TEST_P(LowPrecisionTest, Int8ProductsOfOneBlockEqualTheScalarOnes) {
 TEST_P(LowPrecisionTest, TheLargestInt8ProductsAreExact) {
   constexpr std::size_t depth = 64, columns = 4;
   const int steps = kernels().int8_steps;
-  const std::vector<std::uint8_t> left(depth, 255);
-  std::vector<std::int8_t> weights(columns * depth);
-  for (std::size_t i = 0; i < weights.size(); ++i)  // columns of one sign each
-    weights[i] = static_cast<std::int8_t>(i / depth % 2 == 0 ? steps : -steps);
-  AlignedFloats packed(packed_bytes(Precision::int8, depth, columns, kernels().panel_width) / sizeof(float));
-  pack_columns(std::as_bytes(std::span(weights)).data(), depth, depth / group_bytes, columns, kernels().panel_width,
-               reinterpret_cast<std::byte*>(packed.data()));
-  const std::vector<float> scales(kernels().panel_width, 1);
-  const std::vector<std::int32_t> sums(kernels().panel_width, 0);  // of no use: the zero point is 0
-  const RowScale scale = {1, 0};
+  Problem p(kernels(), Precision::int8, {1, depth, columns}, 11);
+  std::ranges::fill(p.left, std::byte{255});
+  for (std::size_t i = 0; i < p.weights.size(); ++i)  // columns of one sign each
+    p.weights[i] = static_cast<std::byte>(i / depth % 2 == 0 ? steps : -steps);
+  p.pack();
+  p.row_scales[0] = {1, 0};
+  std::ranges::fill(p.scales, 1.0f);
   std::vector<float> out(columns);
-  GemmArguments g;
-  g.rows = 1;
-  g.left = left.data();
-  g.left_scales = &scale;
-  g.right = {Precision::int8, depth,      columns, reinterpret_cast<const std::byte*>(packed.data()),
-             scales.data(),   sums.data()};
-  g.last_panel = 1;
-  g.out = out.data();
-  g.out_stride = columns;
+  GemmArguments g = p.arguments(out.data(), Precision::fp32);
+  g.bias = nullptr;
   kernels().gemm(g);
   const float largest = 255.0f * static_cast<float>(steps) * depth;
   EXPECT_EQ(out, (std::vector<float>{largest, -largest, largest, -largest}));
