@@ -29,8 +29,14 @@ bool is_for_muon(const std::string& name, const at::Tensor& parameter) {
   return parameter.dim() >= 2 && name.find("embedding") == std::string::npos;
 }
 
-at::Tensor muon_update(const std::string& name, const at::Tensor& momentum, at::ScalarType type) {
-  const std::int64_t matrices = name.ends_with("in_proj_weight") ? 3 : 1;
+std::int64_t matrices_of(const std::string& name, const ModelConfig& model) {
+  const int heads = name.starts_with("visual.") ? model.image.heads : model.text.heads;
+  if (name.ends_with("in_proj_weight")) return 3 * heads;
+  const bool pools = name.find("attnpool.") != std::string::npos && name.find(".c_proj") == std::string::npos;
+  return pools ? heads : 1;
+}
+
+at::Tensor muon_update(const at::Tensor& momentum, std::int64_t matrices, at::ScalarType type) {
   const auto stacked = momentum.reshape({matrices, momentum.size(0) / matrices, -1});
   const double rows = static_cast<double>(stacked.size(1)), columns = static_cast<double>(stacked.size(2));
   const auto update = polar_factors(stacked.to(type)).to(momentum.scalar_type());

@@ -2,7 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
+
+#include "config/model_config.h"
 
 namespace gondola {
 
@@ -13,9 +16,12 @@ namespace gondola {
 /// of embeddings.
 bool is_for_muon(const std::string& name, const at::Tensor& parameter);
 
-/// The update of such a parameter by its momentum (in the parameter's shape): its polar factor times √max(1, rows /
-/// columns), where a convolution's rows are its output channels. What computes queries, keys and values are three
-/// matrices. `type` is that of the arithmetic; bf16 suffices.
-at::Tensor muon_update(const std::string& name, const at::Tensor& momentum, at::ScalarType type);
+/// How many matrices such a parameter is, one below the other: every head has its own for queries, keys and values.
+std::int64_t matrices_of(const std::string& name, const ModelConfig& model);
+
+/// The update of such a parameter by its momentum (in the parameter's shape): of each of its matrices the polar factor
+/// times √max(1, rows / columns), where a convolution's rows are its output channels. `type` is that of the arithmetic;
+/// bf16 suffices.
+at::Tensor muon_update(const at::Tensor& momentum, std::int64_t matrices, at::ScalarType type);
 
 }  // namespace gondola

@@ -32,7 +32,8 @@ Optimiser::Optimiser(const NamedParameters& parameters, const Recipe& recipe, Co
     const double factor = learning_rate_factor(name, recipe);
     const double decay = decays(name, parameter) ? recipe.weight_decay : 0;
     if (by_muon) {
-      matrices_.push_back({name, parameter, at::zeros_like(parameter), factor * recipe.muon_rate, decay});
+      matrices_.push_back({name, parameter, at::zeros_like(parameter), matrices_of(name, recipe.model),
+                           factor * recipe.muon_rate, decay});
       continue;
     }
     const auto [found, is_new] = group_of.emplace(std::pair(factor, decay), groups_.size());
@@ -80,7 +81,7 @@ void Optimiser::step_muon(double learning_rate) {
     const auto ahead = gradient.lerp(matrix.momentum, momentum);  // Nesterov's
     const double rate = learning_rate * matrix.learning_rate_factor;
     matrix.parameter.mul_(1 - rate * matrix.weight_decay);
-    matrix.parameter.sub_(muon_update(matrix.name, ahead, muon_type_), rate);
+    matrix.parameter.sub_(muon_update(ahead, matrix.matrices, muon_type_), rate);
   }
 }
 

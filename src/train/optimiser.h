@@ -51,10 +51,11 @@ class Optimiser {
     std::vector<at::Tensor> parameters, exp_avgs, exp_avg_sqs, steps;
     double learning_rate_factor, weight_decay;
   };
-  /// A matrix that Muon updates.
+  /// A parameter that Muon updates.
   struct Matrix {
     std::string name;
     at::Tensor parameter, momentum;
+    std::int64_t matrices;  ///< see matrices_of
     double learning_rate_factor, weight_decay;
   };
   void step_adamw(double learning_rate);

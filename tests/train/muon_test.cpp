@@ -26,20 +26,30 @@ void expect_about_orthogonal(const at::Tensor& update, const at::Tensor& momentu
 TEST(Muon, KeepsTheSingularVectorsAndEvensTheValues) {
   torch::manual_seed(4);
   const auto wide = torch::randn({24, 40});
-  expect_about_orthogonal(muon_update("mlp.c_fc.weight", wide, torch::kFloat), wide);
+  expect_about_orthogonal(muon_update(wide, 1, torch::kFloat), wide);
   const auto tall = torch::randn({60, 15});
-  expect_about_orthogonal(muon_update("proj", tall, torch::kFloat) / 2, tall);  // √(60 / 15)
+  expect_about_orthogonal(muon_update(tall, 1, torch::kFloat) / 2, tall);  // √(60 / 15)
   const auto convolution = torch::randn({8, 4, 3, 3});
-  expect_about_orthogonal(muon_update("conv2.weight", convolution, torch::kFloat).view({8, 36}),
-                          convolution.view({8, 36}));
+  expect_about_orthogonal(muon_update(convolution, 1, torch::kFloat).view({8, 36}), convolution.view({8, 36}));
 }
 
-TEST(Muon, TakesQueriesKeysAndValuesApart) {
+TEST(Muon, TakesMatricesApart) {
   torch::manual_seed(5);
-  const auto momentum = torch::randn({48, 16});
-  const auto update = muon_update("attn.in_proj_weight", momentum, torch::kFloat);
+  const auto momentum = torch::randn({48, 32});
+  const auto update = muon_update(momentum, 3, torch::kFloat);
   for (int part = 0; part < 3; ++part)
     expect_about_orthogonal(update.narrow(0, 16 * part, 16), momentum.narrow(0, 16 * part, 16));
+}
+
+TEST(Muon, HeadsHaveTheirOwnMatrices) {
+  ModelConfig model;
+  model.image.heads = 4;
+  model.text.heads = 2;
+  EXPECT_EQ(matrices_of("visual.transformer.resblocks.0.attn.in_proj_weight", model), 12);
+  EXPECT_EQ(matrices_of("transformer.resblocks.0.attn.in_proj_weight", model), 6);
+  EXPECT_EQ(matrices_of("transformer.resblocks.0.attn.out_proj.weight", model), 1);
+  EXPECT_EQ(matrices_of("visual.attnpool.k_proj.weight", model), 4);
+  EXPECT_EQ(matrices_of("visual.attnpool.c_proj.weight", model), 1);
 }
 
 TEST(Muon, IsForMatricesBetweenLayers) {
