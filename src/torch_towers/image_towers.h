@@ -49,13 +49,16 @@ struct AttentionPoolImpl : torch::nn::Module {
 };
 TORCH_MODULE(AttentionPool);
 
+/// The 3 × 3 convolution that blurs mixtures of colours (out × in × 1 × 1), binomially.
+torch::Tensor binomial_blur(const torch::Tensor& colours);
+
 /// OpenAI's ResNet: a stem of three convolutions, average pooling for strides, attention pooling at the end.
 struct ModifiedResNet : ImageTower {
   ModifiedResNet(const ImageTowerConfig& config, int embed_dim);
   torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) override;
 
-  /// Makes conv1, whose stride is 2, a binomial low-pass of random mixtures of the colours: the tower then sees no
-  /// detail that a picture of half the size would not have.
+  /// Makes conv1, whose stride is 2, a binomial_blur of random mixtures of the colours: the tower then sees no detail
+  /// that a picture of half the size would not have.
   void blur_stem();
 
   torch::nn::Conv2d conv1 = nullptr, conv2 = nullptr, conv3 = nullptr;

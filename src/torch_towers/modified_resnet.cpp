@@ -95,11 +95,14 @@ ModifiedResNet::ModifiedResNet(const ImageTowerConfig& config, int embed_dim) {
     for (const auto& block : layer->children()) torch::nn::init::zeros_(block->as<Bottleneck>()->bn3->weight);
 }
 
-void ModifiedResNet::blur_stem() {
+torch::Tensor binomial_blur(const torch::Tensor& colours) {
   const auto taps = torch::tensor({0.25, 0.5, 0.25});
-  const auto colours = torch::randn({conv1->weight.size(0), 3, 1, 1});
+  return colours * torch::outer(taps, taps);
+}
+
+void ModifiedResNet::blur_stem() {
   const torch::NoGradGuard no_grad;
-  conv1->weight.copy_(colours * torch::outer(taps, taps));
+  conv1->weight.copy_(binomial_blur(torch::randn({conv1->weight.size(0), 3, 1, 1})));
 }
 
 torch::Tensor ModifiedResNet::forward(const torch::Tensor& pixels, const torch::Tensor&) {

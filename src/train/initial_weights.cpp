@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/open_clip_config.h"
 #include "checkpoint/quantized_weights.h"
+#include "torch_towers/image_towers.h"
 #include "torch_towers/tensors.h"
 
 namespace gondola {
@@ -56,6 +57,13 @@ void resize_image_positions(TensorMap& weights, const ImageTowerConfig& image) {
   positions = from_torch(resize_positions(to_torch(positions), side));
 }
 
+void check_stem(const std::string& name, const TensorMap& weights) {
+  const auto stem = to_torch(weights.at("visual.conv1.weight"));
+  const auto blur = binomial_blur(stem.sum({2, 3}, /*keepdim=*/true));
+  if ((stem - blur).abs().max().item<double>() > 0.01 * stem.abs().max().item<double>())  // fp16's and int8's rounding
+    fail("{}: its first convolution is not the blur that model.low_pass_stem keeps", name);
+}
+
 }  // namespace
 
 at::Tensor resize_positions(const at::Tensor& positions, std::int64_t to) {
@@ -84,6 +92,7 @@ TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) 
     if (image) {
       check_tower(name, files.config, recipe.model, "vision_cfg");
       resize_image_positions(files.weights, recipe.model.image);
+      if (recipe.low_pass_stem) check_stem(name, files.weights);
     }
     if (text) {
       check_tower(name, files.config, recipe.model, "text_cfg");

@@ -38,6 +38,7 @@ class Objective {
   void learn_from(const Teacher* teacher) { teacher_ = teacher; }
   /// What the coming steps are traced into; null: nothing.
   void trace(Trace* trace);
+  Trace* trace() const { return trace_; }
 
   /// Between training (true) and evaluation (false).
   void train(bool training);

@@ -156,6 +156,7 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
   const double loss = objective_->backward(batch);
   const double norm = clip_gradients(objective_->parameters(), recipe_.gradient_clip);
   if (guard_.accepts(loss, norm)) {
+    const Trace::Span span(objective_->trace(), "update weights");
     optimiser_->step(learning_rate);
     objective_->constrain();
     ++updates_;
@@ -212,7 +213,10 @@ bool Trainer::run() {
   for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
     if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
-    const Batch batch = next_batch(loader);
+    const Batch batch = [&] {
+      const Trace::Span span(objective_->trace(), "wait for data");
+      return next_batch(loader);
+    }();
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
     StepResult result;
     try {

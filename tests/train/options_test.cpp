@@ -246,7 +246,8 @@ TEST_F(Runs, WriteTheInterpolationOfInference) {
 /// The finest stripes, alternating from pixel to pixel, vanish in the first convolution; a grey does not.
 TEST_F(Runs, KeepTheirLowPassStem) {
   const Recipe blurred = recipe(resnet, {"train.steps=3", "model.low_pass_stem=true"});
-  const auto stem = to_torch(weights(run("blurred", blurred)).at("visual.conv1.weight"));
+  const fs::path start = run("blurred", blurred);
+  const auto stem = to_torch(weights(start).at("visual.conv1.weight"));
   const auto alternating = torch::tensor({1.f, -1.f, 1.f});
   const double size = stem.abs().max().item<double>();
   for (const int axis : {2, 3}) {
@@ -254,11 +255,15 @@ TEST_F(Runs, KeepTheirLowPassStem) {
     EXPECT_LT((stem * stripes).sum({2, 3}).abs().max().item<double>(), 1e-6 * size);
   }
   EXPECT_GT(stem.sum({2, 3}).abs().max().item<double>(), size);
-  EXPECT_THAT(
-      [&] {
-        recipe(vit, {"train.steps=3", "model.low_pass_stem=true"});
-      },
-      ThrowsMessage<Error>(HasSubstr("has no stem")));
+  const std::string low_pass = "model.low_pass_stem=true";
+  const auto continued = [&](const fs::path& from) {
+    return recipe(resnet, {"train.steps=1", low_pass, "model.initial=" + (from / "model").string()});
+  };
+  const auto same = weights(run("continued", continued(start))).at("visual.conv1.weight");
+  EXPECT_TRUE(torch::equal(to_torch(same), stem));
+  EXPECT_THAT([&] { run("refused", continued(run("sharp", recipe(resnet, {"train.steps=1"})))); },
+              ThrowsMessage<Error>(HasSubstr("not the blur")));
+  EXPECT_THAT([&] { recipe(vit, {"train.steps=3", low_pass}); }, ThrowsMessage<Error>(HasSubstr("has no stem")));
 }
 
 TEST_F(Runs, LeaveAReportOfTheirCurves) {
