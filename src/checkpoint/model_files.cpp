@@ -42,43 +42,62 @@ TensorMap read_weights(const path& file) {
   return is_safetensors(file) ? read_safetensors(file).tensors : read_pytorch_archive(file).tensors;
 }
 
+using Names = std::initializer_list<const char*>;
+constexpr Names open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                                     "open_clip_pytorch_model.bin"};
+constexpr Names hugging_face_weights = {"model.safetensors", "pytorch_model.bin"};
+
 /// The first of the files that exists.
-path weights_in(const path& folder, std::initializer_list<const char*> names) {
-  std::string listed;
-  for (const char* name : names) {
+std::optional<path> first_of(const path& folder, Names names) {
+  for (const char* name : names)
     if (exists(folder / name)) return folder / name;
-    listed += (listed.empty() ? "" : ", ") + std::string(name);
-  }
-  fail("{}: has none of {}", folder.string(), listed);
+  return std::nullopt;
+}
+
+path weights_in(const path& folder, Names names) {
+  if (const auto found = first_of(folder, names)) return *found;
+  fail("{}: has none of {}", folder.string(), fmt::join(names, ", "));
 }
 
 ModelFiles read_open_clip_folder(const path& folder) {
   ModelFiles model;
   model.layout = "open_clip folder";
   apply_open_clip_config(folder / "open_clip_config.json", model);
-  model.source = weights_in(
-      folder, {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"});
+  model.source = weights_in(folder, open_clip_weights);
   model.weights = from_open_clip_names(read_weights(model.source));
   return model;
+}
+
+/// What an image processor was saved as, null if it was not, and where: transformers 5 has it within
+/// processor_config.json, which it prefers.
+std::pair<Json, path> image_processor_of(const path& folder) {
+  const path of_all = folder / "processor_config.json", own = folder / "preprocessor_config.json";
+  if (exists(of_all)) {
+    const Json processor = read_json(of_all);
+    if (processor.is_object() && processor.contains("image_processor")) return {processor["image_processor"], of_all};
+  }
+  return {exists(own) ? read_json(own) : Json(), own};
 }
 
 ModelFiles read_hugging_face_folder(const path& folder) {
   ModelFiles model;
   model.layout = "Hugging Face folder";
   model.family = Family::hugging_face;
-  const path config = folder / "config.json", preprocess = folder / "preprocessor_config.json";
+  const path config = folder / "config.json";
   model.config = read_hugging_face_config(read_json(config), config.string());
-  model.preprocess = read_hugging_face_preprocess(exists(preprocess) ? read_json(preprocess) : Json(),
-                                                  model.config.image.image_size, preprocess.string());
-  model.source = weights_in(folder, {"model.safetensors", "pytorch_model.bin"});
+  const auto [preprocess, origin] = image_processor_of(folder);
+  model.preprocess = read_hugging_face_preprocess(preprocess, model.config.image.image_size, origin.string());
+  model.source = weights_in(folder, hugging_face_weights);
   model.weights = from_hugging_face_names(read_weights(model.source));
   return model;
 }
 
 ModelFiles read_folder(const path& folder) {
-  // A repository may hold both layouts; open_clip's own file decides, as open_clip's weights stand beside it.
-  if (exists(folder / "open_clip_config.json")) return read_open_clip_folder(folder);
-  if (exists(folder / "config.json")) return read_hugging_face_folder(folder);
+  // A repository may hold both layouts, of which a cache may have fetched the weights of one.
+  const bool hugging_face = exists(folder / "config.json");
+  if (exists(folder / "open_clip_config.json") && (!hugging_face || first_of(folder, open_clip_weights)))
+    return read_open_clip_folder(folder);
+  if (hugging_face) return read_hugging_face_folder(folder);
   fail("{}: has neither open_clip_config.json nor config.json", folder.string());
 }
 

@@ -30,6 +30,12 @@ constexpr std::array<std::pair<const char*, const char*>, 9> openai_files = {{{"
 constexpr std::array<const char*, 3> vocabulary_repositories = {
     "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14"};
 
+std::string names_of(const auto& files) {
+  std::string names;
+  for (const auto& [name, unused] : files) names += (names.empty() ? "" : ", ") + std::string(name);
+  return names;
+}
+
 path openai_cache() {
   return path(environment("HOME").value_or("/")) / ".cache" / "clip";
 }
@@ -67,7 +73,7 @@ path find_model(const std::string& name) {
     }
   const std::string repository = open_clip_repository(name).value_or(name);
   if (repository.find('/') == std::string::npos || repository.find('/') != repository.rfind('/'))
-    fail("{}: no such file or folder, nor one of OpenAI's names", name);
+    fail("{}: no such file or folder, nor one of OpenAI's names ({})", name, names_of(openai_files));
   if (const auto snapshot = cached_snapshot(repository)) return *snapshot;
   fail("{}: no such file or folder, and the Hugging Face cache has no {}", name,
        repository_folder(repository).string());

@@ -69,6 +69,8 @@ enum Opcode : unsigned char {
   BYTEARRAY8 = 0x96,
 };
 
+constexpr std::size_t most_values = 1 << 21;  // of a hundred bytes each; a tensor takes about twenty
+
 }  // namespace
 
 /// The stack machine of a pickle. Every opcode makes at most one value, and every text is part of the pickle.
@@ -116,6 +118,7 @@ class Unpickler {
   }
 
   PickleValue* make(Kind kind) {
+    if (values_.size() == most_values) damaged("it has more values than any model");
     PickleValue& value = values_.emplace_back();
     value.kind = kind;
     stack_.push_back(&value);

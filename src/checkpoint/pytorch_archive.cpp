@@ -228,7 +228,8 @@ class Reader {
 
 PytorchArchive read_pytorch_archive(const std::filesystem::path& path) {
   if (const MappedFile file(path); !ZipArchive::is_zip(file.bytes()))
-    fail("{}: not a PyTorch archive; a file older than PyTorch 1.6 has to be saved again", path.string());
+    fail("{}: neither safetensors nor a PyTorch archive; a file older than PyTorch 1.6 has to be saved again",
+         path.string());
   return Reader(path).read();
 }
 

@@ -64,6 +64,7 @@ Vocabulary read_tokenizer_json(const path& file) {
     return object.at(key);
   };
   const Json& model = member(json, "model");
+  if (!model.is_object()) fail("{}: its model is no object", file.string());
   if (model.value("type", Json("BPE")) != "BPE" || model.value("end_of_word_suffix", Json()) != end_of_word)
     fail("{}: not a CLIP tokenizer: expected a BPE model whose words end with {}", file.string(), end_of_word);
   read_ids(member(model, "vocab"), vocabulary);

@@ -94,6 +94,8 @@ TEST(Pickle, RefusesToMultiplyWhatItHolds) {
   std::string calls = "\x80\x04(" + std::string(100'000, 'N') + "tq\x01";  // one tuple, the arguments of many calls
   for (int i = 0; i < 100'000; ++i) calls += "Nh\x01R";
   refused(calls + ".", "too many arguments");
+
+  refused("\x80\x04" + std::string(10'000'000, 'N') + ".", "more values than any model");
 }
 
 TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {

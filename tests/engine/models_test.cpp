@@ -98,7 +98,9 @@ TEST(FullModels, GivePyTorchsEmbeddings) {
   const char* folder = std::getenv("GONDOLA_FULL_MODELS");
   if (folder == nullptr)
     GTEST_SKIP() << "needs GONDOLA_FULL_MODELS, a folder that tests/reference/models.py --full wrote";
-  for (const test::GoldenModel& golden : test::full_models(folder)) {
+  const auto models = test::full_models(folder);
+  ASSERT_FALSE(models.empty()) << folder;
+  for (const test::GoldenModel& golden : models) {
     const ModelFiles files = golden.load();
     ThreadPool pool;
     const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);

@@ -1,0 +1,58 @@
+#include "checkpoint/model_files.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/support/files.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+
+class HuggingFaceFolder : public testing::Test {
+ protected:
+  HuggingFaceFolder() { fs::copy(test::golden("cli") / "model", folder_, fs::copy_options::recursive); }
+
+  void write(const char* name, const std::string& text) { std::ofstream(folder_ / name) << text; }
+  ModelFiles load() const { return load_model_files(folder_.string()); }
+
+  test::TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path() / "model";
+};
+
+/// transformers' CLIPProcessor.save_pretrained: version 5 writes no preprocessor_config.json.
+TEST_F(HuggingFaceFolder, MayNestItsImageProcessor) {
+  const int size = load().preprocess.size;
+  write("processor_config.json",
+        fmt::format(R"({{"image_processor": {{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25],
+                         "resample": 2, "size": {{"shortest_edge": {0}}}, "crop_size": {{"height": {0}, "width": {0}}},
+                         "image_processor_type": "CLIPImageProcessor"}},
+                         "processor_class": "CLIPProcessor"}})",
+                    size));
+  for (const bool alone : {false, true}) {
+    if (alone) fs::remove(folder_ / "preprocessor_config.json");
+    const PreprocessConfig preprocess = load().preprocess;
+    EXPECT_EQ(preprocess.mean, (std::array{0.5f, 0.5f, 0.5f})) << alone;
+    EXPECT_EQ(preprocess.std, (std::array{0.25f, 0.25f, 0.25f})) << alone;
+    EXPECT_EQ(preprocess.interpolation, Interpolation::bilinear) << alone;
+  }
+}
+
+/// A processor's other settings do not replace those of its image processor's own file.
+TEST_F(HuggingFaceFolder, MayHaveAProcessorWithoutOne) {
+  const auto mean = load().preprocess.mean;
+  write("processor_config.json", R"({"processor_class": "CLIPProcessor"})");
+  EXPECT_EQ(load().preprocess.mean, mean);
+}
+
+/// As huggingface_hub leaves a repository of both layouts, of which transformers fetched its own weights.
+TEST_F(HuggingFaceFolder, MayStandBesideOpenClipsConfiguration) {
+  write("open_clip_config.json", "{}");
+  EXPECT_EQ(load().family, Family::hugging_face);
+}
+
+}  // namespace
+}  // namespace gondola
