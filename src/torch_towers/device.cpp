@@ -6,9 +6,20 @@
 #include "base/error.h"
 
 namespace gondola {
+namespace {
+
+torch::Device parse(const std::string& name) {
+  try {
+    return torch::Device(name);
+  } catch (const c10::Error&) {
+    fail("device {}: expected cpu, cuda or cuda:N", name);
+  }
+}
+
+}  // namespace
 
 torch::Device find_device(const std::string& name) {
-  const torch::Device device(name);
+  const torch::Device device = parse(name);
   if (!device.is_cuda()) return device;
   const auto count = static_cast<int>(torch::cuda::device_count());
   if (count == 0) fail("device {}: PyTorch {} finds no GPU here", name, TORCH_VERSION);

@@ -1,3 +1,4 @@
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -30,6 +31,12 @@ struct Plan {
   double pairs_per_second = 0;
   Link link{1e9, 1e-5};
 };
+
+/// Without the call stack that PyTorch adds.
+std::string message_of(const std::exception& error) {
+  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
+  return of_torch != nullptr ? of_torch->what_without_backtrace() : error.what();
+}
 
 void print_plan(Recipe recipe, const Plan& plan) {
   if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
@@ -66,13 +73,16 @@ int main(int argc, char** argv) {
   Plan plan;
   CLI::Option* simulate = app.add_option("--simulate", plan.ranks, "say what a step takes on so many ranks: 1,8,128")
                               ->delimiter(',')
+                              ->check(CLI::Range(1, 1'000'000))
                               ->excludes(out_option);
   app.add_option("--pairs-per-second", plan.pairs_per_second, "of one rank alone, for --simulate")->needs(simulate);
   app.add_option("--bandwidth", plan.link.bytes_per_second, "bytes a second between ranks, each way")
       ->needs(simulate)
+      ->check(CLI::Range(1., 1e15))
       ->capture_default_str();
   app.add_option("--latency", plan.link.latency_seconds, "seconds from one rank to the next")
       ->needs(simulate)
+      ->check(CLI::Range(0., 1e3))
       ->capture_default_str();
   app.footer(
       "Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
@@ -106,13 +116,13 @@ int main(int argc, char** argv) {
       opening.reset();
       return trainer.run() ? 0 : 1;
     } catch (const std::exception& error) {
-      communicator.report_failure(error.what());
+      communicator.report_failure(message_of(error));
       throw;
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : wrong_usage;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "gondola train: {}\n", error.what());
+    fmt::print(stderr, "gondola train: {}\n", message_of(error));
     return 1;
   }
 }

@@ -1,7 +1,6 @@
 #include "train/recipe.h"
 
 #include <toml++/toml.h>
-#include <cmath>
 #include <set>
 #include <sstream>
 
@@ -248,8 +247,17 @@ void validate(const Recipe& recipe, const std::string& origin) {
     if (!condition) fail("{}: {}", origin, message);
   };
   require(!recipe.train.empty(), "data.train names no source");
-  for (const AugmentConfig& augment : recipe.augment)
+  const auto is_share = [](double value) { return value >= 0 && value <= 1; };
+  for (const AugmentConfig& augment : recipe.augment) {
     require(augment.resolution >= 0, "augment.resolution cannot be negative");
+    require(augment.min_crop_area > 0 && augment.min_crop_area <= 1,
+            "augment.min_crop_area must be above 0 and at most 1");
+    require(augment.max_aspect_ratio >= 1, "augment.max_aspect_ratio must be at least 1");
+    require(augment.max_sharpness >= 1, "augment.max_sharpness must be at least 1");
+    require(is_share(augment.flip_probability) && is_share(augment.erase_probability),
+            "augment.flip_probability and erase_probability must be within [0, 1]");
+  }
+  for (const float deviation : recipe.preprocess.std) require(deviation > 0, "preprocess.std must be above 0");
   require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");
   require(recipe.max_broken >= 0, "data.max_broken cannot be negative");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
@@ -259,6 +267,11 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.patch_dropout == 0 || recipe.model.image.architecture == ImageArchitecture::vit,
           "train.patch_dropout: a ModifiedResNet has no patches to leave out");
   require(recipe.learning_rate > 0, "train.learning_rate must be above 0");
+  require(recipe.beta1 >= 0 && recipe.beta1 < 1 && recipe.beta2 >= 0 && recipe.beta2 < 1,
+          "train.beta1 and beta2 must be within [0, 1)");
+  require(recipe.epsilon > 0, "train.epsilon must be above 0");
+  require(recipe.weight_decay >= 0 && recipe.gradient_clip >= 0,
+          "train.weight_decay and gradient_clip cannot be negative");
   require(recipe.teacher_weight > 0 && recipe.teacher_weight <= 1, "teacher.weight must be above 0 and at most 1");
   require(recipe.muon_rate > 0, "train.muon_rate must be above 0");
   require(recipe.image_rate > 0 && recipe.text_rate > 0, "train.image_rate and text_rate must be above 0");
@@ -277,7 +290,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
   require(!(recipe.vocabulary && recipe.vocab_size > 0), "model has both vocabulary and vocab_size");
   require(recipe.vocabulary || recipe.vocab_size > 0,
-          "model has neither vocabulary nor vocab_size, and the caches have none of OpenAI's");
+          "model has neither vocabulary nor vocab_size, and the caches have none of OpenAI's; model.vocab_size=8192 "
+          "trains one");
   require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
   require(!recipe.low_pass_stem || recipe.model.image.architecture == ImageArchitecture::modified_resnet,
           "model.low_pass_stem: a VisionTransformer has no stem");

@@ -197,6 +197,13 @@ TEST_F(RecipeErrors, NameTheKey) {
   refuses(good, {"train.precision=fp8"}, "expected one of bf16, fp32");
   refuses(good, {"data.train=[]"}, "data.train");
   refuses(good, {"nonsense"}, "section.key=value");
+  refuses(good, {"augment.min_crop_area=0"}, "augment.min_crop_area");
+  refuses(good, {"augment.max_aspect_ratio=0.2"}, "augment.max_aspect_ratio");
+  refuses(good, {"augment.flip_probability=7"}, "augment.flip_probability");
+  refuses(good, {"augment.max_sharpness=0"}, "augment.max_sharpness");
+  refuses(good, {"train.beta1=2"}, "train.beta1");
+  refuses(good, {"train.weight_decay=-1"}, "train.weight_decay");
+  refuses(good, {"preprocess.std=[1, 0, 1]"}, "preprocess.std");
   const Recipe recipe =
       read_recipe(write(folder_.path() / "recipe.toml", good), {"train.learning_rate=0.5", "train.seed=7"});
   EXPECT_EQ(recipe.learning_rate, 0.5);
