@@ -26,8 +26,9 @@ struct ModelOptions {
   int threads = 0;  ///< 0: one for each processor
   /// "cpu", or "cuda", "cuda:1" for libtorch's towers on a GPU, where Gondola was built with PyTorch.
   std::string device = "cpu";
-  /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": bf16 where the processor (or the GPU) has it,
-  /// else fp32. On the CPU a ModifiedResNet is computed in fp32 whatever is asked for.
+  /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": int8 for a model that `gondola quantize` wrote,
+  /// else bf16 where the processor has it and on a GPU, else fp32. On the CPU a ModifiedResNet is computed in fp32
+  /// whatever is asked for.
   std::string precision = "auto";
 };
 
@@ -55,7 +56,8 @@ class GONDOLA_API Classifier {
 class GONDOLA_API Model {
  public:
   /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .bin, .safetensors) or a name that the
-  /// local caches resolve ("openai/clip-vit-base-patch32"). Nothing is downloaded. Throws Error.
+  /// local caches resolve: OpenAI's ("ViT-B/32"), Hugging Face's ("openai/clip-vit-base-patch32") or open_clip's
+  /// ("ViT-B-32/laion2b_s34b_b79k"). Nothing is downloaded. Throws Error.
   static Model load(const std::string& name_or_path, const ModelOptions& options = {});
 
   /// Values in an embedding.

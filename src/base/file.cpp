@@ -67,7 +67,7 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
 std::vector<std::string> read_lines(const std::filesystem::path& path) {
   const std::string text = read_file(path);
   std::vector<std::string> lines;
-  std::size_t start = 0;
+  std::size_t start = text.starts_with("\xef\xbb\xbf") ? 3 : 0;
   while (start < text.size()) {
     std::size_t end = text.find('\n', start);
     if (end == std::string::npos) end = text.size();
@@ -77,6 +77,12 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
     start = end + 1;
   }
   return lines;
+}
+
+void make_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) fail("{}: cannot be made: {}", path.string(), error.message());
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {

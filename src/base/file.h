@@ -13,8 +13,11 @@ namespace gondola {
 /// The whole file as bytes in a string. Throws Error when it cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
 
-/// The lines of a text file, without their ends ("\n" or "\r\n"); a final empty line is dropped.
+/// The lines of a text file, without their ends ("\n" or "\r\n") and a byte order mark; a final empty line is dropped.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+/// Makes the folder and those above it. Throws Error when that cannot be done.
+void make_folder(const std::filesystem::path& path);
 
 /// Writes the bytes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a reader (or
 /// a crash) sees the old file or the new one, never a part, whoever else writes it at the same time.

@@ -1,6 +1,5 @@
 #include "base/npy.h"
 
-#include <numeric>
 #include <string>
 #include <utility>
 
@@ -55,6 +54,7 @@ void NpyWriter::write_header() {
 
 void NpyWriter::append(std::span<const float> row) {
   out_ << to_bytes(type_, row);
+  if (!out_) fail("{}: cannot be written (is the disk full?)", temporary_.string());
   ++rows_;
 }
 

@@ -16,8 +16,6 @@ class Progress {
   /// `done` items so far; `note` is appended to the line.
   void update(std::uint64_t done, const std::string& note = "");
 
-  bool is_terminal() const { return terminal_; }
-
  private:
   std::string label_, unit_;
   std::uint64_t total_, first_ = 0;

@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "base/environment.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "cli/command.h"
@@ -23,17 +22,9 @@ struct Options {
   bool truncate = false, exif = false;
 };
 
-std::string trimmed(const std::string& text) {
-  constexpr const char* blanks = " \t\r";
-  const std::size_t first = text.find_first_not_of(blanks);
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) + 1 - first);
-}
-
-/// The labels in the order given, without blanks around them and without empty ones.
-std::vector<std::string> read_labels(const Options& options) {
-  std::vector<std::string> labels;
-  for (const std::string& label : options.labels_file.empty() ? options.labels : read_lines(options.labels_file))
-    if (std::string text = trimmed(label); !text.empty()) labels.push_back(std::move(text));
+std::vector<std::string> labels_of(const Options& options) {
+  if (!options.labels_file.empty()) return read_labels(options.labels_file);
+  std::vector<std::string> labels = without_blanks(options.labels);
   if (labels.empty()) throw CLI::ValidationError("--labels", "expected at least one label");
   return labels;
 }
@@ -77,7 +68,7 @@ ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::st
 }
 
 int run(const GlobalOptions& global, const Options& options) {
-  const std::vector<std::string> labels = read_labels(options);
+  const std::vector<std::string> labels = labels_of(options);
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
   const ZeroShotClassifier classifier = make_classifier(model, labels, options);
@@ -96,7 +87,7 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
   command->footer("Example: gondola classify cat.jpg --labels \"cat,dog,teapot\" --template \"a photo of a {}.\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
   auto* choice = command->add_option_group("Labels")->require_option(1);
-  choice->add_option("--labels", options->labels, "labels, separated by commas")
+  choice->add_option("--labels", options->labels, "labels, separated by commas; may be repeated")
       ->delimiter(',')
       ->allow_extra_args(false);
   choice->add_option("--labels-file", options->labels_file, "file with one label a line")->check(CLI::ExistingFile);
@@ -110,7 +101,7 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
       ->allow_extra_args(false)
       ->check(has_placeholder);
   command->add_option("--top-k", options->top_k, "labels to show, best first")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   command->add_option("--min-score", options->min_score, "leave out labels below this score")
       ->check(CLI::Range(0., 1.));

@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <string>
 
-#include "base/error.h"
+#include "base/json.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
@@ -16,11 +18,14 @@ namespace fs = std::filesystem;
 struct Options {
   fs::path out;
   std::string layout = "hf";
-  DType type = DType::float32;
+  std::string dtype = "fp32";
 };
 
+const std::map<std::string, DType> types = {
+    {"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}};
+
 void run(const Options& options, const GlobalOptions& global) {
-  if (fs::exists(options.out) && !fs::is_empty(options.out)) fail("{}: is not empty", options.out.string());
+  require_new_folder(options.out);
   ModelFiles model = load_model_files(model_name(global), global.config);
   model.weights = dequantize(model.weights);
   std::unique_ptr<ClipTokenizer> tokenizer;
@@ -29,12 +34,13 @@ void run(const Options& options, const GlobalOptions& global) {
   } else {
     fmt::print(stderr, "gondola: the model has no vocabulary beside it; none is written\n");
   }
+  const DType type = types.at(options.dtype);
   if (options.layout == "hf") {
-    write_hugging_face_folder(options.out, model, tokenizer.get(), options.type);
+    write_hugging_face_folder(options.out, model, tokenizer.get(), type);
   } else {
-    write_open_clip_folder(options.out, model, tokenizer.get(), options.type);
+    write_open_clip_folder(options.out, model, tokenizer.get(), type);
   }
-  fmt::print("{}\n", options.out.string());
+  fmt::print("{}\n", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
 }
 
 }  // namespace
@@ -46,12 +52,10 @@ void add_convert(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_option("--to", options->layout, "hf (transformers' CLIPModel) or open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
-  static const std::map<std::string, DType> types = {
-      {"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}};
-  command->add_option("--dtype", options->type, "fp32, fp16 or bf16: how the weights are stored")
-      ->transform(CLI::CheckedTransformer(types).description(""))
-      ->default_str("fp32");
-  command->footer("Example: gondola convert --model ViT-B-32.pt --to hf --out clip-vit-base-patch32");
+  command->add_option("--dtype", options->dtype, "how the weights are stored")
+      ->check(CLI::IsMember({"fp32", "fp16", "bf16"}))
+      ->capture_default_str();
+  command->footer("Example: gondola convert ViT-B-32.pt --to hf --out clip-vit-base-patch32");
   command->callback([options, &global, &status] {
     run(*options, global);
     status = 0;

@@ -26,7 +26,7 @@ struct Options {
   std::vector<std::string> images;
   std::string text_file;
   fs::path out;
-  NpyType type = NpyType::float16;
+  std::string dtype = "fp16";
   bool raw = false, truncate = false, exif = false;
 };
 
@@ -35,7 +35,7 @@ class EmbeddingFile {
  public:
   EmbeddingFile(const Options& options, const std::string& kind, std::size_t dim)
       : path_(options.out / (kind + "_emb") / (kind + "_emb_0.npy")),
-        writer_(make_folder_of(path_), options.type, {dim}),
+        writer_(make_folder_of(path_), options.dtype == "fp16" ? NpyType::float16 : NpyType::float32, {dim}),
         dim_(dim),
         normalise_(!options.raw) {}
 
@@ -49,8 +49,9 @@ class EmbeddingFile {
     }
   }
 
-  void finish(const GlobalOptions& global) {
-    writer_.finish();
+  void finish() { writer_.finish(); }
+
+  void report(const GlobalOptions& global) const {
     if (global.json) {
       fmt::print("{}\n", to_json_line({{"embeddings", path_.string()}, {"rows", rows_}, {"embed_dim", dim_}}));
     } else {
@@ -60,7 +61,7 @@ class EmbeddingFile {
 
  private:
   static const fs::path& make_folder_of(const fs::path& path) {
-    fs::create_directories(path.parent_path());
+    make_folder(path.parent_path());
     return path;
   }
 
@@ -84,18 +85,32 @@ int embed_image_files(const GlobalOptions& global, const Options& options, Loade
                                           file.append(embedding);
                                           embedded.push_back(image);
                                         });
+  file.finish();
   const fs::path metadata = options.out / "metadata" / "metadata_0.parquet";
-  fs::create_directories(metadata.parent_path());
+  make_folder(metadata.parent_path());
   write_parquet(metadata, "image_path", embedded);
-  file.finish(global);
+  file.report(global);
   return status;
+}
+
+/// So that a text that is too long is not found after hours.
+void check_lengths(const std::string& file, const std::vector<std::string>& lines, const LoadedModel& model,
+                   const TextStages& stages) {
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    try {
+      stages.tokenizer.encode(lines[i], model.config().text.context_length, stages.overflow);
+    } catch (const Error& error) {
+      fail("{}:{}: {}", file, i + 1, error.what());
+    }
+  }
 }
 
 void embed_text_file(const GlobalOptions& global, const Options& options, LoadedModel& model) {
   constexpr std::size_t texts_per_step = 512;
   const std::vector<std::string> lines = read_lines(options.text_file);
-  EmbeddingFile file(options, "text", model.embed_dim());
   const TextStages stages = model.text_stages(options.truncate ? Overflow::truncate : Overflow::error);
+  check_lengths(options.text_file, lines, model, stages);
+  EmbeddingFile file(options, "text", model.embed_dim());
   Progress progress("texts", lines.size(), "done");
   for (std::size_t first = 0; first < lines.size(); first += texts_per_step) {
     stop_if_interrupted();
@@ -103,7 +118,8 @@ void embed_text_file(const GlobalOptions& global, const Options& options, Loaded
     file.append(embed_texts(stages, std::span(lines).subspan(first, count)));
     progress.update(first + count);
   }
-  file.finish(global);
+  file.finish();
+  file.report(global);
 }
 
 int run(const GlobalOptions& global, const Options& options) {
@@ -124,12 +140,12 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
       "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
   inputs->add_option("INPUT", options->images, image_argument_help);
-  inputs->add_option("--text-file", options->text_file, "file with one text a line")->check(CLI::ExistingFile);
+  inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
+      ->check(CLI::ExistingFile);
   command->add_option("--out", options->out, "folder to write to")->required();
-  const std::map<std::string, NpyType> types = {{"fp16", NpyType::float16}, {"fp32", NpyType::float32}};
-  command->add_option("--dtype", options->type, "fp16 or fp32; default: fp16")
-      ->transform(CLI::CheckedTransformer(types))
-      ->option_text("fp16|fp32");
+  command->add_option("--dtype", options->dtype, "how the embeddings are stored")
+      ->check(CLI::IsMember({"fp16", "fp32"}))
+      ->capture_default_str();
   command->add_flag("--raw", options->raw, "do not normalise to length 1");
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");

@@ -164,7 +164,7 @@ void print_text(const nlohmann::ordered_json& description) {
 
 void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
-  command->footer("Example: gondola info --model ViT-B-32.pt");
+  command->footer("Example: gondola info ViT-B-32.pt");
   command->callback([&global, &status] {
     const ModelFiles files = load_model_files(model_name(global), global.config);
     const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));

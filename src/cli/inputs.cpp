@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace gondola::cli {
 namespace {
@@ -20,29 +21,37 @@ bool has_image_extension(const fs::path& path) {
   return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
 }
 
-std::vector<std::string> images_in(const fs::path& folder) {
-  std::vector<fs::path> found;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file() && has_image_extension(entry.path())) found.push_back(entry.path());
-  if (found.empty()) fail("{}: no images (.jpg, .jpeg, .png, .webp, .gif, .bmp) in this folder", folder.string());
-  std::sort(found.begin(), found.end());
-  std::vector<std::string> names;
-  for (const fs::path& path : found) names.push_back(path.string());
-  return names;
+/// A folder that cannot be read stands for itself: so does reading it as an image fail, and says why.
+void find_images(const fs::path& folder, std::vector<fs::path>& found) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code unknown;  // of what is gone by now
+    if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) {
+      find_images(entry->path(), found);
+    } else if (entry->is_regular_file(unknown) && has_image_extension(entry->path())) {
+      found.push_back(entry->path());
+    }
+  }
+  if (error) found.push_back(folder);
 }
 
 void append_expanded(const std::string& argument, std::vector<std::string>& images) {
-  std::error_code ignored;
-  if (!fs::is_directory(argument, ignored)) {
+  std::error_code unknown;
+  if (!fs::is_directory(argument, unknown)) {
     images.push_back(argument);
     return;
   }
-  try {
-    const std::vector<std::string> found = images_in(argument);
-    images.insert(images.end(), found.begin(), found.end());
-  } catch (const fs::filesystem_error& error) {
-    fail("{}: cannot read the folder: {}", argument, error.code().message());
-  }
+  std::vector<fs::path> found;
+  find_images(argument, found);
+  if (found.empty()) fail("{}: no images (.jpg, .jpeg, .png, .webp, .gif, .bmp) in this folder", argument);
+  std::sort(found.begin(), found.end());
+  for (const fs::path& path : found) images.push_back(path.string());
+}
+
+std::string trimmed(const std::string& text) {
+  constexpr const char* blanks = " \t\r";
+  const std::size_t first = text.find_first_not_of(blanks);
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) + 1 - first);
 }
 
 }  // namespace
@@ -54,10 +63,27 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
       append_expanded(argument, images);
       continue;
     }
-    for (std::string line; std::getline(std::cin, line);)
+    const std::size_t before = images.size();
+    for (std::string line; std::getline(std::cin, line);) {
+      if (line.ends_with('\r')) line.pop_back();
       if (!line.empty()) append_expanded(line, images);
+    }
+    if (images.size() == before) fail("stdin names no image");
   }
   return images;
+}
+
+std::vector<std::string> without_blanks(const std::vector<std::string>& labels) {
+  std::vector<std::string> kept;
+  for (const std::string& label : labels)
+    if (std::string text = trimmed(label); !text.empty()) kept.push_back(std::move(text));
+  return kept;
+}
+
+std::vector<std::string> read_labels(const fs::path& file) {
+  std::vector<std::string> labels = without_blanks(read_lines(file));
+  if (labels.empty()) fail("{}: has no label", file.string());
+  return labels;
 }
 
 }  // namespace gondola::cli

@@ -1,11 +1,27 @@
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <exception>
+#include <string>
 
 #include "base/error.h"
 #include "cli/command.h"
 
+namespace {
+
+/// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
+std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+  for (const std::string& word : app.remaining(/*recurse=*/true)) {
+    if (word.starts_with("--")) return "there is no option " + word;
+    if (app.get_subcommands().empty()) return "there is no command " + word;
+  }
+  return error.what();
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  using namespace gondola;
   using namespace gondola::cli;
   CLI::App app("CLIP in C++: classify, match and embed pictures by words; train your own.", "gondola");
   app.set_version_flag("--version", GONDOLA_VERSION);
@@ -13,7 +29,8 @@ int main(int argc, char** argv) {
   app.fallthrough();  // global options may stand after the command
 
   GlobalOptions global;
-  app.add_option("--model", global.model, "folder, file or cached name; default: the model that comes with gondola");
+  CLI::Option* model = app.add_option("--model", global.model,
+                                      "folder, file or cached name; default: the model that comes with gondola");
   app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
@@ -45,12 +62,21 @@ int main(int argc, char** argv) {
   add_bench(app, global, status);
   add_vocab(app, global, status);
   add_train(app, global, status);
+  for (const char* command : {"info", "convert", "quantize"})
+    app.get_subcommand(command)->add_option("MODEL", global.model, "as --model")->excludes(model);
+  for (CLI::App* command : app.get_subcommands({}))
+    command->footer(command->get_footer() + "\nOptions of every command (--model, --json …): gondola -h");
 
   constexpr int wrong_usage = 2;
   try {
     app.parse(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("the results cannot be written to stdout");
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : wrong_usage;
+    fmt::print(stderr, "gondola: {}\n{}", what_is_wrong(app, error),
+               "gondola -h and gondola COMMAND -h say what is expected\n");
+    return wrong_usage;
   } catch (const std::exception& error) {
     fmt::print(stderr, "gondola: {}\n", error.what());
     return 1;

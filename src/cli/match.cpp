@@ -57,7 +57,7 @@ void add_match(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("match", "Tell how well each text fits each image");
   command->footer("Example: gondola match beach.jpg --text \"a sunny beach\" --text \"a city at night\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  command->add_option("--text", options->texts, "the texts")->required();
+  command->add_option("--text", options->texts, "a text; to be repeated")->required()->allow_extra_args(false);
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
   command->callback([options, &global, &status] { status = run(global, *options); });

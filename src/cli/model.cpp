@@ -6,6 +6,10 @@
 
 namespace gondola::cli {
 
+void require_new_folder(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path) && !std::filesystem::is_empty(path)) fail("{}: is not empty", path.string());
+}
+
 std::string model_name(const GlobalOptions& global) {
   if (!global.model.empty()) return global.model;
   const auto folders = shipped_folders("models/default");

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/npy.h"
 #include "base/thread_pool.h"
@@ -75,7 +76,7 @@ bool run(const PreprocessOptions& options, const GlobalOptions& global) {
   const std::vector<std::string> images = expand_images(options.images);
   const std::vector<fs::path> tensors = tensor_paths(images, options.out);
   const PreprocessConfig config = load_model_files(model_name(global), global.config).preprocess;
-  fs::create_directories(options.out);
+  make_folder(options.out);
 
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   constexpr std::size_t batch_size = 64;  // results appear, in order, after each batch

@@ -1,12 +1,12 @@
 #include "pipeline/quantize.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <memory>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "cli/command.h"
@@ -18,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string model;
   std::vector<std::string> images;
   std::string labels_file;
   fs::path out;
@@ -26,17 +25,17 @@ struct Options {
 
 /// Writes the folder beside its place and then moves it there: a reader never sees a part of it.
 void write_folder(const fs::path& out, const ModelFiles& model, const ClipTokenizer* tokenizer) {
-  fs::path partial = fs::absolute(out).lexically_normal();
-  if (!partial.has_filename()) partial = partial.parent_path();  // "folder/"
-  partial += ".partial";
-  fs::remove_all(partial);
+  fs::path target = fs::weakly_canonical(out);                // a link to a folder stays
+  if (!target.has_filename()) target = target.parent_path();  // "folder/"
+  fs::path partial = target;
+  partial += fmt::format(".{}.partial", ::getpid());
   try {
     if (model.family == Family::hugging_face) {
       write_hugging_face_folder(partial, model, tokenizer, std::nullopt);
     } else {
       write_open_clip_folder(partial, model, tokenizer, std::nullopt);
     }
-    fs::rename(partial, out);
+    fs::rename(partial, target);
   } catch (...) {
     std::error_code ignored;
     fs::remove_all(partial, ignored);
@@ -87,9 +86,9 @@ void print_text(const QuantizationReport& report) {
 }
 
 int run(const GlobalOptions& global, const Options& options) {
-  if (fs::exists(options.out) && !fs::is_empty(options.out)) fail("{}: is not empty", options.out.string());
+  require_new_folder(options.out);
   catch_interrupts();
-  const ModelFiles model = load_model_files(options.model.empty() ? model_name(global) : options.model, global.config);
+  const ModelFiles model = load_model_files(model_name(global), global.config);
   std::unique_ptr<ClipTokenizer> tokenizer;
   if (model.vocabulary || global.vocab)
     tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
@@ -101,8 +100,7 @@ int run(const GlobalOptions& global, const Options& options) {
   if (!options.labels_file.empty()) {
     if (!tokenizer)
       fail("{}: labels need a vocabulary, and the model has none; name one with --vocab", model.config.name);
-    inputs.labels = read_lines(options.labels_file);
-    std::erase(inputs.labels, "");
+    inputs.labels = read_labels(options.labels_file);
   }
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   QuantizationReport report;
@@ -130,7 +128,6 @@ int run(const GlobalOptions& global, const Options& options) {
 void add_quantize(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("quantize", "Write a model in int8, calibrated by images");
-  command->add_option("MODEL", options->model, "as --model");
   command
       ->add_option("--calibrate", options->images,
                    "photos like those to come, a few hundred: " + std::string(image_argument_help))

@@ -16,7 +16,7 @@ namespace {
 [[noreturn]] void run_trainer(const std::vector<std::string>& arguments) {
   const std::filesystem::path program = program_folder() / "gondola-train";
   if (!std::filesystem::exists(program))
-    fail("{}: not built; it needs PyTorch (CONTRIBUTING.md says how)", program.string());
+    fail("{}: not built; it needs PyTorch: scripts/setup --train && scripts/build", program.string());
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -31,7 +31,6 @@ void add_train(CLI::App& app, const GlobalOptions&, int&) {
   command->prefix_command();  // all arguments, -h too, are gondola-train's
   command->set_help_flag();
   command->fallthrough(false);
-  command->footer("Example: gondola train recipes/default.toml --out runs/default --resume");
   command->callback([command] { run_trainer(command->remaining()); });
 }
 

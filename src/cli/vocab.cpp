@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "text/clip_tokenizer.h"
 #include "text/train_bpe.h"
@@ -33,25 +35,33 @@ void for_each_line(const std::vector<fs::path>& files, const std::function<void(
   }
 }
 
-void run(const Options& options) {
+void run(const Options& options, const GlobalOptions& global) {
+  require_new_folder(options.out);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges(
       train_bpe([&](const auto& visit) { for_each_line(options.files, visit); }, options.size));
-  fs::create_directories(options.out);
+  make_folder(options.out);
   tokenizer.save(options.out);
-  fmt::print("{}: {} tokens\n", options.out.string(), tokenizer.size());
+  if (global.json) {
+    fmt::print("{}\n", to_json_line({{"vocabulary", options.out.string()}, {"tokens", tokenizer.size()}}));
+  } else {
+    fmt::print("{}: {} tokens\n", options.out.string(), tokenizer.size());
+  }
+  if (tokenizer.size() < options.size) fmt::print(stderr, "gondola: the texts have no more pairs to merge\n");
 }
 
 }  // namespace
 
-void add_vocab(CLI::App& app, const GlobalOptions&, int& status) {
+void add_vocab(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("vocab", "Train a byte-level BPE vocabulary from texts, one a line");
   command->add_option("FILE", options->files, "text files, UTF-8")->required()->check(CLI::ExistingFile);
-  command->add_option("--size", options->size, "tokens of the vocabulary, at least 514")->required();
-  command->add_option("--out", options->out, "folder of vocab.json and merges.txt")->required();
+  command->add_option("--size", options->size, "tokens of the vocabulary, at least 514")
+      ->required()
+      ->check(CLI::Range(514, 10'000'000));
+  command->add_option("--out", options->out, "folder to write vocab.json and merges.txt to, new or empty")->required();
   command->footer("Example: gondola vocab captions.txt --size 8192 --out vocabulary");
-  command->callback([options, &status] {
-    run(*options);
+  command->callback([options, &global, &status] {
+    run(*options, global);
     status = 0;
   });
 }

@@ -78,23 +78,22 @@ struct CalibrationTexts {
 
 CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inputs) {
   CalibrationTexts texts = {{config.text, inputs.tokenizer}, {config.text, inputs.tokenizer}};
-  if (inputs.tokenizer == nullptr) {
+  std::vector<std::string> words;
+  if (inputs.tokenizer != nullptr) words = vocabulary_words(*inputs.tokenizer, 2 * most_texts);
+  if (words.size() < 2) {  // no vocabulary, or none of Latin letters
+    words.clear();
     for (std::size_t i = 0; i < most_texts; ++i) texts.calibration.add_random(2 * i);
-    for (std::size_t i = 0; i < most_texts; ++i) texts.labels.add_random(2 * i + 1);
-    return texts;
+    if (inputs.labels.empty())
+      for (std::size_t i = 0; i < most_texts; ++i) texts.labels.add_random(2 * i + 1);
   }
-  const std::vector<std::string> words = vocabulary_words(*inputs.tokenizer, 2 * most_texts);
   constexpr std::size_t longest = 8;
   for (std::size_t i = 0; i < words.size(); i += 2) {
     std::string several = words[i];
     for (std::size_t more = i / 2 % longest; more > 0; --more) several += " " + words[(i + 38 * more) % words.size()];
     texts.calibration.add(fill_template(default_template, several));
+    if (inputs.labels.empty() && i + 1 < words.size()) texts.labels.add(fill_template(default_template, words[i + 1]));
   }
-  if (inputs.labels.empty()) {
-    for (std::size_t i = 1; i < words.size(); i += 2) texts.labels.add(fill_template(default_template, words[i]));
-  } else {
-    for (const std::string& label : inputs.labels) texts.labels.add(fill_template(default_template, label));
-  }
+  for (const std::string& label : inputs.labels) texts.labels.add(fill_template(default_template, label));
   return texts;
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "base/json.h"
 #include "tests/support/files.h"
@@ -110,6 +111,29 @@ TEST_F(Commands, ClassifyKeepsEncodedLabelsInTheUsersCache) {
   fs::last_write_time(entry, healed - std::chrono::hours(1));
   EXPECT_EQ(run(command).out, first.out);
   EXPECT_GT(fs::last_write_time(entry), healed - std::chrono::hours(1)) << "it counts as used";
+}
+
+/// As Windows writes them.
+TEST_F(Commands, FilesOfLinesMayHaveByteOrderMarksAndCarriageReturns) {
+  std::ofstream(folder_.path() / "labels.txt") << "\xef\xbb\xbf"
+                                               << "cat\r\n\r\n dog\r\n";
+  std::ofstream(folder_.path() / "paths.txt") << "images/a.png\r\n";
+  const Result result =
+      run("classify - --model model --json --labels-file " + out("labels.txt") + " < " + out("paths.txt"));
+  ASSERT_EQ(result.status, 0) << result.error;
+  const Json line = result.lines().at(0);
+  EXPECT_EQ(line.at("image"), "images/a.png");
+  std::set<std::string> labels;
+  for (const Json& one : line.at("labels")) labels.insert(one.at("label"));
+  EXPECT_THAT(labels, ElementsAre("cat", "dog"));
+  std::ofstream(folder_.path() / "labels.txt") << "\n";
+  EXPECT_THAT(run("classify images --model model --labels-file " + out("labels.txt")).error, HasSubstr("has no label"));
+}
+
+TEST_F(Commands, MatchTakesTextsAsTheyAre) {
+  const Json texts = run("match --text '[a, b]' images/a.png --text c --model model --json").lines().at(0).at("texts");
+  ASSERT_EQ(texts.size(), 2u);
+  EXPECT_EQ(texts[0].at("text"), "[a, b]");
 }
 
 TEST_F(Commands, MatchGivesCosinesAndScoresInTheOrderGiven) {
@@ -240,6 +264,9 @@ TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
       EXPECT_NEAR(rows.values[row * 16 + i], expected[i] / std::sqrt(length), 1e-5) << order[row];
   }
   EXPECT_THAT(read_file(folder_.path() / "e" / "metadata" / "metadata_0.parquet"), HasSubstr("images/deeper/c.png"));
+  std::ofstream(folder_.path() / "texts.txt") << "a cat\n" << std::string(300, 'z') << '\n';
+  EXPECT_THAT(run("embed --model model --text-file " + out("texts.txt") + " --out " + out("e")).error,
+              HasSubstr("texts.txt:2: "));
 }
 
 TEST_F(Commands, TokenizeShowsIdsAndTokens) {
@@ -304,7 +331,14 @@ TEST_F(Commands, QuantizeWritesAModelThatAnswersTheSame) {
   EXPECT_GT(lines[17].at("cosine_min"), 0.99);
   EXPECT_EQ(lines[18].at("images"), 1);
   EXPECT_EQ(fs::path(lines[19].at("model").get<std::string>()).filename(), "q");
-  EXPECT_FALSE(fs::exists(folder_.path() / "q.partial"));
+  EXPECT_EQ(std::ranges::distance(fs::directory_iterator(folder_.path())), 2);  // q and stderr
+
+  fs::create_directories(folder_.path() / "place");
+  fs::create_directories(folder_.path() / "link.partial" / "mine");
+  fs::create_directory_symlink(folder_.path() / "place", folder_.path() / "link");
+  EXPECT_EQ(run(quantize + out("link")).status, 0);
+  EXPECT_TRUE(fs::exists(folder_.path() / "place" / "model.safetensors"));
+  EXPECT_TRUE(fs::exists(folder_.path() / "link.partial" / "mine"));
 
   const std::string question = "match images --json --text 'the cat' --model ";
   const auto similarity = [&](const std::string& model) {
@@ -342,7 +376,11 @@ TEST_F(Commands, VocabTrainsAVocabularyThatLoads) {
   const Json line = run("tokenize --json --model model --vocab " + out("v") + " 'latin letter'").lines().at(0);
   EXPECT_EQ(line.at("ids").front(), 523);
   EXPECT_EQ(line.at("ids").back(), 524);
-  EXPECT_EQ(run("vocab ../text/corpus.txt --size 12 --out " + out("w")).status, 1);
+  EXPECT_EQ(run("vocab ../text/corpus.txt --size 12 --out " + out("w")).status, 2);
+  const Result again = run("vocab ../text/corpus.txt --size 520 --out " + out("v"));
+  EXPECT_EQ(again.status, 1);
+  EXPECT_THAT(again.error, HasSubstr("not empty"));
+  EXPECT_EQ(run("vocab ../text/corpus.txt --size 520 --json --out " + out("x")).lines().at(0).at("tokens"), 520);
 }
 
 TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
@@ -350,9 +388,15 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   EXPECT_EQ(run("classify images/a.png --model model").status, 2);
   EXPECT_EQ(run("classify images/a.png --labels cat --template none --model model").status, 2);
   EXPECT_EQ(run("dance").status, 2);
+  EXPECT_THAT(run("clasify images/a.png").error, HasSubstr("no command clasify"));
+  EXPECT_THAT(run("classify images/a.png --label cat").error, HasSubstr("no option --label"));
+  EXPECT_EQ(run("info model --model model").status, 2);
   EXPECT_EQ(run("info --precision int4").status, 2);
   EXPECT_EQ(run("match images/a.png --text x --model missing").status, 1);
   EXPECT_EQ(run("classify empty.jpg --labels cat --model model").status, 1);
+  EXPECT_EQ(run("tokenize hello --model model > /dev/full").status, 1);
+  for (const char* command : {"classify - --labels cat", "quantize --calibrate - --out q"})
+    EXPECT_THAT(run(std::string(command) + " --model model < /dev/null").error, HasSubstr("stdin names no image"));
   EXPECT_EQ(run("--version").status, 0);
   for (const char* command :
        {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "quantize", "vocab", "bench"})
