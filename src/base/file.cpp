@@ -82,7 +82,7 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
 void make_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) fail("{}: cannot be made: {}", path.string(), error.message());
+  if (error) fail("{}: cannot be created: {}", path.string(), error.message());
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {

@@ -1,6 +1,5 @@
 #include <utility>
 
-#include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/hugging_face_config.h"
@@ -76,12 +75,6 @@ void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int con
                                                   {"pad_token", end_of_text}});
 }
 
-void create_folder(const path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) fail("{}: cannot be created: {}", folder.string(), error.message());
-}
-
 }  // namespace
 
 void write_hugging_face_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
@@ -90,7 +83,7 @@ void write_hugging_face_folder(const path& folder, const ModelFiles& model, cons
   config["dtype"] = name(weights_type.value_or(DType::float32));
   const TensorMap weights = to_hugging_face_names(convert_weights(model.weights, weights_type));
   if (is_quantized(weights)) config["quantization_config"] = quantization_config(weights);
-  create_folder(folder);
+  make_folder(folder);
   write_json(folder / "config.json", config);
   write_json(folder / "preprocessor_config.json", to_hugging_face_preprocess(model.preprocess));
   write_safetensors(folder / "model.safetensors", weights, {{"format", "pt"}});
@@ -102,7 +95,7 @@ void write_open_clip_folder(const path& folder, const ModelFiles& model, const C
   ordered_json config = to_open_clip_config(model.config);
   if (tokenizer != nullptr) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
   const TensorMap weights = convert_weights(model.weights, weights_type);
-  create_folder(folder);
+  make_folder(folder);
   write_json(folder / "open_clip_config.json",
              {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}});
   write_safetensors(folder / "open_clip_model.safetensors", to_open_clip_names(weights), {{"format", "pt"}});

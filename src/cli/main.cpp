@@ -74,8 +74,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "gondola: {}\n{}", what_is_wrong(app, error),
-               "gondola -h and gondola COMMAND -h say what is expected\n");
+    fmt::print(stderr, "gondola: {}\ngondola -h and gondola COMMAND -h say what is expected\n",
+               what_is_wrong(app, error));
     return wrong_usage;
   } catch (const std::exception& error) {
     fmt::print(stderr, "gondola: {}\n", error.what());
