@@ -109,7 +109,7 @@ void embed_text_file(const GlobalOptions& global, const Options& options, Loaded
   constexpr std::size_t texts_per_step = 512;
   const std::vector<std::string> lines = read_lines(options.text_file);
   const TextStages stages = model.text_stages(options.truncate ? Overflow::truncate : Overflow::error);
-  check_lengths(options.text_file, lines, model, stages);
+  if (!options.truncate) check_lengths(options.text_file, lines, model, stages);
   EmbeddingFile file(options, "text", model.embed_dim());
   Progress progress("texts", lines.size(), "done");
   for (std::size_t first = 0; first < lines.size(); first += texts_per_step) {
