@@ -1,6 +1,7 @@
 #include "image/augment.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -10,7 +11,7 @@ namespace gondola {
 namespace {
 
 /// Streams of random numbers of one sample: switching one change on or off leaves the others as they are.
-enum Stream : std::uint64_t { crop_stream, flip_stream, erase_stream, sharpness_stream };
+enum Stream : std::uint64_t { crop_stream, flip_stream, erase_stream, sharpness_stream, detail_stream };
 
 constexpr int attempts = 10;
 
@@ -67,6 +68,20 @@ Image sharpen(const Image& image, double factor) {
   return sharpened;
 }
 
+/// The colours' differences from the picture at a quarter of its resolution, each times a factor of its own.
+Image scale_detail(const Image& image, const std::array<double, 3>& factors) {
+  const auto quarter = [](int side) { return std::max(1, side / 4); };
+  const Image coarse = resize(resize(image, quarter(image.width), quarter(image.height), Interpolation::bicubic),
+                              image.width, image.height, Interpolation::bicubic);
+  Image scaled = image;
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    const double detail = image.pixels[i] - coarse.pixels[i];
+    scaled.pixels[i] =
+        static_cast<std::uint8_t>(std::clamp(coarse.pixels[i] + factors[i % 3] * detail + 0.5, 0.0, 255.0));
+  }
+  return scaled;
+}
+
 }  // namespace
 
 Window random_crop(int width, int height, const AugmentConfig& augmentation, std::uint64_t seed) {
@@ -95,17 +110,16 @@ void augment(const Image& image, const PreprocessConfig& config, const AugmentCo
   // The crop is a picture of its own before it is resized, as in torchvision: no pixel outside it plays a part.
   Image cropped = crop(image, random_crop(image.width, image.height, augmentation, seed));
   if (config.rgb_first) cropped = to_rgb_over_white(cropped);
-  const int shorter_side = std::min(image.width, image.height);
-  if (augmentation.resolution > 0 && augmentation.resolution < shorter_side) {
-    const auto reduced = [&](int side) {
-      return std::max<int>(1, static_cast<int>(std::int64_t{side} * augmentation.resolution / shorter_side));
-    };
-    cropped = resize(cropped, reduced(cropped.width), reduced(cropped.height), Interpolation::bicubic);
-  }
   Image square = to_rgb(resize(cropped, config.size, config.size, Interpolation::bicubic));
   if (augmentation.max_sharpness > 1) {
     Random sharpness(mix_seed(seed, sharpness_stream));
     square = sharpen(square, sharpness.uniform(1, augmentation.max_sharpness));
+  }
+  if (augmentation.max_detail > 0) {
+    Random detail(mix_seed(seed, detail_stream));
+    std::array<double, 3> factors;
+    for (double& factor : factors) factor = detail.uniform(0, augmentation.max_detail);
+    square = scale_detail(square, factors);
   }
 
   Random flip(mix_seed(seed, flip_stream));

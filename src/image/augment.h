@@ -9,15 +9,16 @@ namespace gondola {
 
 /// Random changes of a training image, each drawn from the sample's own seed.
 struct AugmentConfig {
-  /// Reduced first so that the image's shorter side has so many pixels; 0 or more than it has: not. Sources then are as
-  /// blurred as another that has only small pictures, lest sharpness itself should come to mean something.
-  int resolution = 0;
   double min_crop_area = 0.9;         ///< a random crop of this share of the area up to all of it (open_clip: 0.9)
   double max_aspect_ratio = 4.0 / 3;  ///< of the crop, and its inverse
   double flip_probability = 0;        ///< left to right; mirrors written words and sides, so off by default
   /// Sharpened by a random factor from 1 to this one, as torchvision's adjust_sharpness does: training pictures that
   /// are smaller than the tower's are blurred by their enlargement, which photos are not.
   double max_sharpness = 1;
+  /// Each colour's detail, which a quarter of the tower's resolution does not hold, times its own random factor from 0
+  /// to this one; 0: as it is. JPEG halves the resolution of the colours, not of the light: small training pictures
+  /// have hardly any detail in colour, which photos reduced to their size have.
+  double max_detail = 0;
   double erase_probability = 0;  ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
 };
 

@@ -51,11 +51,11 @@ class Section {
   }
 
   void read_keys(AugmentConfig& augment) {
-    read("resolution", augment.resolution);
     read("min_crop_area", augment.min_crop_area);
     read("max_aspect_ratio", augment.max_aspect_ratio);
     read("flip_probability", augment.flip_probability);
     read("max_sharpness", augment.max_sharpness);
+    read("max_detail", augment.max_detail);
     read("erase_probability", augment.erase_probability);
   }
 
@@ -249,11 +249,11 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(!recipe.train.empty(), "data.train names no source");
   const auto is_share = [](double value) { return value >= 0 && value <= 1; };
   for (const AugmentConfig& augment : recipe.augment) {
-    require(augment.resolution >= 0, "augment.resolution cannot be negative");
     require(augment.min_crop_area > 0 && augment.min_crop_area <= 1,
             "augment.min_crop_area must be above 0 and at most 1");
     require(augment.max_aspect_ratio >= 1, "augment.max_aspect_ratio must be at least 1");
     require(augment.max_sharpness >= 1, "augment.max_sharpness must be at least 1");
+    require(augment.max_detail >= 0, "augment.max_detail cannot be negative");
     require(is_share(augment.flip_probability) && is_share(augment.erase_probability),
             "augment.flip_probability and erase_probability must be within [0, 1]");
   }

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 namespace gondola {
@@ -160,16 +162,33 @@ TEST(Augment, IsBicubicWhateverInferenceIs) {
   EXPECT_EQ(tensor, augmented(image, {.min_crop_area = 0.3}, 5));
 }
 
-TEST(Augment, ReducesToTheResolutionOfSmallPictures) {
-  // As if the picture had been stored that small, whatever of it is taken; never enlarged by it.
-  Image image = gradient(128, 96);
-  for (std::size_t i = 0; i < image.pixels.size(); i += 7) image.pixels[i] = static_cast<std::uint8_t>(i);
-  const Image small = resize(image, 64, 48, Interpolation::bicubic);
-  const AugmentConfig all{.min_crop_area = 1, .max_aspect_ratio = 1.5},
-      reduced{.resolution = 48, .min_crop_area = 1, .max_aspect_ratio = 1.5};
-  EXPECT_EQ(augmented(image, reduced, 3), augmented(small, all, 3));
-  EXPECT_NE(augmented(image, all, 3), augmented(small, all, 3));
-  EXPECT_EQ(augmented(small, reduced, 3), augmented(small, all, 3));
+TEST(Augment, ScalesEachColoursDetailByItsOwnFactor) {
+  // A grey chequerboard of single pixels, none of which a quarter of the resolution holds, is 100 ± 20 times a factor.
+  Image image = make_image(PixelMode::rgb, 32, 32);
+  for (int y = 0; y < 32; ++y)
+    for (int x = 0; x < 96; ++x) image.row(y)[x] = (x / 3 + y) % 2 == 0 ? 120 : 80;
+  const AugmentConfig detailed{.min_crop_area = 1, .max_aspect_ratio = 1, .max_detail = 2};
+  std::vector<double> factors;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const auto tensor = augmented(image, detailed, seed);
+    for (std::size_t c = 0; c < 3; ++c) {
+      const float* middle = tensor.data() + c * 32 * 32 + 16 * 32 + 16;
+      EXPECT_NEAR((middle[0] + middle[1]) * 255 / 2, 100, 2);  // what is coarse stays
+      factors.push_back((middle[0] - middle[1]) * 255 / 40);
+    }
+  }
+  const auto mean = std::accumulate(factors.begin(), factors.end(), 0.0) / 600;
+  double deviation = 0, together = 0;
+  for (std::size_t i = 0; i < 600; ++i) deviation += (factors[i] - mean) * (factors[i] - mean) / 600;
+  for (std::size_t i = 0; i < 600; i += 3) together += (factors[i] - mean) * (factors[i + 1] - mean) / 200;
+  EXPECT_NEAR(mean, 1, 0.1);
+  EXPECT_NEAR(deviation, 4.0 / 12, 0.05);  // of a uniform draw
+  EXPECT_NEAR(together, 0, 0.1);
+  EXPECT_LE(*std::max_element(factors.begin(), factors.end()), 2.05);
+
+  Image flat = make_image(PixelMode::rgb, 32, 32);
+  std::fill(flat.pixels.begin(), flat.pixels.end(), std::uint8_t{90});
+  EXPECT_EQ(augmented(flat, detailed, 1), augmented(flat, {.min_crop_area = 1, .max_aspect_ratio = 1}, 1));
 }
 
 TEST(Augment, FlipsAsOftenAsAsked) {
