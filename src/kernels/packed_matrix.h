@@ -18,16 +18,16 @@ GONDOLA_EVERYWHERE std::size_t group_size(Precision precision) {
   return group_bytes / size_of(precision);
 }
 
-/// The blocks in which the sum over a depth is made, as even as whole cache lines allow. The part of a panel that
-/// belongs to one (96 KiB in fp32 with AVX-512) stays in the second-level cache for all row tiles; in int8 a row of the
-/// left operand has a scale for each.
+/// The blocks in which the sum over a depth is made: of 768 values at most, all but the last of whole cache lines, as
+/// even as that allows. The part of a panel that belongs to one (96 KiB in fp32 with AVX-512) stays in the second-level
+/// cache for all row tiles; in int8 a row of the left operand has a scale for each.
 class DepthBlocks {
  public:
   GONDOLA_EVERYWHERE explicit DepthBlocks(std::size_t depth)
       : depth_(depth), count_(depth <= most ? 1 : (depth + most - 1) / most) {}
   GONDOLA_EVERYWHERE std::size_t count() const { return count_; }
   GONDOLA_EVERYWHERE std::size_t first(std::size_t block) const {
-    return block == count_ ? depth_ : depth_ * block / count_ / line * line;
+    return block == count_ ? depth_ : (depth_ * block / count_ + line - 1) / line * line;
   }
   GONDOLA_EVERYWHERE std::size_t size(std::size_t block) const { return first(block + 1) - first(block); }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "checkpoint/model_files.h"
 #include "engine/cpu_encoder.h"
 #include "tests/support/files.h"
@@ -87,6 +88,45 @@ TEST_P(Models, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
     EXPECT_EQ(encode(precision, 1, 2), reference);
     EXPECT_EQ(encode(precision, 2, 1), reference);
     EXPECT_EQ(encode(precision, 3, 2), reference);
+  }
+}
+
+/// A depth of several blocks, of which none has whole cache lines alone.
+TEST(WideModels, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
+  constexpr int mlp_width = 1500;
+  ModelFiles files = load_model_files((test::golden("models") / "vit_open_clip").string());
+  files.config.image.mlp_width = files.config.text.mlp_width = mlp_width;
+  Random random(1);
+  for (auto& [name, tensor] : files.weights) {
+    if (name.find(".mlp.") == std::string::npos || name.ends_with("c_proj.bias")) continue;
+    tensor.shape[name.ends_with("c_proj.weight") ? 1 : 0] = mlp_width;
+    std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+    for (float& value : values) value = static_cast<float>(random.uniform(-0.2, 0.2));
+    tensor = make_tensor(tensor.shape, std::move(values));
+  }
+  constexpr std::size_t count = 5;
+  std::vector<float> pixels(count * 3 * 32 * 32), found(count * static_cast<std::size_t>(files.config.embed_dim));
+  for (float& value : pixels) value = static_cast<float>(random.uniform(-1, 1));
+  const auto encode = [&](Precision precision, int threads, std::size_t batch) {
+    ThreadPool pool(threads);
+    const auto encoder = make_cpu_encoder(files.config, files.weights, {precision}, pool);
+    for (std::size_t i = 0; i < count; i += batch)
+      encoder->encode_images(std::span(pixels).subspan(i * pixels.size() / count, batch * pixels.size() / count),
+                             std::span(found).subspan(i * found.size() / count, batch * found.size() / count));
+    return found;
+  };
+  const auto exact = encode(Precision::fp32, 1, count);
+  for (Precision precision : {Precision::fp32, Precision::bf16, Precision::int8}) {
+    const auto reference = encode(precision, 1, count);
+    double error = 0, whole = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      error += (reference[i] - exact[i]) * (reference[i] - exact[i]);
+      whole += exact[i] * exact[i];
+    }
+    EXPECT_LT(error, 0.05 * 0.05 * whole) << name(precision);
+    EXPECT_EQ(encode(precision, 1, 1), reference);
+    EXPECT_EQ(encode(precision, 2, 1), reference);
+    EXPECT_EQ(encode(precision, 2, count), reference);
   }
 }
 

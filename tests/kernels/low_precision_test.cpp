@@ -329,9 +329,22 @@ TEST_P(LowPrecisionTest, RowsAreRoundedToTheNearestBf16) {
   }
 }
 
-TEST_P(LowPrecisionTest, RowsInInt8AreWithinHalfAStepOfTheirValues) {
+TEST(DepthBlocks, AreOfWholeCacheLinesAndNoLargerThanOneBlock) {
+  for (std::size_t depth = 1; depth < 20000; ++depth) {
+    const DepthBlocks blocks(depth);
+    ASSERT_EQ(blocks.first(0), 0u);
+    ASSERT_EQ(blocks.first(blocks.count()), depth);
+    for (std::size_t block = 0; block < blocks.count(); ++block) {
+      ASSERT_EQ(blocks.first(block) % 64, 0u) << depth;
+      ASSERT_GT(blocks.size(block), 0u) << depth;
+      ASSERT_EQ(DepthBlocks(blocks.size(block)).count(), 1u) << depth;
+    }
+  }
+}
+
+TEST_P(LowPrecisionTest, RowsInInt8AreWithinAStepOfTheirValues) {
   Random random(5);
-  for (std::size_t width : {4, 12, 100, 768, 772, 3072}) {
+  for (std::size_t width : {4, 12, 100, 768, 772, 1500, 2300, 3072}) {
     for (double offset : {0.0, 5.0, -5.0}) {
       const std::size_t rows = 3, stride = width + 4;
       std::vector<float> in = random_floats(rows * width, random, 2);
