@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <system_error>
+
+#include "base/error.h"
 
 namespace gondola {
 
@@ -14,11 +17,19 @@ int available_processors() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) try {
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+} catch (const std::system_error&) {
+  const std::size_t started = workers_.size() + 1;
+  stop();
+  fail("no more than {} of {} threads can be started", started, threads);
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;

@@ -16,6 +16,7 @@ int available_processors();
 /// its own and runs everything in place.
 class ThreadPool {
  public:
+  /// Throws Error when the system does not allow so many.
   explicit ThreadPool(int threads = available_processors());
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -29,6 +30,7 @@ class ThreadPool {
   void for_each(std::size_t count, const std::function<void(std::size_t index, int thread)>& body);
 
  private:
+  void stop();
   void work(int thread);
   void run_items(int thread);
 

@@ -1,5 +1,6 @@
 #include "engine/cpu_encoder.h"
 
+#include <exception>
 #include <functional>
 #include <vector>
 
@@ -46,7 +47,15 @@ class Scheduler {
     AlignedFloats& memory = memory_.front();
     prepare(memory, threads, items);
     Barrier barrier(threads);
-    pool_.for_each(threads, [&](std::size_t rank, int) { body(Team(rank, threads, barrier), memory, items); });
+    // Each thread takes one rank: none returns before all are at the barrier.
+    pool_.for_each(threads, [&](std::size_t rank, int) {
+      try {
+        body(Team(rank, threads, barrier), memory, items);
+      } catch (...) {
+        barrier.fail(std::current_exception());
+        throw;
+      }
+    });
   }
 
   ThreadPool& pool_;
@@ -64,6 +73,8 @@ class CpuEncoder : public Encoder {
         kernels_(kernels_for(active_isa())),
         scheduler_(pool) {
     config_.validate();
+    if (options_.calibration != nullptr && options_.precision != Precision::fp32)
+      fail("{}: calibration needs fp32", config_.name);
     check_weights(config_, weights_);
   }
 

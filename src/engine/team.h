@@ -2,7 +2,10 @@
 
 #include <atomic>
 #include <cstddef>
+#include <exception>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 namespace gondola {
 
@@ -21,6 +24,7 @@ class Barrier {
     }
     constexpr int spins = 4000;
     for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin) {
+      if (failed_.load(std::memory_order_acquire)) std::rethrow_exception(error_);
       if (spin < spins) {
         __builtin_ia32_pause();
       } else {
@@ -29,9 +33,20 @@ class Barrier {
     }
   }
 
+  /// A thread will not come any more: whoever waits throws this. The first error counts.
+  void fail(std::exception_ptr error) {
+    const std::lock_guard lock(mutex_);
+    if (failed_) return;
+    error_ = std::move(error);
+    failed_.store(true, std::memory_order_release);
+  }
+
  private:
   const std::size_t size_;
   std::atomic<std::size_t> arrived_ = 0, round_ = 0;
+  std::atomic<bool> failed_ = false;
+  std::mutex mutex_;
+  std::exception_ptr error_;
 };
 
 struct Range {

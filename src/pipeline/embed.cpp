@@ -117,7 +117,8 @@ class ImageStream {
       changed_.wait(lock, [&] { return stopped_ || condition(); });
     };
     if (next_ == chunks_ + rest_.size()) {
-      if (thread == 0) wait([this] { return delivered_ == alone_; });
+      // Who returned now might be given the place of thread 0 in the pool's loop, and nobody would deliver.
+      wait([this] { return delivered_ == alone_; });
       return std::nullopt;
     }
     const Chunk taken = chunk(next_++);
