@@ -58,7 +58,7 @@ Difference compare(const std::vector<float>& exact, const std::vector<float>& fo
     left += a * a;
     right += b * b;
   }
-  if (left > 0 && right > 0) result.cosine = product / std::sqrt(left * right);
+  if (left != 0) result.cosine = right > 0 ? product / std::sqrt(left * right) : 0;
   return result;
 }
 

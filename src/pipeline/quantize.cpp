@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
+#include <ranges>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -78,13 +81,14 @@ struct CalibrationTexts {
 
 CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inputs) {
   CalibrationTexts texts = {{config.text, inputs.tokenizer}, {config.text, inputs.tokenizer}};
+  for (const std::string& label : inputs.labels) texts.labels.add(fill_template(default_template, label));
   std::vector<std::string> words;
   if (inputs.tokenizer != nullptr) words = vocabulary_words(*inputs.tokenizer, 2 * most_texts);
   if (words.size() < 2) {  // no vocabulary, or none of Latin letters
-    words.clear();
     for (std::size_t i = 0; i < most_texts; ++i) texts.calibration.add_random(2 * i);
     if (inputs.labels.empty())
       for (std::size_t i = 0; i < most_texts; ++i) texts.labels.add_random(2 * i + 1);
+    return texts;
   }
   constexpr std::size_t longest = 8;
   for (std::size_t i = 0; i < words.size(); i += 2) {
@@ -93,7 +97,6 @@ CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inp
     texts.calibration.add(fill_template(default_template, several));
     if (inputs.labels.empty() && i + 1 < words.size()) texts.labels.add(fill_template(default_template, words[i + 1]));
   }
-  for (const std::string& label : inputs.labels) texts.labels.add(fill_template(default_template, label));
   return texts;
 }
 
@@ -104,32 +107,54 @@ class Half {
        const Texts& texts)
       : inputs_(inputs), preprocess_(preprocess), pool_(pool), first_(inputs.images > 1 ? first : 0), texts_(texts) {}
 
-  /// Images that cannot be read are left out, and named in `errors`.
-  std::vector<float> images(Encoder& encoder, const std::string& stage, std::vector<std::string>& errors) const {
+  /// Images that cannot be read are left out. Every call reads them again: throws when they are others then.
+  std::vector<float> images(Encoder& encoder, const std::string& stage) {
     const std::size_t count = (inputs_.images - first_ + 1) / 2;
     std::vector<float> embeddings;
+    std::map<std::size_t, std::string> errors;
     Progress progress(stage, count, "images");
-    errors.clear();
     embed_images(
         {encoder, pool_, preprocess_}, count, [&](std::size_t i) { return inputs_.load(2 * i + first_); },
         [&](const ImageEmbedding& image) {
           if (interrupted()) fail("interrupted");
           embeddings.insert(embeddings.end(), image.values.begin(), image.values.end());
-          if (!image.error.empty()) errors.push_back(image.error);
+          if (!image.error.empty()) errors.emplace(image.index, image.error);
           progress.update(image.index + 1);
         });
-    if (embeddings.empty()) fail("none of the images can be read; the first: {}", errors.front());
+    if (embeddings.empty()) fail("none of the images can be read; the first: {}", errors.begin()->second);
+    if (!errors_) errors_ = errors;
+    if (!std::ranges::equal(*errors_ | std::views::keys, errors | std::views::keys))
+      fail("images that could be read before cannot be now, or the reverse: {}",
+           errors.empty() ? errors_->begin()->second : errors.rbegin()->second);
+    require_numbers(embeddings);
     return embeddings;
   }
 
-  std::vector<float> texts(Encoder& encoder) const { return texts_.encode(encoder); }
+  std::vector<float> texts(Encoder& encoder) const {
+    std::vector<float> embeddings = texts_.encode(encoder);
+    require_numbers(embeddings);
+    return embeddings;
+  }
+
+  /// Why images could not be read.
+  std::vector<std::string> errors() const {
+    std::vector<std::string> all;
+    for (const auto& [index, error] : errors_.value()) all.push_back(error);
+    return all;
+  }
 
  private:
+  static void require_numbers(std::span<const float> embeddings) {
+    if (!std::ranges::all_of(embeddings, [](float value) { return std::isfinite(value); }))
+      fail("embeddings are infinite or not numbers: the weights are damaged, or too large for this precision");
+  }
+
   const QuantizeInputs& inputs_;
   const PreprocessConfig& preprocess_;
   ThreadPool& pool_;
   std::size_t first_;
   const Texts& texts_;
+  std::optional<std::map<std::size_t, std::string>> errors_;  ///< of the first call, by the image's place in the half
 };
 
 struct Embeddings {
@@ -216,15 +241,15 @@ std::vector<std::size_t> answers(Embeddings embeddings, std::size_t dim) {
   return best;
 }
 
-/// Types that take no more room than what reads them makes use of: int8 models run the patch embedding in bf16, and a
-/// token embedding in fp16 is a thousandth of its size off.
-void shrink(TensorMap& weights) {
+/// Types that take no more room than what reads them makes use of: int8 models run a ViT's patch embedding in bf16
+/// where the processor has that, and a token embedding in fp16 is a thousandth of its size off.
+void shrink(TensorMap& weights, bool vit) {
   const auto store = [&](const std::string& name, DType type) {
     const auto found = weights.find(name);
     if (found == weights.end() || found->second.type != DType::float32) return;
     found->second = convert(found->second, type);
   };
-  store("visual.conv1.weight", DType::bfloat16);
+  if (vit) store("visual.conv1.weight", DType::bfloat16);
   constexpr float largest_half = 65504;
   const std::vector<float> tokens = to_floats(weights.at("token_embedding.weight"));
   if (std::ranges::all_of(tokens, [](float value) { return std::abs(value) <= largest_half; }))
@@ -242,7 +267,7 @@ EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<cons
   normalise_rows(right, dim);
   std::vector<double> mean(dim);
   for (std::size_t i = 0; i < left.size(); ++i) mean[i % dim] += left[i] / static_cast<double>(result.count);
-  const auto cosine = [&](std::size_t row, double centred) {
+  const auto cosine = [&](std::size_t row, double centred) -> double {
     double product = 0, a = 0, b = 0;
     for (std::size_t i = 0; i < dim; ++i) {
       const double x = left[row * dim + i] - centred * mean[i], y = right[row * dim + i] - centred * mean[i];
@@ -250,7 +275,9 @@ EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<cons
       a += x * x;
       b += y * y;
     }
-    return a > 0 && b > 0 ? product / std::sqrt(a * b) : 1;
+    if (a == 0) return 1.0;  // the only row has no difference from the mean
+    const double found_cosine = product / std::sqrt(a * b);
+    return std::isfinite(found_cosine) ? found_cosine : 0;
   };
   result.mean = result.mean_centred = 0;
   for (std::size_t row = 0; row < result.count; ++row) {
@@ -266,17 +293,18 @@ EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<cons
 ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, ThreadPool& pool,
                     QuantizationReport& report) {
   if (is_quantized(model.weights)) fail("{}: is int8 already", model.config.name);
+  if (inputs.images == 0) fail("{}: int8 is calibrated by images, and there are none", model.config.name);
+  if (!inputs.labels.empty() && inputs.tokenizer == nullptr) fail("{}: labels need a vocabulary", model.config.name);
   const CalibrationTexts texts = make_texts(model.config, inputs);
-  const Half calibrating(inputs, model.preprocess, pool, 0, texts.calibration);
-  const Half judging(inputs, model.preprocess, pool, 1, texts.labels);
+  Half calibrating(inputs, model.preprocess, pool, 0, texts.calibration);
+  Half judging(inputs, model.preprocess, pool, 1, texts.labels);
   const auto dim = static_cast<std::size_t>(model.config.embed_dim);
   const auto encoder = [&](const TensorMap& weights, const CpuOptions& options) {
     return make_cpu_encoder(model.config, weights, options, pool);
   };
-  const auto embed = [&](const Half& half, Encoder& with, const std::string& stage) {
-    std::vector<std::string> errors;
-    Embeddings embeddings = {half.images(with, stage, errors), half.texts(with)};
-    report.errors.insert(report.errors.end(), errors.begin(), errors.end());
+  const auto embed = [&](Half& half, Encoder& with, const std::string& stage) {
+    Embeddings embeddings = {half.images(with, stage), half.texts(with)};
+    std::ranges::move(half.errors(), std::back_inserter(report.errors));
     return embeddings;
   };
   const Embeddings exact = embed(judging, *encoder(model.weights, {Precision::fp32}), "fp32");
@@ -285,17 +313,15 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
       calibrating, *encoder(model.weights, {.precision = Precision::fp32, .calibration = &calibration}), "calibration");
 
   ModelFiles result = model;
-  shrink(result.weights);
-  std::vector<QuantizedLayer> image_layers, text_layers;
   const bool vit = model.config.image.architecture == ImageArchitecture::vit;
+  shrink(result.weights, vit);
+  std::vector<QuantizedLayer> image_layers, text_layers;
   if (vit) image_layers = quantize_blocks(result.weights, "visual.", model.config.image.layers, calibration, pool);
   text_layers = quantize_blocks(result.weights, "", model.config.text.layers, calibration, pool);
-  std::vector<std::string> known_errors;
   if (vit) {
-    TowerQuantizer tower(result.weights, std::move(image_layers), std::move(calibrated.images), dim,
-                         [&](const TensorMap& weights) {
-                           return calibrating.images(*encoder(weights, {Precision::int8}), "int8", known_errors);
-                         });
+    TowerQuantizer tower(
+        result.weights, std::move(image_layers), std::move(calibrated.images), dim,
+        [&](const TensorMap& weights) { return calibrating.images(*encoder(weights, {Precision::int8}), "int8"); });
     report.layers = tower.run("visual.ln_post.bias", "visual.proj");
   }
   TowerQuantizer tower(
@@ -304,7 +330,7 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
   std::ranges::move(tower.run("ln_final.bias", "text_projection"), std::back_inserter(report.layers));
   if (!is_quantized(result.weights)) fail("{}: no layer is good enough in int8", model.config.name);
 
-  Embeddings found = {judging.images(*encoder(result.weights, {Precision::int8}), "int8", known_errors),
+  Embeddings found = {judging.images(*encoder(result.weights, {Precision::int8}), "int8"),
                       judging.texts(*encoder(result.weights, {Precision::int8}))};
   report.images = compare_embeddings(exact.images, found.images, dim);
   report.texts = compare_embeddings(exact.texts, found.texts, dim);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <cmath>
 
 #include "base/error.h"
@@ -39,10 +40,12 @@ class Quantize : public testing::Test {
 };
 
 TEST_F(Quantize, WritesAFolderThatGivesTheSameBits) {
-  const ModelFiles quantized = run(model_, 2);
+  ModelFiles quantized = run(model_, 2);
   test::TemporaryFolder folder;
-  write_hugging_face_folder(folder.path() / "hf", quantized, &tokenizer_, std::nullopt);
-  write_open_clip_folder(folder.path() / "open_clip", quantized, &tokenizer_, std::nullopt);
+  for (const auto& [name, family] : {std::pair("hf", Family::hugging_face), {"open_clip", Family::open_clip}}) {
+    quantized.family = family;
+    write_model_folder(folder.path() / name, quantized, &tokenizer_, std::nullopt);
+  }
   ThreadPool pool(2);
   std::vector<float> pixels(3 * 32 * 32), expected(16), found(16);
   for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(static_cast<float>(i));
@@ -78,6 +81,7 @@ TEST_F(Quantize, TakesRandomTokensWithoutAVocabularyAndLeavesAResNetAsItIs) {
   ModelFiles resnet;
   for (const test::GoldenModel& golden : test::golden_models())
     if (golden.name == "resnet_open_clip") resnet = golden.load();
+  for (auto& [name, tensor] : resnet.weights) tensor = convert(tensor, DType::float32);
   inputs_.tokenizer = nullptr;
   const ModelFiles quantized = run(resnet, 2);
   for (const auto& [name, tensor] : resnet.weights)
@@ -86,6 +90,32 @@ TEST_F(Quantize, TakesRandomTokensWithoutAVocabularyAndLeavesAResNetAsItIs) {
     }
   EXPECT_TRUE(is_quantized(quantized.weights));
   EXPECT_EQ(report_.images.least, 1);
+}
+
+TEST_F(Quantize, RefusesImagesThatDoNotStayReadable) {
+  std::atomic<int> loads = 0;
+  inputs_.load = [&](std::size_t index) {
+    if (index == 7 && ++loads == 2) throw Error("image 7 is gone");
+    return noise(index);
+  };
+  EXPECT_THAT([&] { run(model_, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("image 7 is gone")));
+}
+
+TEST_F(Quantize, RefusesWeightsThatAreNotNumbers) {
+  ModelFiles damaged = model_;
+  Tensor& bias = damaged.weights.at("visual.ln_post.bias");
+  std::vector<float> values = to_floats(bias);
+  values[0] = std::nanf("");
+  bias = make_tensor(bias.shape, values);
+  EXPECT_THAT([&] { run(damaged, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("not numbers")));
+}
+
+TEST_F(Quantize, NeedsImagesAndForLabelsAVocabulary) {
+  inputs_.labels = {"a", "b"};
+  inputs_.tokenizer = nullptr;
+  EXPECT_THAT([&] { run(model_, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("vocabulary")));
+  inputs_.images = 0;
+  EXPECT_THAT([&] { run(model_, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("there are none")));
 }
 
 TEST_F(Quantize, GoesOnPastImagesThatCannotBeRead) {
