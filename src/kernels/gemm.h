@@ -25,7 +25,7 @@ struct RowScale {
 /// out = epilogue(left · right + bias + residual). The left operand has the precision of the right one; in int8 it is
 /// unsigned, with a scale and a zero point for each row and block of the depth. Sums are kept in fp32 (in int8, in
 /// integers within a block), and so is what the epilogue computes; in bf16 and int8 its activations are approximate
-/// (relative error 1e-4).
+/// (simd_math.h).
 ///
 /// Every element of the product is summed in one order, which depends on the depth and `taps` alone: neither the number
 /// of rows, nor how a caller splits the panels, changes a bit of the result.

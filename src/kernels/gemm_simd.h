@@ -1,6 +1,6 @@
 #pragma once
 
-// The matrix product of gemm_*_avx2.cpp, gemm_*_avx512.cpp and so on.
+// The matrix product of gemm_avx2.cpp, gemm_avx512.cpp and so on.
 //
 // A tile of up to MaxRows rows and one panel of two vectors accumulates in registers while the depth runs: each step
 // loads two vectors of the packed panel and broadcasts one group (four bytes) of every row. The left operand is read
@@ -179,7 +179,7 @@ inline Vector identity(Vector x) {
   return x;
 }
 inline Vector relu(Vector x) {
-  return maximum(x, broadcast(0));
+  return maximum(broadcast(0), x);
 }
 
 template <class Dot>

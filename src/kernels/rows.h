@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 
 #include "kernels/gemm.h"
 
@@ -51,7 +52,8 @@ GONDOLA_EVERYWHERE RowScale row_scale(float least, float largest) {
   least = least < 0 ? least : 0;
   largest = largest > 0 ? largest : 0;
   const float scale = (largest - least) / steps;
-  if (!(scale > 0)) return {0, 0};
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  if (!(scale > 0 && scale < infinity)) return {0, 0};
   return {scale, static_cast<std::int32_t>(0.5f - least / scale)};
 }
 

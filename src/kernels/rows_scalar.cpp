@@ -14,7 +14,7 @@ void quantize_row(const float* in, std::size_t width, std::uint8_t* out, RowScal
     const RowScale scale = scales[block] = row_scale(*least, *largest);
     for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) {
       const float level = scale.scale > 0 ? in[i] * (1 / scale.scale) + static_cast<float>(scale.zero) : 0;
-      out[i] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(level), 0.0f, 255.0f));
+      out[i] = level > 0 ? static_cast<std::uint8_t>(std::min(std::nearbyint(level), 255.0f)) : 0;  // NaN: 0
     }
   }
 }

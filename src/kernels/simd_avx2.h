@@ -46,6 +46,7 @@ inline Vector keep_first(Vector x, std::size_t count, Vector other) {
 inline Vector multiply_add(Vector x, Vector y, Vector z) {
   return _mm256_fmadd_ps(x, y, z);
 }
+/// Of a NaN and another value the second of them, as in minimum.
 inline Vector maximum(Vector x, Vector y) {
   return _mm256_max_ps(x, y);
 }
@@ -69,7 +70,7 @@ inline Vector fraction_of(Vector y) {
 }
 /// x·2^⌊y⌋, or what is next to it between 2^-126 and 2^126.
 inline Vector scale_by_floor(Vector x, Vector y) {
-  return scale_by_power(x, _mm256_floor_ps(minimum(maximum(y, broadcast(-126.0f)), broadcast(126.0f))));
+  return scale_by_power(x, _mm256_floor_ps(minimum(broadcast(126.0f), maximum(broadcast(-126.0f), y))));
 }
 /// 1/x, relative error 2^-11.
 inline Vector approximate_reciprocal(Vector x) {

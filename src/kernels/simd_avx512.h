@@ -44,6 +44,7 @@ inline Vector keep_first(Vector x, std::size_t count, Vector other) {
 inline Vector multiply_add(Vector x, Vector y, Vector z) {
   return _mm512_fmadd_ps(x, y, z);
 }
+/// Of a NaN and another value the second of them, as in minimum.
 inline Vector maximum(Vector x, Vector y) {
   return _mm512_max_ps(x, y);
 }

@@ -9,7 +9,7 @@ namespace {
 
 /// e^x within 2 units in the last place; x below −87 (above 88) is taken as that.
 inline Vector exponential(Vector x) {
-  x = minimum(maximum(x, broadcast(-87.0f)), broadcast(88.0f));
+  x = minimum(broadcast(88.0f), maximum(broadcast(-87.0f), x));  // the second is what a NaN leaves
   const Vector n = nearest_integer(x * broadcast(1.44269504f));
   // ln 2 in two parts, the first short enough that n times it is exact (Cody and Waite 1980).
   const Vector r = multiply_add(n, broadcast(2.12194440e-4f), multiply_add(n, broadcast(-0.693359375f), x));
@@ -37,7 +37,7 @@ inline Vector gelu(Vector x) {
   q = multiply_add(q, t, broadcast(0.09528013f));
   q = multiply_add(q, t, broadcast(0.0002729694f));
   const Vector tail = exponential(broadcast(-0.5f) * x * x) * q;
-  return maximum(x, broadcast(0)) - magnitude * tail;
+  return maximum(broadcast(0), x) - magnitude * tail;
 }
 
 /// x·σ(z)

@@ -203,7 +203,8 @@ TEST_P(GemmTest, ActivationsKeepTheirAccuracyEverywhere) {
 TEST_P(GemmTest, NotANumberStaysOne) {
   Problem p(kernels(), {3, 4, 2}, 5);
   p.left[p.left_stride] = std::nanf("");
-  for (Epilogue epilogue : {Epilogue::none, Epilogue::gelu, Epilogue::gelu_tanh, Epilogue::quick_gelu}) {
+  for (Epilogue epilogue :
+       {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh, Epilogue::quick_gelu}) {
     GemmArguments g = p.arguments();
     g.epilogue = epilogue;
     kernels().gemm(g);
