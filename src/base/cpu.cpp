@@ -42,6 +42,15 @@ bool request_tile_permission() {
   return ::syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_xtiledata) == 0;
 }
 
+bool has_avx_vnni() {
+  constexpr int avx_vnni = 4;
+  return bit(cpuid(7, 1).eax, avx_vnni);
+}
+
+bool includes(Isa best, Isa isa) {
+  return isa <= best && (isa != Isa::avx2vnni || has_avx_vnni());
+}
+
 Isa detect() {
   const Registers basic = cpuid(1);
   constexpr int osxsave = 27, avx = 28, fma = 12, f16c = 29;
@@ -54,8 +63,7 @@ Isa detect() {
   constexpr int avx2 = 5;
   if (!enabled(ymm_state) || !bit(extended.ebx, avx2) || !bit(basic.ecx, fma) || !bit(basic.ecx, f16c))
     return Isa::scalar;
-  constexpr int avx_vnni = 4;
-  const Isa best_256 = bit(extended1.eax, avx_vnni) ? Isa::avx2vnni : Isa::avx2;
+  const Isa best_256 = has_avx_vnni() ? Isa::avx2vnni : Isa::avx2;
 
   constexpr int avx512f = 16, avx512dq = 17, avx512bw = 30, avx512vl = 31;
   for (int feature : {avx512f, avx512dq, avx512bw, avx512vl})
@@ -77,6 +85,7 @@ Isa choose() {
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (names[i] != wanted) continue;
     if (static_cast<Isa>(i) > best) fail("GONDOLA_ISA={}: this machine has no more than {}", wanted, name(best));
+    if (!includes(best, static_cast<Isa>(i))) fail("GONDOLA_ISA={}: this machine lacks it", wanted);
     return static_cast<Isa>(i);
   }
   fail("GONDOLA_ISA={}: expected scalar, avx2, avx2vnni, avx512, avx512vnni, avx512bf16 or amx", wanted);
@@ -91,6 +100,10 @@ std::string_view name(Isa isa) {
 Isa active_isa() {
   static const Isa isa = choose();
   return isa;
+}
+
+bool is_active(Isa isa) {
+  return includes(active_isa(), isa);
 }
 
 }  // namespace gondola

@@ -52,20 +52,27 @@ TEST(CpuDeathTest, ChoosesWhatTheKernelHasEnabled) {
 TEST(CpuDeathTest, CanBeForcedToLess) {
   for (int isa = 0; isa <= static_cast<int>(best_by_kernel()); ++isa) {
     const std::string wanted(name(static_cast<Isa>(isa)));
+    if (static_cast<Isa>(isa) == Isa::avx2vnni && !has({"avx_vnni"})) continue;
     EXPECT_EXIT(std::exit(chosen_with(wanted.c_str())), testing::ExitedWithCode(isa), "") << wanted;
   }
 }
 
+void refuse(const char* wanted) {
+  try {
+    chosen_with(wanted);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s", error.what());
+    std::exit(7);
+  }
+}
+
 TEST(CpuDeathTest, RefusesUnknownNames) {
-  const auto try_unknown = [] {
-    try {
-      chosen_with("sse9");
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "%s", error.what());
-      std::exit(7);
-    }
-  };
-  EXPECT_EXIT(try_unknown(), testing::ExitedWithCode(7), "GONDOLA_ISA=sse9: expected scalar");
+  EXPECT_EXIT(refuse("sse9"), testing::ExitedWithCode(7), "GONDOLA_ISA=sse9: expected scalar");
+}
+
+TEST(CpuDeathTest, RefusesWhatTheProcessorLacks) {
+  if (has({"avx_vnni"})) GTEST_SKIP() << "this processor has AVX-VNNI";
+  EXPECT_EXIT(refuse("avx2vnni"), testing::ExitedWithCode(7), "GONDOLA_ISA=avx2vnni: this machine");
 }
 
 TEST(Cpu, NamesAreThoseOfTheEnvironmentVariable) {

@@ -15,7 +15,7 @@ namespace {
 std::vector<Isa> vector_isas() {
   std::vector<Isa> isas;
   for (Isa isa : {Isa::avx2, Isa::avx2vnni, Isa::avx512, Isa::avx512vnni})
-    if (isa <= active_isa() && (isa != Isa::avx2vnni || __builtin_cpu_supports("avxvnni"))) isas.push_back(isa);
+    if (is_active(isa)) isas.push_back(isa);
   return isas;
 }
 

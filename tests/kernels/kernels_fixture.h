@@ -22,7 +22,7 @@ namespace gondola::test {
 inline std::vector<Isa> kernel_isas() {
   std::vector<Isa> isas;
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx2vnni, Isa::avx512, Isa::avx512vnni, Isa::avx512bf16})
-    if (isa <= active_isa() && (isa != Isa::avx2vnni || __builtin_cpu_supports("avxvnni"))) isas.push_back(isa);
+    if (is_active(isa)) isas.push_back(isa);
   if (active_isa() < Isa::avx512bf16) return isas;
   if (active_isa() < Isa::amx) emulate_amx();
   isas.push_back(Isa::amx);
