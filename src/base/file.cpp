@@ -41,6 +41,7 @@ void write_and_flush(const std::filesystem::path& path, std::string_view bytes) 
   const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
   while (!bytes.empty()) {
     const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
     bytes.remove_prefix(static_cast<std::size_t>(count));
   }
@@ -57,6 +58,7 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
   char chunk[1 << 16];
   for (;;) {
     const ssize_t count = ::read(file.get(), chunk, sizeof chunk);
+    if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail("{}: cannot be read: {}", path.string(), std::strerror(errno));
     if (count == 0) return bytes;
     bytes.append(chunk, static_cast<std::size_t>(count));
