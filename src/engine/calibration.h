@@ -20,8 +20,7 @@ class LayerInputs {
   std::size_t width() const { return least_.size(); }
   /// The largest distance of each channel from a centre, one value a channel.
   std::vector<float> reach(std::span<const float> centre) const;
-  std::size_t kept() const { return kept_.size(); }
-  /// kept × width
+  /// kept rows × width
   std::vector<float> rows() const;
 
  private:

@@ -17,62 +17,55 @@ namespace {
 struct FeatureShape {
   std::size_t images = 0, height = 0, width = 0, channels = 0;
   std::size_t pixels() const { return images * height * width; }
-  std::size_t size() const { return pixels() * channels; }
   FeatureShape with_channels(std::size_t count) const { return {images, height, width, count}; }
   FeatureShape halved() const { return {images, height / 2, width / 2, channels}; }
 };
 
-/// A convolution with the batch normalisation that follows it folded in: one linear layer on patches of kernel² · in
+/// The order of a patch's values: PyTorch's [in][ky][kx], or [ky][kx][in], in which a tap of an NHWC image lies.
+enum class PatchOrder { channels_first, channels_last };
+
+/// A convolution with the batch normalisation that follows it folded in: a linear layer on patches of kernel² · in
 /// values.
-struct FoldedConvolution {
-  FoldedConvolution() = default;
-
-  /// The order of a patch's values: PyTorch's [in][ky][kx], or [ky][kx][in], in which a tap of an NHWC image lies.
-  enum class PatchOrder { channels_first, channels_last };
-
-  FoldedConvolution(const Kernels& kernels, const Weights& weights, const std::string& convolution,
-                    const std::string& norm, std::size_t in, std::size_t out, std::size_t kernel, PatchOrder order) {
-    const FloatArray weight = weights[convolution + ".weight"];
-    const FloatArray gamma = weights[norm + ".weight"], beta = weights[norm + ".bias"];
-    const FloatArray mean = weights[norm + ".running_mean"], variance = weights[norm + ".running_var"];
-    const std::size_t area = kernel * kernel;
-    std::vector<float> folded(weight.size()), bias(out);
-    for (std::size_t o = 0; o < out; ++o) {
-      constexpr double eps = 1e-5;  // of torch.nn.BatchNorm2d
-      const double scale = gamma.data()[o] / std::sqrt(variance.data()[o] + eps);
-      bias[o] = static_cast<float>(beta.data()[o] - mean.data()[o] * scale);
-      for (std::size_t i = 0; i < in; ++i) {
-        for (std::size_t tap = 0; tap < area; ++tap) {
-          const std::size_t at = order == PatchOrder::channels_last ? tap * in + i : i * area + tap;
-          folded[o * in * area + at] = static_cast<float>(weight.data()[(o * in + i) * area + tap] * scale);
-        }
+Linear folded_convolution(const Kernels& kernels, const Weights& weights, const std::string& convolution,
+                          const std::string& norm, std::size_t in, std::size_t out, std::size_t kernel,
+                          PatchOrder order) {
+  const FloatArray weight = weights[convolution + ".weight"];
+  const FloatArray gamma = weights[norm + ".weight"], beta = weights[norm + ".bias"];
+  const FloatArray mean = weights[norm + ".running_mean"], variance = weights[norm + ".running_var"];
+  const std::size_t area = kernel * kernel;
+  std::vector<float> folded(weight.size()), bias(out);
+  for (std::size_t o = 0; o < out; ++o) {
+    constexpr double eps = 1e-5;  // of torch.nn.BatchNorm2d
+    const double scale = gamma.data()[o] / std::sqrt(variance.data()[o] + eps);
+    bias[o] = static_cast<float>(beta.data()[o] - mean.data()[o] * scale);
+    for (std::size_t i = 0; i < in; ++i) {
+      for (std::size_t tap = 0; tap < area; ++tap) {
+        const std::size_t at = order == PatchOrder::channels_last ? tap * in + i : i * area + tap;
+        folded[o * in * area + at] = static_cast<float>(weight.data()[(o * in + i) * area + tap] * scale);
       }
     }
-    linear = Linear(kernels, Precision::fp32, folded, bias, in * area, out);
   }
-
-  Linear linear;
-};
-
-/// A 1×1 convolution, with ReLU or with a residual and then ReLU, or neither.
-void convolve_1x1(const Team& team, const FoldedConvolution& convolution, std::size_t pixels, std::size_t in,
-                  const float* input, float* output, Epilogue epilogue, const float* residual = nullptr) {
-  const std::size_t out = convolution.linear.out();
-  convolution.linear.apply(team, pixels, {input, in}, {output, out}, epilogue, {residual, out});
+  return Linear(kernels, Precision::fp32, folded, bias, in * area, out);
 }
 
-void convolve_3x3(const Team& team, const Kernels& kernels, const FoldedConvolution& convolution,
-                  const FeatureShape& shape, const float* zeros, const float* input, float* output) {
-  const Shares mine = share_product(team, shape.pixels(), convolution.linear.panels());
+/// A 1×1 convolution, with ReLU or with a residual and then ReLU, or neither.
+void convolve_1x1(const Team& team, const Linear& convolution, std::size_t pixels, std::size_t in, const float* input,
+                  float* output, Epilogue epilogue, const float* residual = nullptr) {
+  const std::size_t out = convolution.out();
+  convolution.apply(team, pixels, {input, in}, {output, out}, epilogue, {residual, out});
+}
+
+void convolve_3x3(const Team& team, const Kernels& kernels, const Linear& convolution, const FeatureShape& shape,
+                  const float* zeros, const float* input, float* output) {
+  const Shares mine = share_product(team, shape.pixels(), convolution.panels());
   ConvolutionArguments c;
-  c.images = shape.images;
   c.height = shape.height;
   c.width = shape.width;
   c.in_channels = shape.channels;
   c.in = input;
   c.zeros = zeros;
-  c.weight = convolution.linear.packed();
-  c.bias = convolution.linear.bias();
+  c.weight = convolution.packed();
+  c.bias = convolution.bias();
   c.epilogue = Epilogue::relu;
   c.out = output;
   c.first_pixel = mine.rows.first;
@@ -92,17 +85,17 @@ struct Bottleneck {
   Bottleneck() = default;
   Bottleneck(const Kernels& kernels, const Weights& weights, std::size_t in, std::size_t inner, bool strided)
       : planes(inner), halves(strided), changes_shortcut(weights.contains("downsample.0.weight")) {
-    constexpr auto order = FoldedConvolution::PatchOrder::channels_last;
-    reduce = FoldedConvolution(kernels, weights, "conv1", "bn1", in, planes, 1, order);
-    spatial = FoldedConvolution(kernels, weights, "conv2", "bn2", planes, planes, 3, order);
-    expand = FoldedConvolution(kernels, weights, "conv3", "bn3", planes, 4 * planes, 1, order);
+    constexpr auto order = PatchOrder::channels_last;
+    reduce = folded_convolution(kernels, weights, "conv1", "bn1", in, planes, 1, order);
+    spatial = folded_convolution(kernels, weights, "conv2", "bn2", planes, planes, 3, order);
+    expand = folded_convolution(kernels, weights, "conv3", "bn3", planes, 4 * planes, 1, order);
     if (changes_shortcut)
-      shortcut = FoldedConvolution(kernels, weights, "downsample.0", "downsample.1", in, 4 * planes, 1, order);
+      shortcut = folded_convolution(kernels, weights, "downsample.0", "downsample.1", in, 4 * planes, 1, order);
   }
 
   std::size_t planes = 0;
   bool halves = false, changes_shortcut = false;
-  FoldedConvolution reduce, spatial, expand, shortcut;
+  Linear reduce, spatial, expand, shortcut;
 };
 
 class ModifiedResNet : public ImageTower {
@@ -169,10 +162,10 @@ class ModifiedResNet : public ImageTower {
   }
 
   void pack_convolutions(const Weights& weights, ThreadPool& pool) {
-    using Order = FoldedConvolution::PatchOrder;
-    stem_[0] = FoldedConvolution(kernels_, weights, "conv1", "bn1", 3, width() / 2, 3, Order::channels_first);
-    stem_[1] = FoldedConvolution(kernels_, weights, "conv2", "bn2", width() / 2, width() / 2, 3, Order::channels_last);
-    stem_[2] = FoldedConvolution(kernels_, weights, "conv3", "bn3", width() / 2, width(), 3, Order::channels_last);
+    using Order = PatchOrder;
+    stem_[0] = folded_convolution(kernels_, weights, "conv1", "bn1", 3, width() / 2, 3, Order::channels_first);
+    stem_[1] = folded_convolution(kernels_, weights, "conv2", "bn2", width() / 2, width() / 2, 3, Order::channels_last);
+    stem_[2] = folded_convolution(kernels_, weights, "conv3", "bn3", width() / 2, width(), 3, Order::channels_last);
     std::vector<std::pair<std::size_t, int>> places;
     for (std::size_t stage = 0; stage < 4; ++stage)
       for (int block = 0; block < config_.stage_blocks[stage]; ++block) places.emplace_back(stage, block);
@@ -300,7 +293,7 @@ class ModifiedResNet : public ImageTower {
   const Kernels& kernels_;
   ImageTowerConfig config_;
   std::size_t embed_dim_;
-  FoldedConvolution stem_[3];
+  Linear stem_[3];
   std::vector<Bottleneck> blocks_;
   Linear query_, key_, value_, projection_;
   std::vector<float> positions_, zeros_;

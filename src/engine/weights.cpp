@@ -106,8 +106,7 @@ bool is_elsewhere(const std::string& name) {
   return name == "logit_scale" || name == "logit_bias" || name.ends_with(".num_batches_tracked");
 }
 
-}  // namespace
-
+/// Of every weight that the towers of this configuration read, under OpenAI's names (checkpoint/model_files.h).
 Shapes weight_shapes(const ModelConfig& config) {
   Shapes shapes;
   if (config.image.architecture == ImageArchitecture::vit) {
@@ -118,6 +117,8 @@ Shapes weight_shapes(const ModelConfig& config) {
   add_text(shapes, config.text, config.embed_dim);
   return shapes;
 }
+
+}  // namespace
 
 void check_weights(const ModelConfig& config, const TensorMap& weights) {
   const Shapes shapes = weight_shapes(config);

@@ -14,10 +14,6 @@
 
 namespace gondola {
 
-/// The name and shape of every weight that the towers of this configuration read, under OpenAI's names
-/// (checkpoint/model_files.h).
-std::map<std::string, std::vector<std::int64_t>> weight_shapes(const ModelConfig& config);
-
 /// Throws Error that names the first weight which is missing, has another shape or type than expected, or for which the
 /// configuration has no place. The linear layers of transformer blocks may be int8 (checkpoint/quantized_weights.h).
 void check_weights(const ModelConfig& config, const TensorMap& weights);

@@ -17,7 +17,7 @@ class AlignedFloats {
 
   /// Makes room for `size` floats; what was there is lost when it has to grow.
   void reserve(std::size_t size) {
-    if (size <= size_) return;
+    if (data_ && size <= size_) return;
     constexpr std::size_t line = 64, huge_page = std::size_t{2} << 20;
     const std::size_t alignment = size * sizeof(float) < huge_page ? line : huge_page;
     const std::size_t bytes = (size * sizeof(float) + alignment - 1) / alignment * alignment;

@@ -9,7 +9,7 @@ namespace gondola {
 /// A 3×3 convolution with padding 1 and stride 1 of images in NHWC order, as a product whose left operand is gathered:
 /// no patch is copied (the indirect convolution of Dukhan 2019).
 struct ConvolutionArguments {
-  std::size_t images = 0, height = 0, width = 0, in_channels = 0;
+  std::size_t height = 0, width = 0, in_channels = 0;
   const float* in = nullptr;
   const float* zeros = nullptr;  ///< in_channels zeros: the pixels outside
   PackedMatrix weight;           ///< [ky][kx][in_channels] × out channels, fp32

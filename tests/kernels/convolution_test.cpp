@@ -26,9 +26,9 @@ TEST_P(ConvolutionTest, AgreesWithDoublePrecision) {
     const std::vector<float> bias = random_floats(panels * kernels().panel_width, random), zeros(s.in, 0.0f);
     const test::Packed packed(kernels(), weight, 9 * s.in, s.out);
     std::vector<float> out(pixels * s.out);
-    ConvolutionArguments c = {s.images,    s.height,    s.width,        s.in,       in.data(), zeros.data(),
-                              packed.view, bias.data(), Epilogue::relu, out.data(), 0,         pixels,
-                              0,           panels};
+    ConvolutionArguments c = {s.height,    s.width,     s.in,           in.data(),  zeros.data(),
+                              packed.view, bias.data(), Epilogue::relu, out.data(), 0,
+                              pixels,      0,           panels};
     convolve_3x3(kernels(), c);
 
     for (std::size_t pixel = 0; pixel < pixels; ++pixel) {
