@@ -18,7 +18,7 @@ class Fields {
   double number(const char* key, double otherwise) const;
   bool boolean(const char* key, bool otherwise) const;
   std::string string(const char* key, const std::string& otherwise) const;
-  /// Three numbers, or one for all three.
+  /// Three numbers.
   std::array<float, 3> channels(const char* key, const std::array<float, 3>& otherwise) const;
   Fields object(const char* key) const;
   const Json& operator[](const char* key) const { return object_[key]; }

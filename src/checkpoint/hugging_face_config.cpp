@@ -1,5 +1,6 @@
 #include "checkpoint/hugging_face_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -197,6 +198,8 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
     fields.refuse("rescale_factor", "only 1/255 is supported");
   preprocess.mean = fields.channels("image_mean", preprocess.mean);
   preprocess.std = fields.channels("image_std", preprocess.std);
+  if (!std::ranges::all_of(preprocess.std, [](float deviation) { return deviation > 0; }))
+    fields.refuse("image_std", "must be above 0");
   return preprocess;
 }
 

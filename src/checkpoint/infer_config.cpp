@@ -21,8 +21,10 @@ class Shapes {
     if (found == weights_.end())
       fail("{}: has no weight {}, which tells the architecture; name a configuration", origin_, name);
     const std::vector<std::int64_t>& shape = found->second.shape;
-    if (shape.size() != dimensions || shape[dimension] > INT32_MAX)
-      fail("{}: the weight {} has shape {}, expected {} dimensions", origin_, name, format_shape(shape), dimensions);
+    constexpr std::int64_t most = 1 << 20;  // of which products still fit an int
+    if (shape.size() != dimensions || shape[dimension] > most)
+      fail("{}: the weight {} has shape {}, expected {} dimensions of a sensible size", origin_, name,
+           format_shape(shape), dimensions);
     return static_cast<int>(shape[dimension]);
   }
 

@@ -86,6 +86,9 @@ ModelFiles read_hugging_face_folder(const path& folder) {
   const path config = folder / "config.json";
   model.config = read_hugging_face_config(read_json(config), config.string());
   const auto [preprocess, origin] = image_processor_of(folder);
+  if (preprocess.is_null())
+    fail("{}: has neither processor_config.json nor {}: what the model expects of pictures is unknown", folder.string(),
+         origin.filename().string());
   model.preprocess = read_hugging_face_preprocess(preprocess, model.config.image.image_size, origin.string());
   model.source = weights_in(folder, hugging_face_weights);
   model.weights = from_hugging_face_names(read_weights(model.source));

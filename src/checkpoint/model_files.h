@@ -39,15 +39,12 @@ ModelFiles load_model_files(const std::string& name_or_path,
 /// The vocabulary: `override_path` when given, else the model's own. Throws Error that says where it was looked for.
 ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<std::filesystem::path>& override_path);
 
-/// Writes a folder that transformers.CLIPModel.from_pretrained loads (config.json, model.safetensors,
-/// preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …). Without `weights_type` weights keep
-/// theirs, int8 ones too, which transformers reads with compressed-tensors. Throws Error for a ModifiedResNet.
-void write_hugging_face_folder(const std::filesystem::path& folder, const ModelFiles& model,
-                               const ClipTokenizer* tokenizer, std::optional<DType> weights_type);
-
-/// Writes a folder that open_clip loads with `local-dir:` (open_clip_config.json, open_clip_model.safetensors,
-/// vocab.json, merges.txt …).
-void write_open_clip_folder(const std::filesystem::path& folder, const ModelFiles& model,
-                            const ClipTokenizer* tokenizer, std::optional<DType> weights_type);
+/// Writes the folder of model.family. Hugging Face's loads with transformers.CLIPModel.from_pretrained (config.json,
+/// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), any other family's
+/// with open_clip's `local-dir:` (open_clip_config.json, open_clip_model.safetensors, vocab.json, merges.txt, …).
+/// Without `weights_type` weights keep theirs, int8 ones too, which transformers reads with compressed-tensors. Throws
+/// Error, and writes nothing, for what Hugging Face's layout cannot say, as a ModifiedResNet.
+void write_model_folder(const std::filesystem::path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
+                        std::optional<DType> weights_type);
 
 }  // namespace gondola

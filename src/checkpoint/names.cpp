@@ -41,7 +41,9 @@ Tensor stack(const std::string& name, const std::array<const Tensor*, 3>& parts)
   return own(parts[0]->type, std::move(shape), std::move(bytes));
 }
 
-Tensor third(const Tensor& stacked, std::size_t index) {
+Tensor third(const std::string& name, const Tensor& stacked, std::size_t index) {
+  if (stacked.shape.empty() || stacked.shape[0] % 3 != 0)
+    fail("{}: shape {}, expected queries, keys and values", name, format_shape(stacked.shape));
   Tensor part = stacked;
   part.shape[0] /= 3;
   const std::size_t size = stacked.bytes.size() / 3;
@@ -159,6 +161,7 @@ TensorMap to_hugging_face_names(const TensorMap& weights) {
       result[turned->first] = transpose(name, tensor);
       continue;
     }
+    const std::size_t before = result.size();
     for (const auto& [to, from] : layer_prefixes) {
       std::string rest = name;
       if (!drop_prefix(rest, from)) continue;
@@ -166,13 +169,14 @@ TensorMap to_hugging_face_names(const TensorMap& weights) {
       const std::string layer = to + rest.substr(0, dot + 1);
       rest.erase(0, dot + 1);
       if (drop_prefix(rest, "attn.in_proj_")) {
-        for (std::size_t i = 0; i < 3; ++i) result[layer + projections[i] + rest] = third(tensor, i);
+        for (std::size_t i = 0; i < 3; ++i) result[layer + projections[i] + rest] = third(name, tensor, i);
       } else {
         for (const auto& [hugging_face, openai] : layer_names)
           if (rest.starts_with(std::string(openai) + "."))
             result[layer + hugging_face + rest.substr(std::strlen(openai))] = tensor;
       }
     }
+    if (result.size() == before) fail("the weight {} has no place in CLIPModel", name);
   }
   return result;
 }

@@ -135,6 +135,9 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
        {"hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "tokenizer_type", "tiktoken_name",
         // Of text towers that are refused above.
         "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "hf_model_config"}});
+  if (fields.string("hf_tokenizer_name", "").empty() && fields.has("tokenizer_kwargs") &&
+      fields.object("tokenizer_kwargs").string("clean", "lower") != "lower")
+    fields.refuse("tokenizer_kwargs", "texts are cleaned as \"lower\" does alone");
   TextTowerConfig text;
   text.context_length = fields.integer("context_length", 77);
   text.vocab_size = fields.integer("vocab_size", 49408);
@@ -253,6 +256,8 @@ PreprocessConfig read_open_clip_preprocess(const Json& json, int image_size, con
   if (fields.string("mode", "RGB") != "RGB") fields.refuse("mode", "only RGB is supported");
   preprocess.mean = fields.channels("mean", preprocess.mean);
   preprocess.std = fields.channels("std", preprocess.std);
+  if (!std::ranges::all_of(preprocess.std, [](float deviation) { return deviation > 0; }))
+    fields.refuse("std", "must be above 0");
   const std::string interpolation = fields.string("interpolation", "bicubic");
   if (interpolation != "bicubic" && interpolation != "bilinear")
     fields.refuse("interpolation", "neither \"bicubic\" nor \"bilinear\"");

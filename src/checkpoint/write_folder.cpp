@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/hugging_face_config.h"
@@ -75,30 +76,43 @@ void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int con
                                                   {"pad_token", end_of_text}});
 }
 
-}  // namespace
-
-void write_hugging_face_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
-                               std::optional<DType> weights_type) {
+void write_hugging_face_layout(const path& folder, const ModelFiles& model, std::optional<DType> weights_type) {
   ordered_json config = to_hugging_face_config(model.config);
   config["dtype"] = name(weights_type.value_or(DType::float32));
+  const ordered_json preprocess = to_hugging_face_preprocess(model.preprocess);
   const TensorMap weights = to_hugging_face_names(convert_weights(model.weights, weights_type));
   if (is_quantized(weights)) config["quantization_config"] = quantization_config(weights);
   make_folder(folder);
   write_json(folder / "config.json", config);
-  write_json(folder / "preprocessor_config.json", to_hugging_face_preprocess(model.preprocess));
+  write_json(folder / "preprocessor_config.json", preprocess);
   write_safetensors(folder / "model.safetensors", weights, {{"format", "pt"}});
-  if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
 }
 
-void write_open_clip_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
-                            std::optional<DType> weights_type) {
+void write_open_clip_layout(const path& folder, const ModelFiles& model, std::optional<DType> weights_type,
+                            bool own_tokenizer) {
   ordered_json config = to_open_clip_config(model.config);
-  if (tokenizer != nullptr) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
-  const TensorMap weights = convert_weights(model.weights, weights_type);
+  if (own_tokenizer) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
+  const TensorMap weights = to_open_clip_names(convert_weights(model.weights, weights_type));
   make_folder(folder);
   write_json(folder / "open_clip_config.json",
              {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}});
-  write_safetensors(folder / "open_clip_model.safetensors", to_open_clip_names(weights), {{"format", "pt"}});
+  write_safetensors(folder / "open_clip_model.safetensors", weights, {{"format", "pt"}});
+}
+
+}  // namespace
+
+void write_model_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
+                        std::optional<DType> weights_type) {
+  if (model.family == Family::hugging_face) {
+    // Hugging Face's files name the end token, for which open_clip's and OpenAI's take the largest id.
+    const int end_id = model.config.text.end_id;
+    if (tokenizer != nullptr && tokenizer->end_id() != end_id)
+      fail("model {}: texts end with the token {}, in its vocabulary with {}", model.config.name, end_id,
+           tokenizer->end_id());
+    write_hugging_face_layout(folder, model, weights_type);
+  } else {
+    write_open_clip_layout(folder, model, weights_type, tokenizer != nullptr);
+  }
   if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
 }
 

@@ -9,6 +9,7 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
+#include "engine/weights.h"
 
 namespace gondola::cli {
 namespace {
@@ -28,18 +29,15 @@ void run(const Options& options, const GlobalOptions& global) {
   require_new_folder(options.out);
   ModelFiles model = load_model_files(model_name(global), global.config);
   model.weights = dequantize(model.weights);
+  check_weights(model.config, model.weights);
   std::unique_ptr<ClipTokenizer> tokenizer;
   if (model.vocabulary || global.vocab) {
     tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
   } else {
     fmt::print(stderr, "gondola: the model has no vocabulary beside it; none is written\n");
   }
-  const DType type = types.at(options.dtype);
-  if (options.layout == "hf") {
-    write_hugging_face_folder(options.out, model, tokenizer.get(), type);
-  } else {
-    write_open_clip_folder(options.out, model, tokenizer.get(), type);
-  }
+  model.family = options.layout == "hf" ? Family::hugging_face : Family::open_clip;
+  write_model_folder(options.out, model, tokenizer.get(), types.at(options.dtype));
   fmt::print("{}\n", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
 }
 

@@ -30,11 +30,7 @@ void write_folder(const fs::path& out, const ModelFiles& model, const ClipTokeni
   fs::path partial = target;
   partial += fmt::format(".{}.partial", ::getpid());
   try {
-    if (model.family == Family::hugging_face) {
-      write_hugging_face_folder(partial, model, tokenizer, std::nullopt);
-    } else {
-      write_open_clip_folder(partial, model, tokenizer, std::nullopt);
-    }
+    write_model_folder(partial, model, tokenizer, std::nullopt);
     fs::rename(partial, target);
   } catch (...) {
     std::error_code ignored;

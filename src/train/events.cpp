@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace gondola {
 namespace {
@@ -66,7 +67,7 @@ std::uint32_t crc32c(const std::string& bytes) {
 }
 
 EventWriter::EventWriter(const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
+  make_folder(folder);
   const auto path = folder / fmt::format("events.out.tfevents.{:.0f}.gondola", wall_time() * 1000);
   out_.open(path, std::ios::binary);
   if (!out_) fail("{}: cannot be written", path.string());

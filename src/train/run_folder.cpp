@@ -72,7 +72,7 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
     if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
     if (fs::exists(recipe_file)) check_same_recipe(recipe_file, recipe);
   }
-  fs::create_directories(path_ / "checkpoints");
+  make_folder(path_ / "checkpoints");
   write_file_atomically(recipe_file, Json(recipe.values).dump(1) + "\n");
 }
 

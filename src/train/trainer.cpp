@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
@@ -34,7 +35,7 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
   if (std::filesystem::exists(own / "merges.txt")) return ClipTokenizer::load(own);
   auto tokenizer = ClipTokenizer::from_merges(
       train_bpe([&](const auto& visit) { data.for_each_caption(visit); }, recipe.vocab_size));
-  std::filesystem::create_directories(own);
+  make_folder(own);
   tokenizer.save(own);
   return tokenizer;
 }
@@ -313,10 +314,10 @@ void Trainer::write_model() {
   files.preprocess = recipe_.preprocess;
   files.weights = objective_->weights();
   // transformers' CLIPModel has neither ResNets nor a logit bias.
-  if (recipe_.model.image.architecture == ImageArchitecture::vit && !recipe_.model.sigmoid_loss)
-    write_hugging_face_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
-  else
-    write_open_clip_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
+  const bool is_transformers =
+      recipe_.model.image.architecture == ImageArchitecture::vit && !recipe_.model.sigmoid_loss;
+  files.family = is_transformers ? Family::hugging_face : Family::open_clip;
+  write_model_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
 }
 
 }  // namespace gondola

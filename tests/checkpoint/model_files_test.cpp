@@ -1,16 +1,19 @@
 #include "checkpoint/model_files.h"
 
 #include <fmt/format.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <fstream>
 
+#include "base/error.h"
 #include "tests/support/files.h"
 
 namespace gondola {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
 
 class HuggingFaceFolder : public testing::Test {
  protected:
@@ -46,6 +49,44 @@ TEST_F(HuggingFaceFolder, MayHaveAProcessorWithoutOne) {
   const auto mean = load().preprocess.mean;
   write("processor_config.json", R"({"processor_class": "CLIPProcessor"})");
   EXPECT_EQ(load().preprocess.mean, mean);
+}
+
+/// transformers loads no image processor from such a folder, and OpenAI's constants may be wrong.
+TEST_F(HuggingFaceFolder, NeedsAnImageProcessor) {
+  fs::remove(folder_ / "preprocessor_config.json");
+  EXPECT_THAT([this] { load(); }, ThrowsMessage<Error>(HasSubstr("preprocessor_config.json")));
+}
+
+TEST_F(HuggingFaceFolder, NeedsDeviationsAboveZero) {
+  write("preprocessor_config.json", R"({"image_std": [0.2, 0, 0.2]})");
+  EXPECT_THAT([this] { load(); }, ThrowsMessage<Error>(HasSubstr("image_std")));
+}
+
+TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
+  ModelFiles model = load();
+  const fs::path out = temporary_.path() / "out";
+  const auto refuses = [&](const char* why) {
+    EXPECT_THAT([&] { write_model_folder(out, model, nullptr, std::nullopt); }, ThrowsMessage<Error>(HasSubstr(why)));
+    EXPECT_FALSE(fs::exists(out)) << why;
+  };
+  model.preprocess.resize_mode = ResizeMode::longest;
+  refuses("padding");
+  model = load();
+  model.weights["visual.transformer.resblocks.0.ls_1.gamma"] = make_tensor({1}, {2.0f});
+  refuses("ls_1.gamma");
+  model = load();
+  model.weights["visual.transformer.resblocks.0.attn.in_proj_bias"] = make_tensor({4}, {1, 2, 3, 4});
+  refuses("in_proj_bias");
+}
+
+/// A vocabulary that was extended after training: its largest id is no end token.
+TEST_F(HuggingFaceFolder, NamesNoEndTokenThatTheVocabularyHasNot) {
+  ModelFiles model = load();
+  const ClipTokenizer tokenizer = load_tokenizer(model, {});
+  model.config.text.end_id = model.config.text.vocab_size++;
+  model.config.text.pooling = TextPooling::largest_id;
+  EXPECT_THAT([&] { write_model_folder(temporary_.path() / "out", model, &tokenizer, std::nullopt); },
+              ThrowsMessage<Error>(HasSubstr("end with the token")));
 }
 
 /// As huggingface_hub leaves a repository of both layouts, of which transformers fetched its own weights.

@@ -63,10 +63,10 @@ class QuantizedFolder : public testing::Test {
 };
 
 TEST_F(QuantizedFolder, IsWrittenAsItWasRead) {
-  const ModelFiles read = model();
-  write_hugging_face_folder(folder_.path() / "hf", read, nullptr, std::nullopt);
-  write_open_clip_folder(folder_.path() / "open_clip", read, nullptr, std::nullopt);
-  for (const char* name : {"hf", "open_clip"}) {
+  ModelFiles read = model();
+  for (const auto& [name, family] : {std::pair("hf", Family::hugging_face), {"open_clip", Family::open_clip}}) {
+    read.family = family;
+    write_model_folder(folder_.path() / name, read, nullptr, std::nullopt);
     const ModelFiles again = load_model_files((folder_.path() / name).string());
     ASSERT_EQ(again.weights.size(), read.weights.size());
     for (const auto& [weight, tensor] : read.weights) {
