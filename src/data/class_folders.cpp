@@ -78,13 +78,17 @@ std::vector<ImageClass> find_classes(const fs::path& root) {
   return classes;
 }
 
-/// All images below the class's folder, in name order.
+/// All images below the class's folder, in name order, but for hidden ones and those in hidden folders.
 std::vector<std::string> list_images(const fs::path& folder) {
   std::vector<std::string> paths;
   if (!fs::is_directory(folder)) return paths;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file() && !is_hidden(entry.path()) && is_image_extension(entry.path().extension().string()))
-      paths.push_back(entry.path().string());
+  for (fs::recursive_directory_iterator entry(folder), end; entry != end; ++entry) {
+    if (is_hidden(entry->path())) {
+      entry.disable_recursion_pending();
+    } else if (entry->is_regular_file() && is_image_extension(entry->path().extension().string())) {
+      paths.push_back(entry->path().string());
+    }
+  }
   std::sort(paths.begin(), paths.end());
   return paths;
 }

@@ -49,8 +49,6 @@ class CsvDataset : public Dataset {
     }
   }
 
-  const std::vector<std::string>& class_names() const override { return no_classes_; }
-
  private:
   std::string origin() const { return file_.path().string(); }
   std::string_view text() const { return {reinterpret_cast<const char*>(file_.bytes().data()), file_.bytes().size()}; }
@@ -101,7 +99,6 @@ class CsvDataset : public Dataset {
   std::size_t columns_ = 0, image_column_ = 0, caption_column_ = 0;
   std::vector<std::uint64_t> first_row_;    // of each sample in row_offsets_, and the end
   std::vector<std::uint64_t> row_offsets_;  // in the file
-  std::vector<std::string> no_classes_;
 };
 
 }  // namespace

@@ -87,8 +87,9 @@ std::string lower_ascii(std::string_view text) {
 
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
   const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;
-  if (std::filesystem::exists(beside)) return beside;
-  if (std::filesystem::exists(in_images)) return in_images;
+  std::error_code unreachable;  // as of a name that is too long
+  if (std::filesystem::exists(beside, unreachable)) return beside;
+  if (std::filesystem::exists(in_images, unreachable)) return in_images;
   fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
 }
 

@@ -41,7 +41,7 @@ struct Sample {
   std::string key;         ///< names the sample in messages: a path, or "shard.tar:key"
   std::string image;       ///< the encoded file (JPEG, PNG …)
   Captions captions;       ///< at least one
-  int label = -1;          ///< the class in a class folder set, else -1
+  int label = -1;          ///< of a class folder set or a .cls member, else -1
   std::size_t source = 0;  ///< which of open_datasets' sources it is from
 };
 
@@ -66,8 +66,11 @@ class Dataset {
   virtual Sample get(std::size_t index) const = 0;
   /// Every caption of the set, for training a vocabulary: those that samples share (of a class) once. Reads no image.
   virtual void for_each_caption(const std::function<void(std::string_view)>& visit) const = 0;
-  /// Class names by label; empty unless the samples have labels.
-  virtual const std::vector<std::string>& class_names() const = 0;
+  /// Class names by label; empty unless classes have names.
+  virtual const std::vector<std::string>& class_names() const {
+    static const std::vector<std::string> none;
+    return none;
+  }
 };
 
 struct DatasetOptions {
@@ -78,8 +81,8 @@ struct DatasetOptions {
 /// Opens one source by what it is:
 ///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to the
 ///  first
-///    dot form a sample, .jpg/.jpeg/.png/.webp the image, .txt the caption, .json its "caption" or "text", .cls the
-///    label;
+///    dot form a sample, .jpg/.jpeg/.png/.webp/.gif/.bmp the image, .txt the caption, .json its "caption" or "text",
+///    .cls the label;
 ///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use,
 ///    and the last 32 kept in the cache (data/remote_files.h). A sizes.json beside shards, here or there, as
 ///    open_clip's, saves the opening's pass over all of them that counts their samples;

@@ -73,12 +73,14 @@ class ParquetFile {
   RowGroup read(int group) const {
     RowGroup found;
     guarded([&] {
-      std::vector<int> columns = image_.leaves;
-      columns.insert(columns.end(), caption_.leaves.begin(), caption_.leaves.end());
-      const auto table = value(reader()->ReadRowGroup(group, columns));
-      found = {table->GetColumnByName(image_.name), table->GetColumnByName(caption_.name)};
-      if (!found.images || !found.captions) fail("row group {} has lost a column", group);
+      const auto read = reader();
+      found = {read_column(*read, group, image_), read_column(*read, group, caption_)};
     });
+    return found;
+  }
+  std::shared_ptr<arrow::ChunkedArray> read_captions(int group) const {
+    std::shared_ptr<arrow::ChunkedArray> found;
+    guarded([&] { found = read_column(*reader(), group, caption_); });
     return found;
   }
 
@@ -105,6 +107,13 @@ class ParquetFile {
   static T value(arrow::Result<T> result) {
     check(result.status());
     return std::move(result).ValueUnsafe();
+  }
+
+  static std::shared_ptr<arrow::ChunkedArray> read_column(parquet::arrow::FileReader& reader, int group,
+                                                          const Column& column) {
+    const auto found = value(reader.ReadRowGroup(group, column.leaves))->GetColumnByName(column.name);
+    if (!found) fail("row group {} has lost the column {}", group, column.name);
+    return found;
   }
 
   std::unique_ptr<parquet::arrow::FileReader> reader() const {
@@ -159,7 +168,8 @@ Cell cell_at(const arrow::ChunkedArray& column, std::int64_t row) {
   fail("is cut short: row {} of {}", row, column.length());
 }
 
-/// Rows that hold their images. Row groups, of whichever file, are read as they are needed, and the last ones kept.
+/// Rows that hold their images. Row groups, of whichever file, are read as they are needed, and the last that were read
+/// kept.
 class ImagesInParquet : public Dataset {
  public:
   explicit ImagesInParquet(std::vector<ParquetFile> files) : files_(std::move(files)) {
@@ -204,7 +214,7 @@ class ImagesInParquet : public Dataset {
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
     for (const ParquetFile& file : files_) {
       for (int group = 0; group < file.row_groups(); ++group) {
-        const auto captions = file.read(group).captions;
+        const auto captions = file.read_captions(group);
         file.guarded([&] {
           for (const auto& chunk : captions->chunks())
             for (std::int64_t row = 0; row < chunk->length(); ++row)
@@ -213,8 +223,6 @@ class ImagesInParquet : public Dataset {
       }
     }
   }
-
-  const std::vector<std::string>& class_names() const override { return no_classes_; }
 
  private:
   /// So many row groups are shuffled together, and twice as many kept.
@@ -237,7 +245,6 @@ class ImagesInParquet : public Dataset {
   std::size_t window_ = 1;
   mutable std::mutex mutex_;
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const ParquetFile::RowGroup>>> row_groups_;
-  std::vector<std::string> no_classes_;
 };
 
 /// Rows that name their images, all in memory: those of the same image are its captions.
@@ -270,8 +277,6 @@ class PathsInParquet : public Dataset {
     for (std::size_t caption = 0; caption < captions_.size(); ++caption) visit(captions_[caption]);
   }
 
-  const std::vector<std::string>& class_names() const override { return no_classes_; }
-
  private:
   void add(const ParquetFile& file) {
     std::unordered_map<std::string, std::size_t> known;
@@ -300,7 +305,6 @@ class PathsInParquet : public Dataset {
   Ranges images_of_;  ///< of each file
   StringTable images_, captions_;
   std::vector<std::vector<std::size_t>> captions_of_;
-  std::vector<std::string> no_classes_;
 };
 
 }  // namespace

@@ -82,11 +82,11 @@ void expand_braces(const std::string& prefix, std::string_view rest, const std::
 }
 
 void append_matches(const std::string& name, std::vector<std::filesystem::path>& paths) {
-  if (name.find_first_of("*?[") == std::string::npos) {
-    if (!std::filesystem::exists(name)) fail("{}: does not exist", name);
+  if (std::filesystem::exists(name)) {  // a name may hold brackets
     paths.emplace_back(name);
     return;
   }
+  if (name.find_first_of("*?[") == std::string::npos) fail("{}: does not exist", name);
   glob_t matches{};
   const int result = ::glob(name.c_str(), 0, nullptr, &matches);
   for (std::size_t i = 0; result == 0 && i < matches.gl_pathc; ++i) paths.emplace_back(matches.gl_pathv[i]);

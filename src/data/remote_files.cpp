@@ -17,6 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using Clock = std::chrono::steady_clock;
+constexpr auto retry_after = std::chrono::minutes(1);
+
 /// Held by the one process that writes a file or drops it; released by the system when that dies.
 class FileLock {
  public:
@@ -51,7 +54,7 @@ void touch(const fs::path& path) {
 }  // namespace
 
 RemoteFiles::RemoteFiles(fs::path folder, std::size_t kept) : folder_(std::move(folder)), kept_(kept) {
-  fs::create_directories(folder_);
+  make_folder(folder_);
   constexpr int downloads_at_a_time = 2;
   for (int i = 0; i < downloads_at_a_time; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -76,7 +79,9 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
     {
       std::unique_lock lock(mutex_);
       const auto [found, is_new] = files_.try_emplace(url);
-      if (is_new || (found->second.state == File::here && !fs::exists(path))) {
+      const File& file = found->second;
+      const bool again = file.state == File::failed && Clock::now() - file.failed_at > retry_after;
+      if (is_new || again || (file.state == File::here && !fs::exists(path))) {
         found->second.state = File::queued;
         queue_.push_front(url);
         changed_.notify_all();
@@ -136,7 +141,7 @@ void RemoteFiles::work() {
       fetch(url);
       result.state = File::here;
     } catch (const std::exception& error) {
-      result = {File::failed, error.what()};
+      result = {File::failed, error.what(), Clock::now()};
     }
     lock.lock();
     files_[url] = std::move(result);

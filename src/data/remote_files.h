@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -25,7 +26,8 @@ class RemoteFiles {
   explicit RemoteFiles(std::filesystem::path folder, std::size_t kept = 32);
   ~RemoteFiles();
 
-  /// The file, once it is here. Throws Error that names the URL when it could not be had.
+  /// The file, once it is here. Throws Error that names the URL when it could not be had; that is tried again after a
+  /// minute.
   std::unique_ptr<RandomAccessFile> open(const std::string& url);
 
   /// What a small file holds now; nothing where the server has none.
@@ -39,6 +41,7 @@ class RemoteFiles {
   struct File {
     enum { queued, loading, here, failed } state = queued;
     std::string error;
+    std::chrono::steady_clock::time_point failed_at = {};
   };
   void work();
   void fetch(const std::string& url);

@@ -45,6 +45,8 @@ SampleOrder::SampleOrder(const Dataset& dataset, std::uint64_t seed) : dataset_(
     for (std::size_t samples : part.shards) order.begins.push_back(begin += samples);
     order.samples = begin - order.begins.front();
     order.drawn = static_cast<std::size_t>(std::llround(part.weight * static_cast<double>(order.samples)));
+    if (order.samples > 0 && order.drawn == 0)
+      fail("a source of {} samples with the weight {} is never drawn", order.samples, part.weight);
     size_ += order.drawn;
     parts_.push_back(std::move(order));
   }

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <cstdio>
 #include <deque>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -47,12 +48,13 @@ struct Group {
   std::optional<TarMember> image, text, json, label;
 };
 
-/// Walks the groups of a shard from `offset` to `end`.
+/// Walks the groups of a shard from `offset` on. Damage is thrown once the groups before it are read.
 class GroupReader {
  public:
   explicit GroupReader(const RandomAccessFile& file, std::uint64_t offset = 0) : tar_(file, offset) { advance(); }
 
   bool next(Group& group) {
+    if (!pending_ && damage_) std::rethrow_exception(damage_);
     if (!pending_) return false;
     group = {};
     group.key = pending_->key;
@@ -68,7 +70,11 @@ class GroupReader {
  private:
   void advance() {
     pending_.reset();
-    while (!pending_ && tar_.next(member_)) pending_ = split_name(member_.name);
+    try {
+      while (!pending_ && tar_.next(member_)) pending_ = split_name(member_.name);
+    } catch (const Error&) {
+      damage_ = std::current_exception();
+    }
   }
 
   static std::optional<TarMember>* slot_of(Group& group, const std::string& extension) {
@@ -82,6 +88,7 @@ class GroupReader {
   TarReader tar_;
   TarMember member_;
   std::optional<SplitName> pending_;
+  std::exception_ptr damage_;
 };
 
 std::string read_member(const RandomAccessFile& file, const TarMember& member, std::uint64_t limit) {
@@ -113,11 +120,12 @@ std::vector<std::string> read_captions(const RandomAccessFile& file, const Group
 
 int read_label(const RandomAccessFile& file, const TarMember& member) {
   constexpr std::uint64_t max_digits = 32;
+  constexpr int most_label = 1 << 30;
   std::string digits = read_member(file, member, max_digits);
   while (!digits.empty() && (digits.back() == '\n' || digits.back() == '\r' || digits.back() == ' ')) digits.pop_back();
   int label = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), label);
-  if (error != std::errc() || end != digits.data() + digits.size() || label < 0)
+  if (error != std::errc() || end != digits.data() + digits.size() || label < 0 || label > most_label)
     fail("{}: {} holds \"{}\", expected a class number", file.path().string(), member.name, digits);
   return label;
 }
@@ -202,8 +210,6 @@ class WebDataset : public Dataset {
       }
     }
   }
-
-  const std::vector<std::string>& class_names() const override { return no_classes_; }
 
  private:
   std::unique_ptr<RandomAccessFile> open(std::size_t shard) const {
@@ -318,7 +324,6 @@ class WebDataset : public Dataset {
   Ranges samples_;  ///< of each shard
   mutable std::mutex mutex_;
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const Places>>> places_;  ///< of the shards last needed
-  std::vector<std::string> no_classes_;
 };
 
 }  // namespace

@@ -113,6 +113,13 @@ TEST(CsvDataset, SaysWhatIsWrong) {
   EXPECT_THAT(message_for("image,caption\n,y\n"), HasSubstr("no image"));
 }
 
+TEST(CsvDataset, TakesAnImageThatIsNoNameForOneThatIsNotThere) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "t.csv").string();
+  write(path, "image,caption\n" + std::string(5000, 'x') + ",a text\n");
+  EXPECT_THAT([&] { open_dataset(path)->get(0); }, ThrowsMessage<Error>(HasSubstr("is neither")));
+}
+
 TEST(CsvDataset, SurvivesDamage) {
   TemporaryFolder folder;
   const std::string text = read_file(golden("data/table.csv")), path = (folder.path() / "t.csv").string();

@@ -20,6 +20,8 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   write(folder.path() / "tabby_cat" / "deeper" / "1.PNG", "one");
   write(folder.path() / "tabby_cat" / "notes.txt", "no image");
   write(folder.path() / "tabby_cat" / ".hidden.jpg", "no image");
+  std::filesystem::create_directory(folder.path() / "tabby_cat" / ".ipynb_checkpoints");
+  write(folder.path() / "tabby_cat" / ".ipynb_checkpoints" / "a-checkpoint.jpg", "no image");
   write(folder.path() / "ant" / "x.jpeg", "ant");
   write(folder.path() / "loose.jpg", "in no class");
   const auto data = open_dataset(folder.path().string(), {.templates = {"a photo of a {}.", "a {}"}});
@@ -121,6 +123,8 @@ TEST(Pattern, TakesANameWithBracesAsItIs) {
   TemporaryFolder folder;
   write(folder.path() / "x{1,2}[a].tar", "");
   EXPECT_THAT(expand_in(folder, "x{1,2}[a].tar"), ElementsAre("x{1,2}[a].tar"));
+  write(folder.path() / "y1[a].tar", "");
+  EXPECT_THAT(expand_in(folder, "y{1,1}[a].tar"), ElementsAre("y1[a].tar", "y1[a].tar"));
 }
 
 }  // namespace

@@ -186,7 +186,7 @@ TEST(SampleOrder, MixesByWeight) {
 }
 
 TEST(SampleOrder, RefusesImpossibleWeights) {
-  for (double weight : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+  for (double weight : {0.0, 0.01, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
     const Places places({{{10}, 1, weight}});
     EXPECT_THROW(SampleOrder(places, 0), Error);
   }

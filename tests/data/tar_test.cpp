@@ -188,6 +188,16 @@ TEST(WebDataset, TakesWhatADamagedShardStillHolds) {
   }
 }
 
+TEST(WebDataset, TakesEverySampleThatIsWholeBeforeTheDamage) {
+  // Of the samples 000, 001 and 002, whose members end at bytes 2,048, 4,608 and 7,168.
+  TemporaryFolder folder;
+  const std::string whole = read_file(test::golden("data/ustar.tar")), path = (folder.path() / "cut.tar").string();
+  for (const auto& [size, samples] : {std::pair(2500, 1), {4700, 2}, {6660, 2}, {7300, 3}, {8400, 3}, {9000, 3}}) {
+    write(path, whole.substr(0, static_cast<std::size_t>(size)));
+    EXPECT_EQ(open_dataset(path)->size(), static_cast<std::size_t>(samples)) << size;
+  }
+}
+
 TEST(WebDataset, NamesAWrongCaption) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string();
