@@ -16,22 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Beside the program or libgondola, as after a build, or where `cmake --install` puts it.
-fs::path find_plugin() {
-  std::vector<fs::path> folders = {program_folder()};
-  Dl_info module{};
-  if (::dladdr(reinterpret_cast<const void*>(&find_plugin), &module) != 0 && fs::exists(module.dli_fname))
-    folders.push_back(fs::canonical(module.dli_fname).parent_path());
-  for (const fs::path& folder : folders)
-    for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
-      if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
-  fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",
-       encoder_plugin_file, folders.front().string());
-}
-
 /// Stays loaded until the program ends: PyTorch does not support being unloaded.
 void* load_plugin() {
-  const fs::path file = find_plugin();
+  const fs::path file = encoder_plugin_path();
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) fail("{}: {}", file.string(), ::dlerror());
   const auto version = reinterpret_cast<const char* (*)()>(::dlsym(library, encoder_plugin_version_function));
@@ -42,6 +29,18 @@ void* load_plugin() {
 }
 
 }  // namespace
+
+fs::path encoder_plugin_path() {
+  std::vector<fs::path> folders = {program_folder()};
+  Dl_info module{};
+  if (::dladdr(reinterpret_cast<const void*>(&encoder_plugin_path), &module) != 0 && fs::exists(module.dli_fname))
+    folders.push_back(fs::canonical(module.dli_fname).parent_path());
+  for (const fs::path& folder : folders)
+    for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
+      if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
+  fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",
+       encoder_plugin_file, folders.front().string());
+}
 
 std::unique_ptr<Encoder> load_torch_encoder(const std::string& device, const ModelConfig& config,
                                             const TensorMap& weights, Precision precision) {

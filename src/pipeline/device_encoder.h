@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,9 @@ Precision image_precision(const std::string& device, const ModelConfig& config, 
 /// to that. Throws Error when the library, PyTorch or the device is not there.
 std::unique_ptr<Encoder> make_encoder(const std::string& device, const ModelConfig& config, TensorMap weights,
                                       const CpuOptions& options, ThreadPool& pool);
+
+/// Where that library is: beside the program or libgondola, as after a build, or where `cmake --install` puts it.
+std::filesystem::path encoder_plugin_path();
 
 /// libtorch's, also on its own "cpu".
 std::unique_ptr<Encoder> load_torch_encoder(const std::string& device, const ModelConfig& config,

@@ -13,6 +13,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "pipeline/device_encoder.h"
 
 namespace gondola {
 namespace {
@@ -77,6 +78,7 @@ std::optional<std::string> head_key(const LoadedModel& model, std::span<const st
                                 version_of(model.files().source), model.text_weights_hash());
   key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
   key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
+  if (model.device() != "cpu") key += fmt::format("plugin {}\n", version_of(encoder_plugin_path()));
   if (model.vocabulary()) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*model.vocabulary()));
   key += overflow == Overflow::truncate ? "long texts cut\n" : "";
   append_list(key, "templates", templates);
@@ -114,7 +116,7 @@ std::optional<std::vector<float>> HeadCache::find(const std::string& key, std::s
 
 void HeadCache::store(const std::string& key, std::span<const float> head) const {
   try {
-    fs::create_directories(folder_);
+    make_folder(folder_);
     std::string entry = head_of_entry(key);
     entry += bytes_of(head);
     const std::uint64_t checksum = hash_of(entry);

@@ -44,6 +44,7 @@ LoadedModel::LoadedModel(const ModelSource& source)
       text_weights_hash_(sample_text_weights(files_.weights)),
       logit_scale_(std::exp(scalar(files_, "logit_scale"))),
       pool_(source.threads == 0 ? available_processors() : source.threads) {
+  if (!std::isfinite(logit_scale_)) fail("{}: the logit scale is infinite or not a number", files_.config.name);
   if (files_.config.sigmoid_loss) logit_bias_ = scalar(files_, "logit_bias");
   encoder_ = make_encoder(device_, files_.config, std::move(files_.weights), CpuOptions{precision_}, pool_);
 }
