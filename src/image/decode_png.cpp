@@ -42,16 +42,17 @@ class PngReader {
   }
 
   /// One byte a sample for depths up to 8, in the machine's order above.
-  void read_pixels(std::span<png_bytep> rows, bool high_byte_only) {
+  void read_pixels(Image& image, bool high_byte_only) {
     guarded([&] {
       png_set_packing(png_);
       if (high_byte_only)
         png_set_strip_16(png_);
       else
         png_set_swap(png_);
-      png_set_interlace_handling(png_);
+      const int passes = png_set_interlace_handling(png_);
       png_read_update_info(png_, info_);
-      png_read_image(png_, rows.data());
+      for (int pass = 0; pass < passes; ++pass)
+        for (int y = 0; y < image.height; ++y) png_read_row(png_, image.row(y), nullptr);
     });
   }
 
@@ -159,9 +160,7 @@ Image decode_png(ImageBytes bytes, std::string_view name, const DecodeOptions& o
                            static_cast<int>(width), static_cast<int>(height));
   if (image.mode == PixelMode::palette) image.palette = read_palette(reader);
   image.transparent_colour = read_transparent_colour(reader, image.mode);
-  std::vector<png_bytep> rows;
-  for (int y = 0; y < image.height; ++y) rows.push_back(image.row(y));
-  reader.read_pixels(rows, image.mode != PixelMode::grey16);
+  reader.read_pixels(image, image.mode != PixelMode::grey16);
 
   if (bit_depth < 8 && image.mode != PixelMode::palette) {
     const int scale = 255 / ((1 << bit_depth) - 1);
