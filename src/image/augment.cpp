@@ -11,7 +11,7 @@ namespace gondola {
 namespace {
 
 /// Streams of random numbers of one sample: switching one change on or off leaves the others as they are.
-enum Stream : std::uint64_t { crop_stream, flip_stream, erase_stream, sharpness_stream, detail_stream };
+enum Stream : std::uint64_t { crop_stream, flip_stream, erase_stream, detail_stream };
 
 constexpr int attempts = 10;
 
@@ -47,25 +47,6 @@ Window random_erasure(int size, Random& random) {
     if (place(window, size, size, random)) return window;
   }
   return {};
-}
-
-/// torchvision's adjust_sharpness of 3 × 8 bits: away from a smoothed copy, whose kernel is 1 around 5, over 13; the
-/// border stays.
-Image sharpen(const Image& image, double factor) {
-  Image sharpened = image;
-  const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(image.row_bytes());
-  for (int y = 1; y + 1 < image.height; ++y) {
-    for (std::ptrdiff_t x = 3; x + 3 < row; ++x) {
-      const std::uint8_t* pixel = image.row(y) + x;
-      int sum = 4 * pixel[0];
-      for (std::ptrdiff_t dy : {-row, std::ptrdiff_t{0}, row})
-        for (std::ptrdiff_t dx : {-3, 0, 3}) sum += pixel[dy + dx];
-      const double smooth = std::nearbyint(sum / 13.0);
-      sharpened.row(y)[x] =
-          static_cast<std::uint8_t>(std::clamp(factor * pixel[0] + (1 - factor) * smooth, 0.0, 255.0));
-    }
-  }
-  return sharpened;
 }
 
 /// The colours' differences from the picture at a quarter of its resolution, each times a factor of its own.
@@ -111,10 +92,6 @@ void augment(const Image& image, const PreprocessConfig& config, const AugmentCo
   Image cropped = crop(image, random_crop(image.width, image.height, augmentation, seed));
   if (config.rgb_first) cropped = to_rgb_over_white(cropped);
   Image square = to_rgb(resize(cropped, config.size, config.size, Interpolation::bicubic));
-  if (augmentation.max_sharpness > 1) {
-    Random sharpness(mix_seed(seed, sharpness_stream));
-    square = sharpen(square, sharpness.uniform(1, augmentation.max_sharpness));
-  }
   if (augmentation.max_detail > 0) {
     Random detail(mix_seed(seed, detail_stream));
     std::array<double, 3> factors;

@@ -12,9 +12,6 @@ struct AugmentConfig {
   double min_crop_area = 0.9;         ///< a random crop of this share of the area up to all of it (open_clip: 0.9)
   double max_aspect_ratio = 4.0 / 3;  ///< of the crop, and its inverse
   double flip_probability = 0;        ///< left to right; mirrors written words and sides, so off by default
-  /// Sharpened by a random factor from 1 to this one, as torchvision's adjust_sharpness does: training pictures that
-  /// are smaller than the tower's are blurred by their enlargement, which photos are not.
-  double max_sharpness = 1;
   /// Each colour's detail, which a quarter of the tower's resolution does not hold, times its own random factor from 0
   /// to this one; 0: as it is. JPEG halves the resolution of the colours, not of the light: small training pictures
   /// have hardly any detail in colour, which photos reduced to their size have.

@@ -54,7 +54,6 @@ class Section {
     read("min_crop_area", augment.min_crop_area);
     read("max_aspect_ratio", augment.max_aspect_ratio);
     read("flip_probability", augment.flip_probability);
-    read("max_sharpness", augment.max_sharpness);
     read("max_detail", augment.max_detail);
     read("erase_probability", augment.erase_probability);
   }
@@ -252,8 +251,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
     require(augment.min_crop_area > 0 && augment.min_crop_area <= 1,
             "augment.min_crop_area must be above 0 and at most 1");
     require(augment.max_aspect_ratio >= 1, "augment.max_aspect_ratio must be at least 1");
-    require(augment.max_sharpness >= 1, "augment.max_sharpness must be at least 1");
-    require(augment.max_detail >= 0, "augment.max_detail cannot be negative");
+    require(augment.max_detail >= 0 && augment.max_detail < 1e3, "augment.max_detail cannot be negative");
     require(is_share(augment.flip_probability) && is_share(augment.erase_probability),
             "augment.flip_probability and erase_probability must be within [0, 1]");
   }

@@ -133,26 +133,6 @@ TEST(Augment, DependsOnTheSeedAlone) {
   EXPECT_GT(distinct.size(), 15u);
 }
 
-TEST(Augment, SharpensAsTorchvisionDoes) {
-  // One bright pixel on grey: torchvision's adjust_sharpness takes it from (5·200 + 8·100) / 13 by the factor.
-  Image image = make_image(PixelMode::rgb, 32, 32);
-  std::fill(image.pixels.begin(), image.pixels.end(), std::uint8_t{100});
-  for (int c = 0; c < 3; ++c) image.row(10)[3 * 12 + c] = 140;
-  const AugmentConfig none{.min_crop_area = 1, .max_aspect_ratio = 1};
-  AugmentConfig sharper = none;
-  sharper.max_sharpness = 2;
-  const auto before = augmented(image, none, 3), after = augmented(image, sharper, 3);
-  constexpr int bright = 10 * 32 + 12;
-  const double smooth = std::nearbyint((5 * 140 + 8 * 100) / 13.0),
-               smooth_beside = std::nearbyint((12 * 100 + 140) / 13.0);
-  const double factor = (after[bright] * 255 - smooth) / (140 - smooth);
-  EXPECT_NEAR(before[bright] * 255, 140, 0.01);
-  EXPECT_TRUE(factor > 0.95 && factor <= 2) << factor;
-  EXPECT_NEAR(after[bright + 1] * 255, factor * 100 + (1 - factor) * smooth_beside, 1.1);
-  EXPECT_NEAR(after[bright + 2] * 255, 100, 0.01);
-  EXPECT_NEAR(after[0] * 255, 100, 0.01);
-}
-
 TEST(Augment, IsBicubicWhateverInferenceIs) {
   const Image image = gradient(60, 40);
   PreprocessConfig bilinear = plain(32);

@@ -200,7 +200,7 @@ TEST_F(RecipeErrors, NameTheKey) {
   refuses(good, {"augment.min_crop_area=0"}, "augment.min_crop_area");
   refuses(good, {"augment.max_aspect_ratio=0.2"}, "augment.max_aspect_ratio");
   refuses(good, {"augment.flip_probability=7"}, "augment.flip_probability");
-  refuses(good, {"augment.max_sharpness=0"}, "augment.max_sharpness");
+  refuses(good, {"augment.max_detail=-1"}, "augment.max_detail");
   refuses(good, {"train.beta1=2"}, "train.beta1");
   refuses(good, {"train.weight_decay=-1"}, "train.weight_decay");
   refuses(good, {"preprocess.std=[1, 0, 1]"}, "preprocess.std");
