@@ -47,6 +47,12 @@ std::array<float, 3> Fields::channels(const char* key, const std::array<float, 3
   return {value[0].get<float>(), value[1].get<float>(), value[2].get<float>()};
 }
 
+std::array<float, 3> Fields::deviations(const char* key, const std::array<float, 3>& otherwise) const {
+  const std::array<float, 3> values = channels(key, otherwise);
+  if (!std::all_of(values.begin(), values.end(), [](float value) { return value > 0; })) refuse(key, "must be above 0");
+  return values;
+}
+
 Fields Fields::object(const char* key) const {
   if (!has(key)) fail("{}: has no {}", origin_, key);
   return Fields(object_[key], origin_ + ": " + key);

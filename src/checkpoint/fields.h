@@ -20,6 +20,8 @@ class Fields {
   std::string string(const char* key, const std::string& otherwise) const;
   /// Three numbers.
   std::array<float, 3> channels(const char* key, const std::array<float, 3>& otherwise) const;
+  /// Three numbers above 0.
+  std::array<float, 3> deviations(const char* key, const std::array<float, 3>& otherwise) const;
   Fields object(const char* key) const;
   const Json& operator[](const char* key) const { return object_[key]; }
 

@@ -1,6 +1,5 @@
 #include "checkpoint/hugging_face_config.h"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -197,9 +196,7 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
   if (std::abs(fields.number("rescale_factor", 1.0 / 255) - 1.0 / 255) > 1e-12)
     fields.refuse("rescale_factor", "only 1/255 is supported");
   preprocess.mean = fields.channels("image_mean", preprocess.mean);
-  preprocess.std = fields.channels("image_std", preprocess.std);
-  if (!std::ranges::all_of(preprocess.std, [](float deviation) { return deviation > 0; }))
-    fields.refuse("image_std", "must be above 0");
+  preprocess.std = fields.deviations("image_std", preprocess.std);
   return preprocess;
 }
 

@@ -255,9 +255,7 @@ PreprocessConfig read_open_clip_preprocess(const Json& json, int image_size, con
   fields.refuse_others({{"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}});
   if (fields.string("mode", "RGB") != "RGB") fields.refuse("mode", "only RGB is supported");
   preprocess.mean = fields.channels("mean", preprocess.mean);
-  preprocess.std = fields.channels("std", preprocess.std);
-  if (!std::ranges::all_of(preprocess.std, [](float deviation) { return deviation > 0; }))
-    fields.refuse("std", "must be above 0");
+  preprocess.std = fields.deviations("std", preprocess.std);
   const std::string interpolation = fields.string("interpolation", "bicubic");
   if (interpolation != "bicubic" && interpolation != "bilinear")
     fields.refuse("interpolation", "neither \"bicubic\" nor \"bilinear\"");

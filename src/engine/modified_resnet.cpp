@@ -162,10 +162,10 @@ class ModifiedResNet : public ImageTower {
   }
 
   void pack_convolutions(const Weights& weights, ThreadPool& pool) {
-    using Order = PatchOrder;
-    stem_[0] = folded_convolution(kernels_, weights, "conv1", "bn1", 3, width() / 2, 3, Order::channels_first);
-    stem_[1] = folded_convolution(kernels_, weights, "conv2", "bn2", width() / 2, width() / 2, 3, Order::channels_last);
-    stem_[2] = folded_convolution(kernels_, weights, "conv3", "bn3", width() / 2, width(), 3, Order::channels_last);
+    using enum PatchOrder;
+    stem_[0] = folded_convolution(kernels_, weights, "conv1", "bn1", 3, width() / 2, 3, channels_first);
+    stem_[1] = folded_convolution(kernels_, weights, "conv2", "bn2", width() / 2, width() / 2, 3, channels_last);
+    stem_[2] = folded_convolution(kernels_, weights, "conv3", "bn3", width() / 2, width(), 3, channels_last);
     std::vector<std::pair<std::size_t, int>> places;
     for (std::size_t stage = 0; stage < 4; ++stage)
       for (int block = 0; block < config_.stage_blocks[stage]; ++block) places.emplace_back(stage, block);
