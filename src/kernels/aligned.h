@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace gondola {
 
@@ -14,10 +15,16 @@ class AlignedFloats {
  public:
   AlignedFloats() = default;
   explicit AlignedFloats(std::size_t size) { reserve(size); }
+  AlignedFloats(AlignedFloats&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedFloats& operator=(AlignedFloats&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
   /// Makes room for `size` floats; what was there is lost when it has to grow.
   void reserve(std::size_t size) {
-    if (data_ && size <= size_) return;
+    if (size <= size_) return;
     constexpr std::size_t line = 64, huge_page = std::size_t{2} << 20;
     const std::size_t alignment = size * sizeof(float) < huge_page ? line : huge_page;
     const std::size_t bytes = (size * sizeof(float) + alignment - 1) / alignment * alignment;
