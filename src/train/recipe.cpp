@@ -251,7 +251,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
     require(augment.min_crop_area > 0 && augment.min_crop_area <= 1,
             "augment.min_crop_area must be above 0 and at most 1");
     require(augment.max_aspect_ratio >= 1, "augment.max_aspect_ratio must be at least 1");
-    require(augment.max_detail >= 0 && augment.max_detail < 1e3, "augment.max_detail cannot be negative");
+    require(augment.max_detail >= 0 && augment.max_detail < 1e3,
+            "augment.max_detail must be at least 0 and below 1000");
     require(is_share(augment.flip_probability) && is_share(augment.erase_probability),
             "augment.flip_probability and erase_probability must be within [0, 1]");
   }
