@@ -107,28 +107,27 @@ ModelFiles read_folder(const path& folder) {
 ModelFiles read_single_file(const path& file, const std::optional<path>& config_path) {
   ModelFiles model;
   model.source = file;
-  bool torch_script = false;
+  bool torch_script = false, of_openai = false;
   if (is_safetensors(file)) {
     model.weights = read_safetensors(file).tensors;
   } else {
     PytorchArchive archive = read_pytorch_archive(file);
     torch_script = archive.torch_script;
+    of_openai = torch_script && archive.tensors.contains("input_resolution");  // open_clip's archives lack it
     model.weights = std::move(archive.tensors);
   }
   model.weights = from_open_clip_names(model.weights);
   if (config_path) {
     model.layout = torch_script ? "TorchScript archive" : "state dict";
     apply_open_clip_config(*config_path, model);
-  } else if (torch_script) {
+  } else if (of_openai) {
     model.layout = "OpenAI TorchScript archive";
     model.family = Family::openai;
     model.config = infer_openai_config(model.weights, file.string());
     model.preprocess.size = model.config.image.image_size;
   } else {
-    fail(
-        "{}: a bare state dict does not tell its activation and preprocessing; name its open_clip configuration "
-        "(--config)",
-        file.string());
+    fail("{}: {} does not tell its activation and preprocessing; name its open_clip configuration (--config)",
+         file.string(), torch_script ? "a TorchScript archive that is not OpenAI's" : "a bare state dict");
   }
   return model;
 }
@@ -162,7 +161,8 @@ ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<path>&
   const path source = override_path ? *override_path : *model.vocabulary;
   ClipTokenizer tokenizer = ClipTokenizer::load(source);
   const TextTowerConfig& text = model.config.text;
-  if (tokenizer.size() > text.vocab_size)
+  // A model may have room for more tokens than its own vocabulary has.
+  if (tokenizer.size() > text.vocab_size || (source != model.vocabulary && tokenizer.size() < text.vocab_size))
     fail("{}: has {} tokens, the model {} has {}", source.string(), tokenizer.size(), model.config.name,
          text.vocab_size);
   if (text.pooling == TextPooling::end_token && tokenizer.end_id() != text.end_id)

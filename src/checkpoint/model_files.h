@@ -42,8 +42,9 @@ ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<std::f
 /// Writes the folder of model.family. Hugging Face's loads with transformers.CLIPModel.from_pretrained (config.json,
 /// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), any other family's
 /// with open_clip's `local-dir:` (open_clip_config.json, open_clip_model.safetensors, vocab.json, merges.txt, …).
-/// Without `weights_type` weights keep theirs, int8 ones too, which transformers reads with compressed-tensors. Throws
-/// Error, and writes nothing, for what Hugging Face's layout cannot say, as a ModifiedResNet.
+/// Without `weights_type` weights keep theirs, int8 ones too, which transformers reads with compressed-tensors. The
+/// weights come last: a folder that has them is whole. Throws Error, and leaves a new or empty folder as it was, when a
+/// file cannot be written and for what Hugging Face's layout cannot say, as a ModifiedResNet.
 void write_model_folder(const std::filesystem::path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
                         std::optional<DType> weights_type);
 

@@ -1,4 +1,6 @@
+#include <filesystem>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -76,44 +78,54 @@ void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int con
                                                   {"pad_token", end_of_text}});
 }
 
-void write_hugging_face_layout(const path& folder, const ModelFiles& model, std::optional<DType> weights_type) {
+/// The files of a folder besides its tokenizer's. What cannot be said in them is found as they are made.
+struct Layout {
+  std::vector<std::pair<const char*, ordered_json>> json;
+  const char* weights_name;
+  TensorMap weights;
+};
+
+Layout hugging_face_layout(const ModelFiles& model, std::optional<DType> weights_type) {
   ordered_json config = to_hugging_face_config(model.config);
   config["dtype"] = name(weights_type.value_or(DType::float32));
-  const ordered_json preprocess = to_hugging_face_preprocess(model.preprocess);
-  const TensorMap weights = to_hugging_face_names(convert_weights(model.weights, weights_type));
+  TensorMap weights = to_hugging_face_names(convert_weights(model.weights, weights_type));
   if (is_quantized(weights)) config["quantization_config"] = quantization_config(weights);
-  make_folder(folder);
-  write_json(folder / "config.json", config);
-  write_json(folder / "preprocessor_config.json", preprocess);
-  write_safetensors(folder / "model.safetensors", weights, {{"format", "pt"}});
+  return {{{"config.json", config}, {"preprocessor_config.json", to_hugging_face_preprocess(model.preprocess)}},
+          "model.safetensors",
+          std::move(weights)};
 }
 
-void write_open_clip_layout(const path& folder, const ModelFiles& model, std::optional<DType> weights_type,
-                            bool own_tokenizer) {
+Layout open_clip_layout(const ModelFiles& model, std::optional<DType> weights_type, bool own_tokenizer) {
   ordered_json config = to_open_clip_config(model.config);
   if (own_tokenizer) config["text_cfg"]["hf_tokenizer_name"] = "";  // the tokenizer of this folder
-  const TensorMap weights = to_open_clip_names(convert_weights(model.weights, weights_type));
-  make_folder(folder);
-  write_json(folder / "open_clip_config.json",
-             {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}});
-  write_safetensors(folder / "open_clip_model.safetensors", weights, {{"format", "pt"}});
+  const ordered_json both = {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}};
+  return {{{"open_clip_config.json", both}},
+          "open_clip_model.safetensors",
+          to_open_clip_names(convert_weights(model.weights, weights_type))};
 }
 
 }  // namespace
 
 void write_model_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
                         std::optional<DType> weights_type) {
-  if (model.family == Family::hugging_face) {
-    // Hugging Face's files name the end token, for which open_clip's and OpenAI's take the largest id.
-    const int end_id = model.config.text.end_id;
-    if (tokenizer != nullptr && tokenizer->end_id() != end_id)
-      fail("model {}: texts end with the token {}, in its vocabulary with {}", model.config.name, end_id,
-           tokenizer->end_id());
-    write_hugging_face_layout(folder, model, weights_type);
-  } else {
-    write_open_clip_layout(folder, model, weights_type, tokenizer != nullptr);
+  const bool hugging_face = model.family == Family::hugging_face;
+  // Hugging Face's files name the end token, for which open_clip's and OpenAI's take the largest id.
+  if (hugging_face && tokenizer != nullptr && tokenizer->end_id() != model.config.text.end_id)
+    fail("model {}: texts end with the token {}, in its vocabulary with {}", model.config.name,
+         model.config.text.end_id, tokenizer->end_id());
+  const Layout layout = hugging_face ? hugging_face_layout(model, weights_type)
+                                     : open_clip_layout(model, weights_type, tokenizer != nullptr);
+  const bool is_new = !exists(folder) || is_empty(folder);
+  try {
+    make_folder(folder);
+    for (const auto& [name, json] : layout.json) write_json(folder / name, json);
+    if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
+    write_safetensors(folder / layout.weights_name, layout.weights, {{"format", "pt"}});
+  } catch (...) {
+    std::error_code ignored;
+    if (is_new) std::filesystem::remove_all(folder, ignored);
+    throw;
   }
-  if (tokenizer != nullptr) write_tokenizer(folder, *tokenizer, model.config.text.context_length);
 }
 
 }  // namespace gondola

@@ -5,7 +5,10 @@
 #include <memory>
 #include <string>
 
+#include "base/error.h"
+#include "base/interrupt.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
@@ -27,6 +30,7 @@ const std::map<std::string, DType> types = {
 
 void run(const Options& options, const GlobalOptions& global) {
   require_new_folder(options.out);
+  catch_interrupts();
   ModelFiles model = load_model_files(model_name(global), global.config);
   model.weights = dequantize(model.weights);
   check_weights(model.config, model.weights);
@@ -34,9 +38,10 @@ void run(const Options& options, const GlobalOptions& global) {
   if (model.vocabulary || global.vocab) {
     tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
   } else {
-    fmt::print(stderr, "gondola: the model has no vocabulary beside it; none is written\n");
+    print_error("gondola: the model has no vocabulary beside it; none is written");
   }
   model.family = options.layout == "hf" ? Family::hugging_face : Family::open_clip;
+  if (interrupted()) fail("interrupted");
   write_model_folder(options.out, model, tokenizer.get(), types.at(options.dtype));
   fmt::print("{}\n", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
 }
@@ -47,7 +52,9 @@ void add_convert(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
-  command->add_option("--to", options->layout, "hf (transformers' CLIPModel) or open_clip")
+  command
+      ->add_option("--to", options->layout,
+                   "hf (transformers' CLIPModel, whose centre crop may lie a pixel off) or open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "how the weights are stored")

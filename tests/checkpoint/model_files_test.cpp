@@ -6,14 +6,25 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "tests/support/files.h"
+#include "tests/support/mutate.h"
 
 namespace gondola {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+
+/// GELU and OpenAI's QuickGELU have the same weights.
+TEST(SingleFile, NeedsAConfigurationUnlessItIsOpenAIs) {
+  for (const auto& [file, kind] : {std::pair("models/vit_state_dict.pt", "a bare state dict"),
+                                   std::pair("checkpoint/traced.pt", "a TorchScript archive that is not OpenAI's")})
+    EXPECT_THAT([&] { load_model_files((test::golden(".") / file).string()); },
+                ThrowsMessage<Error>(AllOf(HasSubstr(kind), HasSubstr("--config"))));
+}
 
 class HuggingFaceFolder : public testing::Test {
  protected:
@@ -57,6 +68,26 @@ TEST_F(HuggingFaceFolder, NeedsAnImageProcessor) {
   EXPECT_THAT([this] { load(); }, ThrowsMessage<Error>(HasSubstr("preprocessor_config.json")));
 }
 
+TEST_F(HuggingFaceFolder, CorruptFilesGiveAnErrorOrAModel) {
+  for (const char* name : {"config.json", "preprocessor_config.json", "processor_config.json"}) {
+    if (name == std::string("processor_config.json"))
+      write(name, "{\"image_processor\": " + read_file(folder_ / "preprocessor_config.json") + "}");
+    const std::string good = read_file(folder_ / name);
+    int loaded = 0;
+    for (std::uint64_t i = 0; i < 1500; ++i) {
+      write(name, test::mutate(good, i));
+      try {
+        const ModelFiles model = load();
+        EXPECT_GT(count_parameters(model.config).total, 0);
+        ++loaded;
+      } catch (const Error&) {  // is what is expected
+      }
+    }
+    EXPECT_TRUE(loaded > 50 && loaded < 1500) << name << ": " << loaded;
+    write(name, good);
+  }
+}
+
 TEST_F(HuggingFaceFolder, NeedsDeviationsAboveZero) {
   write("preprocessor_config.json", R"({"image_std": [0.2, 0, 0.2]})");
   EXPECT_THAT([this] { load(); }, ThrowsMessage<Error>(HasSubstr("image_std")));
@@ -77,6 +108,10 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
   model = load();
   model.weights["visual.transformer.resblocks.0.attn.in_proj_bias"] = make_tensor({4}, {1, 2, 3, 4});
   refuses("in_proj_bias");
+  write("out", "a file");
+  std::filesystem::rename(folder_ / "out", out);
+  EXPECT_THROW(write_model_folder(out, load(), nullptr, std::nullopt), Error);
+  EXPECT_EQ(std::distance(fs::directory_iterator(temporary_.path()), {}), 2) << "the model and the file";
 }
 
 /// A vocabulary that was extended after training: its largest id is no end token.

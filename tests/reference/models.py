@@ -6,7 +6,7 @@ Writes golden/models/:
   model                  layout                                           what is particular about it
   vit_openai.pt          OpenAI's TorchScript archive (traced), fp16      QuickGELU, heads = width / 64
   resnet_openai.pt       the same                                         ModifiedResNet
-  vit_scripted.pt        torch.jit.script of the weights alone            an archive of the kind torch.jit.script makes
+  vit_scripted.pt        the same, by torch.jit.script                    no code but the weights
   vit_open_clip/         open_clip folder, safetensors fp32               GELU
   vit_state_dict.pt      torch.save of a training checkpoint              "state_dict", names prefixed with "module."
   vit_state_dict.json    its model configuration, for --config
@@ -84,6 +84,11 @@ def save_embeddings(folder, name, model):
                 model.encode_text(ids.long()))
 
 
+def archived_numbers(options):
+    return {"input_resolution": torch.tensor(options.image_size), "context_length": torch.tensor(options.context_length),
+            "vocab_size": torch.tensor(options.vocab_size)}
+
+
 class Archived(torch.nn.Module):
     """The attributes of OpenAI's archives: the model's, and three numbers that are buffers."""
 
@@ -93,10 +98,8 @@ class Archived(torch.nn.Module):
             setattr(self, name, child)
         for name, parameter in model.named_parameters(recurse=False):
             setattr(self, name, parameter)
-        for name, value in [("input_resolution", model.options.image_size),
-                            ("context_length", model.options.context_length),
-                            ("vocab_size", model.options.vocab_size)]:
-            self.register_buffer(name, torch.tensor(value))
+        for name, number in archived_numbers(model.options).items():
+            self.register_buffer(name, number)
         self.options = model.options
         self.text_projection_bias = None
 
@@ -136,7 +139,7 @@ class Names(torch.nn.Module):
 
 
 def save_scripted(folder, name, model):
-    torch.jit.script(Names(model.state_dict())).save(str(folder / f"{name}.pt"))
+    torch.jit.script(Names(model.state_dict() | archived_numbers(model.options))).save(str(folder / f"{name}.pt"))
     save_embeddings(folder, name, model)
 
 
