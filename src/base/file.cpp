@@ -87,17 +87,27 @@ void make_folder(const std::filesystem::path& path) {
   if (error) fail("{}: cannot be created: {}", path.string(), error.message());
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
-  static std::atomic<unsigned> written = 0;  // others may write the same file: each to its own temporary one
+std::filesystem::path temporary_beside(const std::filesystem::path& path) {
+  static std::atomic<unsigned> given = 0;
   std::filesystem::path temporary = path;
-  temporary += fmt::format(".{}-{}.tmp", ::getpid(), ++written);
+  temporary += fmt::format(".{}-{}.tmp", ::getpid(), ++given);
+  return temporary;
+}
+
+void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::error_code error;
+  std::filesystem::rename(from, to, error);
+  if (error) fail("{}: cannot be written: {}", to.string(), error.message());
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path temporary = temporary_beside(path);
   try {
     write_and_flush(temporary, bytes);
-    std::filesystem::rename(temporary, path, error);
-    if (error) fail("{}: cannot be written: {}", path.string(), error.message());
+    move_into_place(temporary, path);
   } catch (const Error&) {
-    std::filesystem::remove(temporary, error);
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
     throw;
   }
 }

@@ -19,6 +19,12 @@ std::vector<std::string> read_lines(const std::filesystem::path& path);
 /// Makes the folder and those above it. Throws Error when that cannot be done.
 void make_folder(const std::filesystem::path& path);
 
+/// A name beside `path` that no other call or process is given, for a file that is to be moved there whole.
+std::filesystem::path temporary_beside(const std::filesystem::path& path);
+
+/// Renames a file over what has that name, if anything has. Throws Error when that cannot be done.
+void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to);
+
 /// Writes the bytes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a reader (or
 /// a crash) sees the old file or the new one, never a part, whoever else writes it at the same time.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);

@@ -1,7 +1,5 @@
 #include "base/npy.h"
 
-#include <unistd.h>
-
 #include <string>
 #include <utility>
 
@@ -42,10 +40,7 @@ std::string to_bytes(NpyType type, std::span<const float> values) {
 }  // namespace
 
 NpyWriter::NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape)
-    : path_(std::move(path)),
-      temporary_(fmt::format("{}.{}.tmp", path_.string(), ::getpid())),
-      type_(type),
-      row_shape_(std::move(row_shape)) {
+    : path_(std::move(path)), temporary_(temporary_beside(path_)), type_(type), row_shape_(std::move(row_shape)) {
   out_.open(temporary_, std::ios::binary | std::ios::trunc);
   if (!out_) fail("{}: cannot be written", temporary_.string());
   write_header();
@@ -68,9 +63,7 @@ void NpyWriter::finish() {
   write_header();
   out_.close();
   if (!out_) fail("{}: cannot be written (is the disk full?)", temporary_.string());
-  std::error_code error;
-  std::filesystem::rename(temporary_, path_, error);
-  if (error) fail("{}: cannot be written: {}", path_.string(), error.message());
+  move_into_place(temporary_, path_);
   finished_ = true;
 }
 

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/streams.h"
+
 namespace gondola {
 
 Progress::Progress(std::string label, std::uint64_t total, std::string unit)
@@ -17,7 +19,14 @@ Progress::Progress(std::string label, std::uint64_t total, std::string unit)
       start_(std::chrono::steady_clock::now()) {}
 
 Progress::~Progress() {
-  if (shown_) fmt::print(stderr, "\n");
+  if (shown_) print_error_line("");
+}
+
+void Progress::clear() {
+  if (!shown_) return;
+  std::fputs("\r\x1b[K", stderr);
+  std::fflush(stderr);
+  shown_ = false;
 }
 
 void Progress::update(std::uint64_t done, const std::string& note) {
@@ -25,16 +34,16 @@ void Progress::update(std::uint64_t done, const std::string& note) {
   const auto now = std::chrono::steady_clock::now();
   const bool complete = total_ != 0 && done == total_;
   if (shown_ && !complete && now - last_ < std::chrono::milliseconds(100)) return;
-  if (!shown_) first_ = done;  // resumed work must not count in the rate
+  if (!first_) first_ = done;  // resumed work must not count in the rate
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+  const double rate = seconds > 0 ? static_cast<double>(done - *first_) / seconds : 0;
   std::string line = fmt::format("{} {}", label_, done);
   if (total_ != 0) line += fmt::format("/{}", total_);
   line += fmt::format(" {} · {:.1f}/s", unit_, rate);
   if (total_ > done && rate > 0)
     line += fmt::format(" · {} left", format_duration(static_cast<double>(total_ - done) / rate));
   if (!note.empty()) line += " · " + note;
-  fmt::print(stderr, "\r\x1b[K{}", line);
+  std::fputs(("\r\x1b[K" + line).c_str(), stderr);
   std::fflush(stderr);
   last_ = now;
   shown_ = true;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace gondola {
@@ -15,10 +16,13 @@ class Progress {
   ~Progress();
   /// `done` items so far; `note` is appended to the line.
   void update(std::uint64_t done, const std::string& note = "");
+  /// Takes the line away, so that something else may be printed.
+  void clear();
 
  private:
   std::string label_, unit_;
-  std::uint64_t total_, first_ = 0;
+  std::uint64_t total_;
+  std::optional<std::uint64_t> first_;
   bool shown_ = false, terminal_;
   std::chrono::steady_clock::time_point start_, last_;
 };

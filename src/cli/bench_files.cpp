@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/bench.h"
+#include "cli/image_results.h"
 #include "cli/inputs.h"
 #include "image/preprocess.h"
 #include "pipeline/embed.h"
@@ -82,7 +83,7 @@ class FilesBench {
       if (passages[i].error.empty()) {
         readable.push_back(files_[i]);
       } else {
-        fmt::print(stderr, "gondola: {}\n", passages[i].error);
+        report_failure(global_, files_[i], passages[i].error);
         status_ = 1;
       }
     }

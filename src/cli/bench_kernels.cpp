@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/bench.h"
+#include "engine/cpu_encoder.h"
 #include "engine/linear.h"
 #include "engine/transformer.h"
 #include "kernels/attention.h"
@@ -50,8 +51,7 @@ TowerShape image_shape(const ModelConfig& config, std::size_t items) {
 TowerShape text_shape(const ModelConfig& config) {
   const TextTowerConfig& text = config.text;
   const auto size = [](int value) { return static_cast<std::size_t>(value); };
-  constexpr std::size_t rows = 200;  // as the encoder chooses
-  return {std::max<std::size_t>(1, rows / size(text.context_length)),
+  return {std::max<std::size_t>(1, text_rows_at_a_time / size(text.context_length)),
           size(text.context_length),
           size(text.width),
           size(text.heads),

@@ -24,7 +24,7 @@ struct Options {
 
 std::vector<std::string> labels_of(const Options& options) {
   if (!options.labels_file.empty()) return read_labels(options.labels_file);
-  std::vector<std::string> labels = without_blanks(options.labels);
+  std::vector<std::string> labels = distinct_labels(options.labels);
   if (labels.empty()) throw CLI::ValidationError("--labels", "expected at least one label");
   return labels;
 }
@@ -72,7 +72,7 @@ int run(const GlobalOptions& global, const Options& options) {
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
   const ZeroShotClassifier classifier = make_classifier(model, labels, options);
-  return for_each_embedding(global, model, images, options.exif,
+  return for_each_embedding(global, model, images, options.exif, true,
                             [&](const std::string& image, std::span<const float> embedding) {
                               const auto best = best_labels(options, classifier, embedding);
                               global.json ? print_json(image, best) : print_text(image, best);

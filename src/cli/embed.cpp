@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <map>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -77,47 +77,49 @@ void stop_if_interrupted() {
 
 int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model) {
   const std::vector<std::string> images = expand_images(options.images);
+  const fs::path metadata = options.out / "metadata" / "metadata_0.parquet";
+  make_folder(metadata.parent_path());
   EmbeddingFile file(options, "img", model.embed_dim());
   std::vector<std::string> embedded;
-  const int status = for_each_embedding(global, model, images, options.exif,
+  const int status = for_each_embedding(global, model, images, options.exif, false,
                                         [&](const std::string& image, std::span<const float> embedding) {
                                           stop_if_interrupted();
                                           file.append(embedding);
                                           embedded.push_back(image);
                                         });
-  file.finish();
-  const fs::path metadata = options.out / "metadata" / "metadata_0.parquet";
-  make_folder(metadata.parent_path());
+  if (embedded.empty()) fail("none of the images can be embedded; nothing is written");
   write_parquet(metadata, "image_path", embedded);
+  file.finish();
   file.report(global);
   return status;
 }
 
-/// So that a text that is too long is not found after hours.
-void check_lengths(const std::string& file, const std::vector<std::string>& lines, const LoadedModel& model,
-                   const TextStages& stages) {
+/// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.
+std::vector<std::string> read_texts(const Options& options, const LoadedModel& model, const TextStages& stages) {
+  std::vector<std::string> lines = read_lines(options.text_file);
+  if (options.truncate) return lines;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     try {
       stages.tokenizer.encode(lines[i], model.config().text.context_length, stages.overflow);
     } catch (const Error& error) {
-      fail("{}:{}: {}", file, i + 1, error.what());
+      fail("{}:{}: {}", options.text_file, i + 1, error.what());
     }
   }
+  return lines;
 }
 
-void embed_text_file(const GlobalOptions& global, const Options& options, LoadedModel& model) {
+void embed_text_lines(const GlobalOptions& global, const Options& options, LoadedModel& model, const TextStages& stages,
+                      std::span<const std::string> lines) {
   constexpr std::size_t texts_per_step = 512;
-  const std::vector<std::string> lines = read_lines(options.text_file);
-  const TextStages stages = model.text_stages(options.truncate ? Overflow::truncate : Overflow::error);
-  if (!options.truncate) check_lengths(options.text_file, lines, model, stages);
   EmbeddingFile file(options, "text", model.embed_dim());
   Progress progress("texts", lines.size(), "done");
   for (std::size_t first = 0; first < lines.size(); first += texts_per_step) {
     stop_if_interrupted();
     const std::size_t count = std::min(texts_per_step, lines.size() - first);
-    file.append(embed_texts(stages, std::span(lines).subspan(first, count)));
+    file.append(embed_texts(stages, lines.subspan(first, count)));
     progress.update(first + count);
   }
+  progress.clear();
   file.finish();
   file.report(global);
 }
@@ -125,8 +127,14 @@ void embed_text_file(const GlobalOptions& global, const Options& options, Loaded
 int run(const GlobalOptions& global, const Options& options) {
   catch_interrupts();  // a stopped run leaves no half-written file
   LoadedModel model(model_source(global));
+  std::optional<TextStages> stages;
+  std::vector<std::string> texts;
+  if (!options.text_file.empty()) {  // a text that is too long is found now rather than after hours of images
+    stages.emplace(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error));
+    texts = read_texts(options, model, *stages);
+  }
   const int status = options.images.empty() ? 0 : embed_image_files(global, options, model);
-  if (!options.text_file.empty()) embed_text_file(global, options, model);
+  if (stages) embed_text_lines(global, options, model, *stages, texts);
   return status;
 }
 

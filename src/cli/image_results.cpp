@@ -1,23 +1,17 @@
 #include "cli/image_results.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/streams.h"
 #include "pipeline/embed.h"
 
 namespace gondola::cli {
 namespace {
-
-void report_failure(const GlobalOptions& global, const std::string& image, const std::string& error) {
-  if (global.json) {
-    fmt::print("{}\n", to_json_line({{"image", image}, {"error", error}}));
-  } else {
-    fmt::print(stderr, "gondola: {}\n", error);
-  }
-}
 
 /// Code points: the columns of a terminal, save for wide and combining characters.
 std::size_t columns(const std::string& text) {
@@ -27,16 +21,25 @@ std::size_t columns(const std::string& text) {
 
 }  // namespace
 
+void report_failure(const GlobalOptions& global, const std::string& image, const std::string& error) {
+  if (global.json) {
+    fmt::print("{}\n", to_json_line({{"image", image}, {"error", error}}));
+  } else {
+    print_error("gondola: {}", error);
+  }
+}
+
 ModelSource model_source(const GlobalOptions& global) {
   return {model_name(global), global.config, global.vocab,
           global.threads,     global.device, parse_precision(global.precision)};
 }
 
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const std::vector<std::string>& images,
-                       bool apply_exif_orientation,
+                       bool apply_exif_orientation, bool show_prints,
                        const std::function<void(const std::string& image, std::span<const float> embedding)>& show) {
   int status = 0;
   Progress progress("images", images.size(), "done");
+  const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
   const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
   embed_images(
       model.image_stages(), images.size(), [&](std::size_t index) { return load_image(images[index], decode); },
@@ -45,10 +48,11 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const st
         if (result.error.empty()) {
           show(image, result.values);
         } else {
+          progress.clear();
           report_failure(global, image, result.error);
           status = 1;
         }
-        if (images.size() > 1) progress.update(result.index + 1);
+        if (images.size() > 1 && !seen) progress.update(result.index + 1);
       });
   return status;
 }

@@ -114,15 +114,16 @@ nlohmann::ordered_json describe_quantization(const ModelFiles& model) {
   return {{"int8_layers", int8}, {"other_layers", layers - int8}};
 }
 
-nlohmann::ordered_json describe(const ModelFiles& model, const std::string& device, Precision precision) {
+nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& global, Precision precision) {
+  const auto& vocabulary = global.vocab ? global.vocab : model.vocabulary;
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
-  const Precision image = image_precision(device, model.config, precision);
+  const Precision image = image_precision(global.device, model.config, precision);
   constexpr double giga = 1e9;
   return {{"model", model.config.name},
           {"layout", model.layout},
           {"source", model.source.string()},
-          {"vocabulary", model.vocabulary ? nlohmann::ordered_json(model.vocabulary->string()) : nullptr},
+          {"vocabulary", vocabulary ? nlohmann::ordered_json(vocabulary->string()) : nullptr},
           {"embed_dim", model.config.embed_dim},
           {"loss", model.config.sigmoid_loss ? "sigmoid" : "softmax"},
           {"image_tower", describe_image_tower(model.config.image)},
@@ -136,7 +137,7 @@ nlohmann::ordered_json describe(const ModelFiles& model, const std::string& devi
           {"gflops", {{"image", flops.image / giga}, {"text", flops.text / giga}}},
           {"stored_values", describe_weights(model)},
           {"quantization", describe_quantization(model)},
-          {"device", device},
+          {"device", global.device},
           {"isa", name(active_isa())},
           {"precision", {{"image", name(image)}, {"text", name(precision)}}}};
 }
@@ -168,7 +169,7 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
   command->callback([&global, &status] {
     const ModelFiles files = load_model_files(model_name(global), global.config);
     const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
-    const nlohmann::ordered_json description = describe(files, global.device, precision);
+    const nlohmann::ordered_json description = describe(files, global, precision);
     if (global.json) {
       fmt::print("{}\n", to_json_line(description));
     } else {

@@ -4,17 +4,23 @@
 #include <array>
 #include <filesystem>
 #include <iostream>
+#include <iterator>
+#include <set>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "text/utf8.h"
 
 namespace gondola::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::array<std::string_view, 8> extensions = {".jpg", ".jpeg", ".jpe", ".jfif",
+                                                        ".png", ".webp", ".gif", ".bmp"};
+
 bool has_image_extension(const fs::path& path) {
-  static constexpr std::array<std::string_view, 6> extensions = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"};
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
@@ -43,7 +49,7 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
   }
   std::vector<fs::path> found;
   find_images(argument, found);
-  if (found.empty()) fail("{}: no images (.jpg, .jpeg, .png, .webp, .gif, .bmp) in this folder", argument);
+  if (found.empty()) fail("{}: no images ({}) in this folder", argument, fmt::join(extensions, ", "));
   std::sort(found.begin(), found.end());
   for (const fs::path& path : found) images.push_back(path.string());
 }
@@ -64,24 +70,31 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
       continue;
     }
     const std::size_t before = images.size();
-    for (std::string line; std::getline(std::cin, line);) {
-      if (line.ends_with('\r')) line.pop_back();
-      if (!line.empty()) append_expanded(line, images);
+    const std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
+    const char end = paths.find('\0') == std::string::npos ? '\n' : '\0';  // find -print0
+    std::istringstream all(paths);
+    for (std::string path; std::getline(all, path, end);) {
+      if (end == '\n' && path.ends_with('\r')) path.pop_back();
+      if (!path.empty()) append_expanded(path, images);
     }
     if (images.size() == before) fail("stdin names no image");
   }
   return images;
 }
 
-std::vector<std::string> without_blanks(const std::vector<std::string>& labels) {
+std::vector<std::string> distinct_labels(const std::vector<std::string>& labels) {
   std::vector<std::string> kept;
+  std::set<std::string> seen;
   for (const std::string& label : labels)
-    if (std::string text = trimmed(label); !text.empty()) kept.push_back(std::move(text));
+    if (std::string text = trimmed(label); !text.empty() && seen.insert(text).second) kept.push_back(std::move(text));
   return kept;
 }
 
 std::vector<std::string> read_labels(const fs::path& file) {
-  std::vector<std::string> labels = without_blanks(read_lines(file));
+  const std::vector<std::string> lines = read_lines(file);
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    if (!is_valid_utf8(lines[i])) fail("{}:{}: is not UTF-8", file.string(), i + 1);
+  std::vector<std::string> labels = distinct_labels(lines);
   if (labels.empty()) fail("{}: has no label", file.string());
   return labels;
 }

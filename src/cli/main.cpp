@@ -5,12 +5,14 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/streams.h"
 #include "cli/command.h"
 
 namespace {
 
 /// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+  if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
     if (word.starts_with("--")) return "there is no option " + word;
     if (app.get_subcommands().empty()) return "there is no command " + word;
@@ -23,6 +25,7 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
 int main(int argc, char** argv) {
   using namespace gondola;
   using namespace gondola::cli;
+  prepare_standard_streams();
   CLI::App app("CLIP in C++: classify, match and embed pictures by words; train your own.", "gondola");
   app.set_version_flag("--version", GONDOLA_VERSION);
   app.require_subcommand(1);
@@ -74,11 +77,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "gondola: {}\ngondola -h and gondola COMMAND -h say what is expected\n",
-               what_is_wrong(app, error));
+    print_error("gondola: {}\ngondola -h and gondola COMMAND -h say what is expected", what_is_wrong(app, error));
     return wrong_usage;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "gondola: {}\n", error.what());
+    print_error("gondola: {}", error.what());
     return 1;
   }
   return status;

@@ -40,7 +40,7 @@ int run(const GlobalOptions& global, const Options& options) {
   std::vector<float> texts =
       embed_texts(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error), options.texts);
   normalise_rows(texts, dim);
-  return for_each_embedding(global, model, images, options.exif,
+  return for_each_embedding(global, model, images, options.exif, true,
                             [&](const std::string& image, std::span<const float> embedding) {
                               std::vector<float> unit(embedding.begin(), embedding.end());
                               normalise_rows(unit, dim);

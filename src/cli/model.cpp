@@ -1,3 +1,7 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "base/environment.h"
@@ -7,7 +11,13 @@
 namespace gondola::cli {
 
 void require_new_folder(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path) && !std::filesystem::is_empty(path)) fail("{}: is not empty", path.string());
+  if (path.empty()) fail("the folder to write has no name");
+  std::filesystem::path place = std::filesystem::absolute(path);
+  if (std::filesystem::is_directory(place) && !std::filesystem::is_empty(place))
+    fail("{}: is not empty", path.string());
+  while (!std::filesystem::exists(place)) place = place.parent_path();
+  if (!std::filesystem::is_directory(place)) fail("{}: is a file, expected a folder", place.string());
+  if (::access(place.c_str(), W_OK) != 0) fail("{}: cannot be written to: {}", place.string(), std::strerror(errno));
 }
 
 std::string model_name(const GlobalOptions& global) {

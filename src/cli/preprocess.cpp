@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/npy.h"
+#include "base/streams.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
@@ -50,7 +51,7 @@ Outcome preprocess_file(const std::string& image, const fs::path& tensor, const 
     preprocess(load_image(image, {.apply_exif_orientation = exif}), config, pixels);
     write_npy(tensor, std::array{std::size_t{3}, size, size}, pixels);
     return {tensor, {}};
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     return {{}, error.what()};
   }
 }
@@ -65,7 +66,7 @@ void print(const std::string& image, const Outcome& outcome, bool json) {
       line["tensor"] = outcome.tensor.string();
     fmt::print("{}\n", to_json_line(line));
   } else if (failed) {
-    fmt::print(stderr, "gondola: {}\n", outcome.error);
+    print_error("gondola: {}", outcome.error);
   } else {
     fmt::print("{}: {}\n", image, outcome.tensor.string());
   }

@@ -1,14 +1,15 @@
 #include "pipeline/quantize.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "cli/command.h"
 #include "cli/inputs.h"
 
@@ -23,28 +24,24 @@ struct Options {
   fs::path out;
 };
 
-/// Writes the folder beside its place and then moves it there: a reader never sees a part of it.
-void write_folder(const fs::path& out, const ModelFiles& model, const ClipTokenizer* tokenizer) {
-  fs::path target = fs::weakly_canonical(out);                // a link to a folder stays
-  if (!target.has_filename()) target = target.parent_path();  // "folder/"
-  fs::path partial = target;
-  partial += fmt::format(".{}.partial", ::getpid());
-  try {
-    write_model_folder(partial, model, tokenizer, std::nullopt);
-    fs::rename(partial, target);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(partial, ignored);
-    throw;
-  }
+/// Of one embedding, which is its own mean, nothing is left to compare without it.
+bool has_centred(const EmbeddingCosines& cosines) {
+  return cosines.count > 1;
 }
 
 nlohmann::ordered_json to_json(const EmbeddingCosines& cosines) {
-  return {{"count", cosines.count},
-          {"cosine_min", cosines.least},
-          {"cosine_mean", cosines.mean},
-          {"centred_cosine_min", cosines.least_centred},
-          {"centred_cosine_mean", cosines.mean_centred}};
+  nlohmann::ordered_json json = {
+      {"count", cosines.count}, {"cosine_min", cosines.least}, {"cosine_mean", cosines.mean}};
+  json["centred_cosine_min"] = has_centred(cosines) ? nlohmann::ordered_json(cosines.least_centred) : nullptr;
+  json["centred_cosine_mean"] = has_centred(cosines) ? nlohmann::ordered_json(cosines.mean_centred) : nullptr;
+  return json;
+}
+
+void print_cosines(const char* what, const EmbeddingCosines& cosines) {
+  fmt::print("cosine with fp32, {} {}: worst {:.5f}, mean {:.5f}", cosines.count, what, cosines.least, cosines.mean);
+  if (has_centred(cosines))
+    fmt::print("; without the mean embedding worst {:.5f}, mean {:.5f}", cosines.least_centred, cosines.mean_centred);
+  fmt::print("\n");
 }
 
 void print_json(const QuantizationReport& report) {
@@ -73,10 +70,10 @@ void print_text(const QuantizationReport& report) {
     kept += layer.precision == Precision::int8 ? 0 : 1;
   }
   fmt::print("{} of {} layers in int8, {} in bf16\n", report.layers.size() - kept, report.layers.size(), kept);
-  for (const auto& [tower, cosines] : {std::pair("images", &report.images), {"texts", &report.texts}})
-    fmt::print(
-        "cosine with fp32, {} {}: worst {:.5f}, mean {:.5f}; without the mean embedding worst {:.5f}, mean {:.5f}\n",
-        cosines->count, tower, cosines->least, cosines->mean, cosines->least_centred, cosines->mean_centred);
+  if (!std::ranges::any_of(report.layers, [](const auto& layer) { return layer.weight.starts_with("visual."); }))
+    fmt::print("the image tower, a ModifiedResNet, stays as it is\n");
+  print_cosines("images", report.images);
+  print_cosines("texts", report.texts);
   fmt::print("the best of {} labels is that of fp32 for {:.1f} % of {} images\n", report.labels, 100 * report.agreement,
              report.images.count);
 }
@@ -101,12 +98,12 @@ int run(const GlobalOptions& global, const Options& options) {
   ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
   QuantizationReport report;
   const ModelFiles quantized = quantize(model, inputs, pool, report);
-  write_folder(options.out, quantized, tokenizer.get());
+  write_model_folder(options.out, quantized, tokenizer.get(), std::nullopt);
   for (const std::string& error : report.errors) {
     if (global.json) {
       fmt::print("{}\n", to_json_line({{"error", error}}));
     } else {
-      fmt::print(stderr, "gondola: {}\n", error);
+      print_error("gondola: {}", error);
     }
   }
   if (global.json) {
@@ -126,7 +123,8 @@ void add_quantize(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("quantize", "Write a model in int8, calibrated by images");
   command
       ->add_option("--calibrate", options->images,
-                   "photos like those to come, a few hundred: " + std::string(image_argument_help))
+                   "photos like those to come, a few hundred, every other one of which judges: " +
+                       std::string(image_argument_help))
       ->required();
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
   command

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
 #include "text/clip_tokenizer.h"
@@ -48,7 +49,7 @@ bool run(const Options& options, const GlobalOptions& global) {
       if (global.json) {
         fmt::print("{}\n", to_json_line({{"text", text}, {"error", error.what()}}));
       } else {
-        fmt::print(stderr, "gondola: {}\n", error.what());
+        print_error("gondola: {}", error.what());
       }
     }
   }

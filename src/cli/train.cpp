@@ -24,6 +24,14 @@ namespace {
   fail("{}: cannot be run: {}", program.string(), std::strerror(errno));
 }
 
+/// An option before the command would not be handed on.
+void refuse_options_of(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options())
+    if (option->count() > 0)
+      throw CLI::ValidationError(option->get_name(),
+                                 "is no option of train, whose recipe has train.threads, train.device …");
+}
+
 }  // namespace
 
 void add_train(CLI::App& app, const GlobalOptions&, int&) {
@@ -31,7 +39,10 @@ void add_train(CLI::App& app, const GlobalOptions&, int&) {
   command->prefix_command();  // all arguments, -h too, are gondola-train's
   command->set_help_flag();
   command->fallthrough(false);
-  command->callback([command] { run_trainer(command->remaining()); });
+  command->callback([command, &app] {
+    refuse_options_of(app);
+    run_trainer(command->remaining());
+  });
 }
 
 }  // namespace gondola::cli

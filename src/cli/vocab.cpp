@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "cli/command.h"
 #include "text/clip_tokenizer.h"
 #include "text/train_bpe.h"
@@ -46,7 +47,7 @@ void run(const Options& options, const GlobalOptions& global) {
   } else {
     fmt::print("{}: {} tokens\n", options.out.string(), tokenizer.size());
   }
-  if (tokenizer.size() < options.size) fmt::print(stderr, "gondola: the texts have no more pairs to merge\n");
+  if (tokenizer.size() < options.size) print_error("gondola: the texts have no more pairs to merge");
 }
 
 }  // namespace

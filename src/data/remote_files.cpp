@@ -155,7 +155,7 @@ void RemoteFiles::fetch(const std::string& url) {
   const FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks), stop_);
   if (!fs::exists(path)) {
     download(url, part, stop_);
-    fs::rename(part, path);
+    move_into_place(part, path);
   }
   touch(path);
   drop_old_files();

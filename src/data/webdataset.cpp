@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/streams.h"
 #include "data/download.h"
 #include "data/ranges.h"
 #include "data/remote_files.h"
@@ -156,7 +157,7 @@ class WebDataset : public Dataset {
       std::optional<Error> found;
       samples_.add(walk(*open(shard), groups, found).size());
       if (found) {
-        fmt::print(stderr, "{}; the {} samples before that are taken\n", found->what(), samples_.size_of(shard));
+        print_error("{}; the {} samples before that are taken", found->what(), samples_.size_of(shard));
         damage = found;
       }
       progress.update(shard + 1);
@@ -205,7 +206,7 @@ class WebDataset : public Dataset {
         try {
           for (const std::string& caption : read_captions(*file, find(*file, shard, place))) visit(caption);
         } catch (const Error& error) {
-          fmt::print(stderr, "captions left out: {}\n", error.what());
+          print_error("captions left out: {}", error.what());
         }
       }
     }

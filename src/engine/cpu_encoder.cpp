@@ -138,12 +138,10 @@ class CpuEncoder : public Encoder {
     };
   }
 
-  /// Texts whose tokens together make good use of a panel of weights.
   static std::size_t texts_at_a_time(std::span<const Sequence> plan) {
-    constexpr std::size_t rows = 200;
     std::size_t all_rows = 0;
     for (const Sequence& text : plan) all_rows += text.length;
-    return all_rows == 0 ? 1 : std::max<std::size_t>(1, rows * plan.size() / all_rows);
+    return all_rows == 0 ? 1 : std::max<std::size_t>(1, text_rows_at_a_time * plan.size() / all_rows);
   }
 
   const ImageTower& image_tower() {

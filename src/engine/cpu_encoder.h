@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "base/thread_pool.h"
@@ -15,6 +16,9 @@ Precision default_precision(const TensorMap& weights);
 
 /// What the image tower runs in when `precision` is asked for: a ModifiedResNet stays in fp32.
 Precision image_precision(const ModelConfig& config, Precision precision);
+
+/// Tokens of texts that a thread takes through the tower together, about: they make good use of a panel of weights.
+inline constexpr std::size_t text_rows_at_a_time = 200;
 
 /// The towers on the kernels of this processor.
 /// `weights` follow the schema of checkpoint/model_files.h; every name and shape is checked and an Error names what is

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -9,6 +10,8 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+
+#include "base/error.h"
 
 namespace gondola {
 namespace {
@@ -99,6 +102,7 @@ class ImageStream {
       const auto encoded = std::span(embeddings).first(loaded * dim_);
       if (loaded > 0)
         stages_.encoder.encode_images_alone(thread, std::span(pixels).first(loaded * image_values_), encoded);
+      require_numbers(encoded);
       std::unique_lock lock(mutex_);
       publish(*taken, encoded);
       if (thread == 0) deliver(lock);
@@ -170,6 +174,7 @@ class ImageStream {
       if (image.error.empty()) pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
     std::vector<float> embeddings(pixels.size() / image_values_ * dim_);
     if (!embeddings.empty()) stages_.encoder.encode_images(pixels, embeddings);
+    require_numbers(embeddings);
     std::span<const float> remaining = embeddings;
     for (std::size_t i = 0; i < rest_.size(); ++i) {
       const std::size_t values = rest_[i].error.empty() ? dim_ : 0;
@@ -195,6 +200,11 @@ class ImageStream {
 };
 
 }  // namespace
+
+void require_numbers(std::span<const float> embeddings) {
+  if (!std::ranges::all_of(embeddings, [](float value) { return std::isfinite(value); }))
+    fail("embeddings are infinite or not numbers: the weights are damaged, or too large for this precision");
+}
 
 void embed_images(const ImageStages& stages, std::size_t count, const Load& load, const Sink& sink) {
   ImageStream(stages, count, load, sink).run();
@@ -222,6 +232,7 @@ std::vector<float> embed_texts(const TextStages& stages, std::span<const std::st
     });
     stages.encoder.encode_texts(ids, std::span(rows).subspan(first * dim, count * dim));
   }
+  require_numbers(rows);
   if (distinct.size() == texts.size()) return rows;
 
   std::vector<float> embeddings;

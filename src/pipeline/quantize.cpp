@@ -126,7 +126,6 @@ class Half {
     if (!std::ranges::equal(*errors_ | std::views::keys, errors | std::views::keys))
       fail("images that could be read before cannot be now, or the reverse: {}",
            errors.empty() ? errors_->begin()->second : errors.rbegin()->second);
-    require_numbers(embeddings);
     return embeddings;
   }
 
@@ -144,11 +143,6 @@ class Half {
   }
 
  private:
-  static void require_numbers(std::span<const float> embeddings) {
-    if (!std::ranges::all_of(embeddings, [](float value) { return std::isfinite(value); }))
-      fail("embeddings are infinite or not numbers: the weights are damaged, or too large for this precision");
-  }
-
   const QuantizeInputs& inputs_;
   const PreprocessConfig& preprocess_;
   ThreadPool& pool_;

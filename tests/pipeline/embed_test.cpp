@@ -132,6 +132,21 @@ TEST(EmbedImages, GoesOnWhenAllButOneFail) {
   EXPECT_THAT(errors, testing::ElementsAre("damaged", "damaged", "damaged", "damaged", ""));
 }
 
+TEST(EmbedImages, RefusesWhatIsNoNumber) {
+  PlainEncoder encoder;
+  PreprocessConfig infinite = plain_preprocessing;
+  infinite.std[1] = 0;
+  for (int threads : {1, 3}) {  // one image is encoded by a thread alone, or by all together
+    ThreadPool pool(threads);
+    EXPECT_THAT(
+        [&] {
+          embed_images(
+              {encoder, pool, infinite}, 1, [](std::size_t) { return square(1, 2, 3); }, [](const auto&) {});
+        },
+        testing::ThrowsMessage<Error>(testing::HasSubstr("not numbers")));
+  }
+}
+
 TEST(EmbedImages, PassesOnWhatTheSinkThrowsAndStops) {
   for (int threads : {1, 3}) {
     PlainEncoder encoder;
