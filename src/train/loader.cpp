@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/streams.h"
 #include "image/augment.h"
 
 namespace gondola {
@@ -132,7 +133,7 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
 
 void Loader::count_broken(const std::string& message) {
   const std::lock_guard lock(mutex_);
-  fmt::print(stderr, "gondola-train: skipped: {}\n", message);
+  print_error("gondola-train: skipped: {}", message);
   if (++broken_ > recipe_.max_broken)
     fail("more than {} samples (data.max_broken) could not be read, the last: {}", recipe_.max_broken, message);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/interrupt.h"
+#include "base/streams.h"
 #include "base/thread_pool.h"
 #include "torch_towers/device.h"
 #include "train/allocator.h"
@@ -56,6 +57,7 @@ void print_plan(Recipe recipe, const Plan& plan) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  prepare_standard_streams();
   CLI::App app("Trains a CLIP model from (image, text) pairs.", "gondola train");
   std::string recipe;
   std::filesystem::path out;
@@ -69,13 +71,16 @@ int main(int argc, char** argv) {
   app.add_option("--set", overrides, "section.key=value, in place of the recipe's")->allow_extra_args(false);
   app.add_flag("--resume", resume, "continue the run in --out, if there is one");
   app.add_option("--trace", traced_steps, "write the first so many steps into trace.json, for chrome://tracing")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1'000'000));
   Plan plan;
   CLI::Option* simulate = app.add_option("--simulate", plan.ranks, "say what a step takes on so many ranks: 1,8,128")
                               ->delimiter(',')
                               ->check(CLI::Range(1, 1'000'000))
                               ->excludes(out_option);
-  app.add_option("--pairs-per-second", plan.pairs_per_second, "of one rank alone, for --simulate")->needs(simulate);
+  CLI::Option* rate = app.add_option("--pairs-per-second", plan.pairs_per_second, "of one rank alone, for --simulate")
+                          ->needs(simulate)
+                          ->check(CLI::Range(1e-3, 1e9));
+  simulate->needs(rate);
   app.add_option("--bandwidth", plan.link.bytes_per_second, "bytes a second between ranks, each way")
       ->needs(simulate)
       ->check(CLI::Range(1., 1e15))
@@ -91,7 +96,6 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (!plan.ranks.empty()) {
-      if (!(plan.pairs_per_second > 0)) throw CLI::RequiredError("--pairs-per-second");
       print_plan(read_recipe(find_recipe(recipe), overrides), plan);
       return 0;
     }
@@ -107,7 +111,7 @@ int main(int argc, char** argv) {
     find_device(read.device);
     if (read.threads == 0) read.threads = std::max(1, available_processors() / launch.local_size);
     Communicator communicator(launch, read.device, [](const std::string& message) {
-      fmt::print(stderr, "gondola train: {}\n", message);
+      print_error("gondola train: {}", message);
       std::_Exit(1);  // the other threads may wait for what will never come
     });
     try {
@@ -122,7 +126,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : wrong_usage;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "gondola train: {}\n", message_of(error));
+    print_error("gondola train: {}", message_of(error));
     return 1;
   }
 }

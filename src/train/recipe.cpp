@@ -93,8 +93,6 @@ class Section {
     return {node == nullptr ? empty : *node->as_table(), origin_, path(key)};
   }
 
-  bool has(const char* key) const { return table_.contains(key); }
-
   void finish() const {
     for (const auto& [key, unused] : table_)
       if (!asked_.contains(std::string(key.str()))) fail("{}: unknown key {}", origin_, path(key.str()));
@@ -260,7 +258,9 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");
   require(recipe.max_broken >= 0, "data.max_broken cannot be negative");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
-  require((recipe.steps > 0) != (recipe.epochs > 0), "train needs either steps or epochs, above 0");
+  require(recipe.steps > 0 || recipe.epochs > 0, "train needs either steps or epochs, above 0");
+  require(recipe.steps == 0 || recipe.epochs == 0,
+          "train has both steps and epochs; set the one that is not meant to 0 (--set train.epochs=0)");
   require(recipe.micro_batch_size >= 0, "train.micro_batch_size cannot be negative");
   require(recipe.patch_dropout >= 0 && recipe.patch_dropout < 1, "train.patch_dropout must be within [0, 1)");
   require(recipe.patch_dropout == 0 || recipe.model.image.architecture == ImageArchitecture::vit,

@@ -49,7 +49,7 @@ void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   }
 }
 
-/// Checkpoints by their step.
+/// Complete checkpoints by their step.
 std::map<std::int64_t, fs::path> list_checkpoints(const fs::path& folder) {
   std::map<std::int64_t, fs::path> found;
   if (!fs::exists(folder)) return found;
@@ -68,22 +68,30 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
     : path_(std::move(path)), ours_(ours) {
   if (!ours_) return;
   const fs::path recipe_file = path_ / "recipe.json";
+  const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
     if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
-    if (fs::exists(recipe_file)) check_same_recipe(recipe_file, recipe);
+    if (fs::exists(recipe_file)) {
+      if (!list_checkpoints(checkpoints()).empty()) {
+        check_same_recipe(recipe_file, recipe);
+      } else if (read_file(recipe_file) != text) {
+        fs::remove_all(vocabulary());  // of another recipe, of which nothing else was saved
+      }
+    }
   }
-  make_folder(path_ / "checkpoints");
-  write_file_atomically(recipe_file, Json(recipe.values).dump(1) + "\n");
+  make_folder(checkpoints());
+  write_file_atomically(recipe_file, text);
 }
 
 std::optional<TrainingState> RunFolder::restore() {
   std::optional<TrainingState> state;
-  const auto checkpoints = list_checkpoints(path_ / "checkpoints");
-  if (!checkpoints.empty()) {
-    const auto& [steps, file] = *checkpoints.rbegin();
+  if (const auto complete = list_checkpoints(checkpoints()); !complete.empty()) {
+    const auto& [steps, file] = *complete.rbegin();
     state = TrainingState{steps, read_safetensors(file).tensors};
   }
   if (!ours_) return state;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path_))
+    if (entry.path().extension() == ".tmp") fs::remove(entry.path());  // of a process that was killed as it wrote
   const fs::path metrics = path_ / "metrics.jsonl";
   std::string kept;
   if (fs::exists(metrics)) {
@@ -99,12 +107,11 @@ std::optional<TrainingState> RunFolder::restore() {
 
 void RunFolder::save(const TrainingState& state) {
   if (!ours_) return;
-  const fs::path folder = path_ / "checkpoints";
-  write_safetensors(folder / fmt::format("step-{:08}.safetensors", state.steps), state.tensors);
-  auto checkpoints = list_checkpoints(folder);
-  while (checkpoints.size() > 2) {
-    fs::remove(checkpoints.begin()->second);
-    checkpoints.erase(checkpoints.begin());
+  write_safetensors(checkpoints() / fmt::format("step-{:08}.safetensors", state.steps), state.tensors);
+  auto complete = list_checkpoints(checkpoints());
+  while (complete.size() > 2) {
+    fs::remove(complete.begin()->second);
+    complete.erase(complete.begin());
   }
 }
 
@@ -113,6 +120,14 @@ void RunFolder::log(const nlohmann::ordered_json& line) {
   std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
   out << to_json_line(line) << '\n';
   if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
+}
+
+std::set<std::string> RunFolder::validated(std::int64_t step) const {
+  std::set<std::string> sets;
+  for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
+    if (const Json parsed = Json::parse(line); parsed.contains("validation") && parsed.at("step") == step)
+      sets.insert(parsed.at("validation"));
+  return sets;
 }
 
 void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,

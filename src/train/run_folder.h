@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/json.h"
@@ -21,7 +22,7 @@ struct TrainingState {
 /// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
-  /// Without `resume` a folder that is not empty is an Error; with it, one that holds another recipe's run is.
+  /// Without `resume` a folder that is not empty is an Error; with it, one that holds checkpoints of another recipe is.
   /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
   RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
@@ -30,7 +31,8 @@ class RunFolder {
   std::filesystem::path vocabulary() const { return path_ / "vocabulary"; }
   std::filesystem::path events() const { return path_ / "tensorboard"; }
 
-  /// The newest complete checkpoint. metrics.jsonl is cut back to it (or emptied when there is none).
+  /// The newest complete checkpoint. metrics.jsonl is cut back to it (or emptied when there is none), and what a killed
+  /// process left half-written goes.
   std::optional<TrainingState> restore();
 
   /// Writes atomically and keeps the newest two.
@@ -39,10 +41,15 @@ class RunFolder {
   /// Appends one line to metrics.jsonl.
   void log(const nlohmann::ordered_json& line);
 
+  /// The validation sets whose figures after this step are in metrics.jsonl.
+  std::set<std::string> validated(std::int64_t step) const;
+
   /// Writes report.html, with the curves of metrics.jsonl (train/report.h).
   void write_report(const std::vector<std::pair<std::string, std::string>>& summary, const Recipe& recipe) const;
 
  private:
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
   std::filesystem::path path_;
   bool ours_;
 };

@@ -56,7 +56,7 @@ RunView::RunView(std::int64_t first_step, std::int64_t last_step, std::FILE* out
       last_draw_(start_) {}
 
 RunView::~RunView() {
-  if (!drawn_.empty()) fmt::print(out_, "{}", std::string(drawn_.size(), '\n'));
+  if (!drawn_.empty()) print(std::string(drawn_.size(), '\n'));
 }
 
 void RunView::step(const StepFigures& figures) {
@@ -71,21 +71,26 @@ void RunView::step(const StepFigures& figures) {
   } else {
     std::string line;
     for (const std::string& part : view_lines(figures, last_, left, 200)) line += (line.empty() ? "" : "  ") + part;
-    fmt::print(out_, "{}\n", line);
+    print(line + "\n");
   }
 }
 
 void RunView::message(const std::string& line) {
-  if (!drawn_.empty()) fmt::print(out_, "\r\x1b[J");
-  fmt::print(out_, "{}\n", line);
+  if (!drawn_.empty()) print("\r\x1b[J");
+  print(line + "\n");
   if (!drawn_.empty()) draw(drawn_);
+}
+
+/// A run goes on where nobody can see it, as when the disk of its log is full.
+void RunView::print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), out_);
 }
 
 /// The cursor stays at the first line, so that what others print (a sample that cannot be read) pushes the view down.
 void RunView::draw(const std::vector<std::string>& lines) {
   std::string text = "\r";
   for (const std::string& line : lines) text += line + "\x1b[K\n";
-  fmt::print(out_, "{}\x1b[{}A", text, lines.size());
+  print(fmt::format("{}\x1b[{}A", text, lines.size()));
   std::fflush(out_);
   drawn_ = lines;
 }

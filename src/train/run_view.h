@@ -25,6 +25,7 @@ class RunView {
 
  private:
   using Clock = std::chrono::steady_clock;
+  void print(const std::string& text);
   void draw(const std::vector<std::string>& lines);
 
   std::int64_t first_, last_;

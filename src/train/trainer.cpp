@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -81,7 +82,9 @@ void check_same_samples(const Recipe& recipe, Communicator& communicator) {
 /// Which samples an index names is part of what a run was started with, and the same for all ranks.
 std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
   auto data = open_datasets(recipe.train, {recipe.templates});
-  Loader::batches_per_epoch(*data, recipe);  // at least one
+  const auto batches = static_cast<double>(Loader::batches_per_epoch(*data, recipe));
+  if (recipe.steps == 0) recipe.steps = std::llround(recipe.epochs * batches);
+  if (recipe.steps == 0) fail("train.epochs = {} of {} batches is no step", recipe.epochs, batches);
   Hash shards;
   for (const Part& part : data->parts())
     for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));
@@ -130,10 +133,6 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   text.start_id = tokenizer_->start_id();
   text.end_id = tokenizer_->end_id();
   recipe_.model.validate();
-  if (recipe_.steps == 0) {
-    const auto batches = static_cast<double>(Loader::batches_per_epoch(*data_, recipe_));
-    recipe_.steps = static_cast<std::int64_t>(std::llround(recipe_.epochs * batches));
-  }
 
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
@@ -173,8 +172,10 @@ void Trainer::run_validation(std::int64_t steps) {
   if (!outputs_) return;  // the others wait where they next need rank 0
   const auto waiting = communicator_.waiting_for_files();
   const AveragedWeights averaged(average_.get());
+  const std::set<std::string> done = folder_.validated(steps);  // by a run that was then interrupted
   objective_->train(false);
   for (std::size_t set = 0; set < validation_.size(); ++set) {
+    if (done.contains(recipe_.validation[set])) continue;
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
     std::string text = fmt::format("step {}  {}", steps, recipe_.validation[set]);
     for (const auto& [name, value] :
@@ -191,16 +192,8 @@ void Trainer::run_validation(std::int64_t steps) {
 }
 
 bool Trainer::run() {
-  std::int64_t steps = 0;
-  const auto state = rank_0_first(communicator_, [&] {
-    const auto waiting = communicator_.waiting_for_files();
-    return folder_.restore();
-  });
-  if (state) {
-    restore(*state);
-    steps = state->steps;
-    if (steps > recipe_.steps) fail("{} steps are done, and the recipe ends after {}", steps, recipe_.steps);
-  }
+  std::int64_t steps = restore();
+  if (steps > recipe_.steps) fail("{} steps are done, and the recipe ends after {}", steps, recipe_.steps);
   if (communicator_.rank() == 0) outputs_.emplace(folder_, steps, recipe_.steps);
   if (steps > 0) message(fmt::format("resuming after step {}", steps));
   const ParameterCount count = count_parameters(recipe_.model);
@@ -209,6 +202,15 @@ bool Trainer::run() {
                       communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
                       static_cast<double>(count.total) / 1e6, tokenizer_->size(), loss_of_chance(recipe_)));
 
+  const auto is_validated = [&](std::int64_t after) {
+    return after > 0 && after % recipe_.validate_every_steps == 0 && after != recipe_.steps;  // at the end anyway
+  };
+  if (is_validated(steps)) run_validation(steps);  // what of it was interrupted
+  std::int64_t saved = steps;
+  const auto save_once = [&] {
+    if (saved != steps) save(steps);
+    saved = steps;
+  };
   const double peak = peak_flops(recipe_);
   Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
   for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
@@ -216,7 +218,12 @@ bool Trainer::run() {
     const auto start = Clock::now();
     const Batch batch = [&] {
       const Trace::Span span(objective_->trace(), "wait for data");
-      return next_batch(loader);
+      try {
+        return next_batch(loader);
+      } catch (const Error&) {
+        if (communicator_.size() == 1) save_once();  // other ranks may be elsewhere
+        throw;
+      }
     }();
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
     StepResult result;
@@ -241,10 +248,10 @@ bool Trainer::run() {
           .samples_per_second = recipe_.batch_size / seconds,
           .loader_wait = waited / seconds,
           .mfu = flops / seconds / peak});
-    if (steps % recipe_.save_every_steps == 0) save(steps);
-    if (steps % recipe_.validate_every_steps == 0 && steps != recipe_.steps) run_validation(steps);
+    if (steps % recipe_.save_every_steps == 0) save_once();
+    if (is_validated(steps)) run_validation(steps);
   }
-  save(steps);
+  save_once();
   if (steps < recipe_.steps) {
     write_report(steps);
     message(fmt::format("stopped after step {}; --resume continues", steps));
@@ -298,12 +305,18 @@ void Trainer::save(std::int64_t steps) {
   folder_.save(state);
 }
 
-void Trainer::restore(const TrainingState& state) {
-  objective_->load_state(state.tensors);
-  if (average_) average_->load_state(state.tensors);
-  if (recipe_.spike_guard > 0) guard_.load_state(state.tensors.at("spike_guard"));
-  updates_ = state.steps - guard_.skipped();
-  optimiser_->load_state(state.tensors, updates_);
+std::int64_t Trainer::restore() {
+  const auto state = rank_0_first(communicator_, [&] {
+    const auto waiting = communicator_.waiting_for_files();
+    return folder_.restore();
+  });
+  if (!state) return 0;
+  objective_->load_state(state->tensors);
+  if (average_) average_->load_state(state->tensors);
+  if (recipe_.spike_guard > 0) guard_.load_state(state->tensors.at("spike_guard"));
+  updates_ = state->steps - guard_.skipped();
+  optimiser_->load_state(state->tensors, updates_);
+  return state->steps;
 }
 
 void Trainer::write_model() {

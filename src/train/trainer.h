@@ -45,7 +45,7 @@ class Trainer {
   void message(const std::string& line);
   Batch next_batch(Loader& loader);
   void save(std::int64_t steps);
-  void restore(const TrainingState& state);
+  std::int64_t restore();
   void run_validation(std::int64_t steps);
   void write_report(std::int64_t steps) const;
   void write_model();

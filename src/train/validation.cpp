@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/streams.h"
 #include "metrics/zero_shot.h"
 #include "train/loader.h"
 
@@ -54,7 +55,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
     const auto dim = static_cast<std::ptrdiff_t>(rows.size() / count);
     for (std::size_t i = 0; i < count; ++i) {
       if (!failures[i].empty()) {
-        fmt::print(stderr, "gondola-train: left out of the validation: {}\n", failures[i]);
+        print_error("gondola-train: left out of the validation: {}", failures[i]);
         continue;
       }
       encoded.labels.push_back(samples[i].label);
