@@ -26,11 +26,12 @@ if(GONDOLA_TRAIN)
   find_package(Torch QUIET HINTS ${_venv_torch})
   if(Torch_FOUND)
     set(GONDOLA_TRAIN_FOUND ON)
-    # Arrow and Parquet: those inside the `pyarrow` wheel beside it.
-    file(GLOB GONDOLA_ARROW ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
-    file(GLOB GONDOLA_ARROW_LIBRARIES ${GONDOLA_ARROW}/libarrow.so.* ${GONDOLA_ARROW}/libparquet.so.*)
     message(STATUS "gondola-train: yes, with libtorch ${Torch_VERSION} in ${TORCH_INSTALL_PREFIX}")
   else()
     message(STATUS "gondola-train: NO, PyTorch was not found (pip install torch==2.13.0 into .venv to build it)")
   endif()
 endif()
+
+# Arrow and Parquet: those inside the `pyarrow` wheel of .venv.
+file(GLOB GONDOLA_ARROW ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
+file(GLOB GONDOLA_ARROW_LIBRARIES ${GONDOLA_ARROW}/libarrow.so.* ${GONDOLA_ARROW}/libparquet.so.*)

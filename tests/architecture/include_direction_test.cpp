@@ -25,9 +25,6 @@ const std::vector<std::vector<std::string>> rows = {
     {"checkpoint", "data"},
     {"engine", "torch_towers"},
     {"pipeline", "train"},
-    {"search"},
-    {"eval"},
-    {"serve"},
     {"api"},
     {"cli"},
 };

@@ -67,7 +67,7 @@ TEST(OpenClipConfig, CorruptConfigurationsGiveAnErrorOrAModel) {
     } catch (const Error&) {  // is what is expected
     }
   }
-  EXPECT_LT(built, 5000);
+  EXPECT_TRUE(built > 20 && built < 5000) << built;
 }
 
 TEST(OpenClipConfig, WritesWhatItReads) {

@@ -51,7 +51,7 @@ TEST_P(Archives, CorruptFilesGiveAnErrorOrTensors) {
     } catch (const Error&) {  // is what is expected
     }
   }
-  EXPECT_LT(read, 2000);
+  EXPECT_TRUE(read > 20 && read < 2000) << read;
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, Archives, testing::Values("state_dict.pt", "training.pt", "scripted.pt", "traced.pt"),
@@ -112,13 +112,16 @@ TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
   const Pickle pickle(bytes_of(good), "good");
   ASSERT_EQ(pickle.root().entries.size(), 2u);
   EXPECT_EQ(pickle.root().entries[0].second->items[1]->real, 2.5);
+  int read = 0;
   for (std::uint64_t i = 0; i < 20'000; ++i) {
     const std::string damaged = test::mutate(good, i);
     try {
       const Pickle value(bytes_of(damaged), "damaged");
+      ++read;
     } catch (const Error&) {  // is what is expected
     }
   }
+  EXPECT_GT(read, 100);
 }
 
 }  // namespace

@@ -103,13 +103,16 @@ TEST_F(Safetensors, CorruptFilesGiveAnErrorOrTensors) {
   for (int i = 0; i < 5; ++i) tensors["t" + std::to_string(i)] = make_tensor({i, 3}, std::vector<float>(3u * i));
   write_safetensors(path(), tensors, {{"a", "b"}});
   const std::string good = read_file(path());
+  int readable = 0;
   for (std::uint64_t i = 0; i < 5000; ++i) {
     try {
       for (const auto& [name, tensor] : read(test::mutate(good, i)).tensors)
         ASSERT_EQ(to_floats(tensor).size(), static_cast<std::size_t>(tensor.elements()));
+      ++readable;
     } catch (const Error&) {  // is what is expected
     }
   }
+  EXPECT_GT(readable, 100);  // damage to values leaves a file
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include <fstream>
+#include <map>
 #include <memory>
 
 #include "base/error.h"
@@ -198,25 +199,44 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
       "caf\xc3\xa9 \xe2\x80\x9cquotes\xe2\x80\x9d &eacute; \xf0\x9f\x90\x88 \xc3\x83\xc2\xa9 \x1b[31m <b>";
   for (std::uint64_t i = 0; i < 3000; ++i) EXPECT_NO_THROW(small_tokenizer().encode(test::mutate(text, i)));
   const test::TemporaryFolder folder;
-  const std::string vocab = read_file(test::golden("text") / "vocab.json").substr(0, 20'000);
-  const std::string merges = read_file(test::golden("text") / "merges.txt").substr(0, 2'000);
-  const std::string tokenizer =
-      "{\"model\": {\"type\": \"BPE\", \"end_of_word_suffix\": \"</w>\", \"vocab\": {\"a\": 1}, "
-      "\"merges\": [\"a a\", [\"a\", \"b\"]]}, \"added_tokens\": [{\"id\": 3, \"content\": \"x\"}]}";
+  const std::string vocab = read_file(test::golden("text") / "vocab.json");
+  const std::string merges = read_file(test::golden("text") / "merges.txt");
+  Json pairs = Json::array();
+  for (const std::string& line : read_lines(test::golden("text") / "merges.txt")) {
+    const std::size_t blank = line.find(' ');  // pairs may be written in two ways
+    if (pairs.size() % 2 == 1) {
+      pairs.push_back(line);
+    } else if (!line.starts_with("#")) {
+      pairs.push_back({line.substr(0, blank), line.substr(blank + 1)});
+    }
+  }
+  Json tokens = Json::parse(vocab), added = Json::array();
+  for (const char* name : {"<|startoftext|>", "<|endoftext|>"}) {
+    added.push_back({{"id", tokens.at(name)}, {"content", name}});
+    tokens.erase(name);
+  }
+  const std::string tokenizer = Json{
+      {"model", {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}, {"vocab", tokens}, {"merges", pairs}}},
+      {"added_tokens", added}}.dump();
   const auto write = [&](const char* name, const std::string& bytes) {
     std::ofstream(folder.path() / name, std::ios::binary) << bytes;
   };
+  std::map<std::string, int> loaded;
   for (std::uint64_t i = 0; i < 1500; ++i) {
-    write("vocab.json", test::mutate(vocab, i));
-    write("merges.txt", test::mutate(merges, i));
+    // Damage to one file at a time gets past the reader of the other.
+    write("vocab.json", i % 2 == 0 ? test::mutate(vocab, i) : vocab);
+    write("merges.txt", i % 2 == 1 ? test::mutate(merges, i) : merges);
     write("tokenizer.json", test::mutate(tokenizer, i));
     for (const char* file : {"vocab.json", "tokenizer.json"}) {
       try {
-        ClipTokenizer::load(folder.path() / file).encode("a photo");
+        ClipTokenizer::load(folder.path() / file).encode(text);
+        ++loaded[file];
       } catch (const Error&) {  // is what is expected
       }
     }
   }
+  EXPECT_GT(loaded["vocab.json"], 20);
+  EXPECT_GT(loaded["tokenizer.json"], 2);
 }
 
 }  // namespace
