@@ -17,8 +17,8 @@ ModelSource model_source(const GlobalOptions& global);
 void report_failure(const GlobalOptions& global, const std::string& image, const std::string& error);
 
 /// Embeds the images and calls `show` with each one's path and its embedding, which is not normalised, in order. One
-/// that fails is reported in its place. Returns the exit
-/// status: 1 when any failed. Progress is shown, unless `show_prints` to the terminal, which says as much.
+/// that fails is reported in its place. Progress is shown, unless `show_prints` to the terminal, which says as much.
+/// Returns the exit status: 1 when any failed.
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const std::vector<std::string>& images,
                        bool apply_exif_orientation, bool show_prints,
                        const std::function<void(const std::string& image, std::span<const float> embedding)>& show);

@@ -8,10 +8,10 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/npy.h"
-#include "base/streams.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
+#include "cli/image_results.h"
 #include "cli/inputs.h"
 #include "image/preprocess.h"
 
@@ -56,17 +56,11 @@ Outcome preprocess_file(const std::string& image, const fs::path& tensor, const 
   }
 }
 
-void print(const std::string& image, const Outcome& outcome, bool json) {
-  const bool failed = !outcome.error.empty();
-  if (json) {
-    nlohmann::ordered_json line = {{"image", image}};
-    if (failed)
-      line["error"] = outcome.error;
-    else
-      line["tensor"] = outcome.tensor.string();
-    fmt::print("{}\n", to_json_line(line));
-  } else if (failed) {
-    print_error("gondola: {}", outcome.error);
+void print(const GlobalOptions& global, const std::string& image, const Outcome& outcome) {
+  if (!outcome.error.empty()) {
+    report_failure(global, image, outcome.error);
+  } else if (global.json) {
+    fmt::print("{}\n", to_json_line({{"image", image}, {"tensor", outcome.tensor.string()}}));
   } else {
     fmt::print("{}: {}\n", image, outcome.tensor.string());
   }
@@ -88,7 +82,7 @@ bool run(const PreprocessOptions& options, const GlobalOptions& global) {
       outcomes[i] = preprocess_file(images[start + i], tensors[start + i], config, options.exif);
     });
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
-      print(images[start + i], outcomes[i], global.json);
+      print(global, images[start + i], outcomes[i]);
       all_written = all_written && outcomes[i].error.empty();
     }
   }
