@@ -148,7 +148,9 @@ std::string draw_table(const Rows& rows) {
 std::string draw_curve(const Curve& curve) {
   constexpr double width = 360, height = 180, left = 44, right = 8, top = 8, bottom = 20;
   const auto [low, high] = std::minmax_element(curve.values.begin(), curve.values.end());
-  const double margin = *high > *low ? 0.05 * (*high - *low) : std::max(std::abs(*high), 1.0) * 0.1;
+  const double range = *high - *low, size = std::max(std::abs(*high), std::abs(*low));
+  const bool is_constant = range <= 1e-9 * size;  // but for rounding, where a step between ticks would be none
+  const double margin = is_constant ? 0.1 * std::max(size, 1.0) : 0.05 * range;
   const double floor = *low - margin, ceiling = *high + margin;
   const double first = curve.steps.front(), last = std::max(curve.steps.back(), first + 1);
   const auto x = [&](double step) { return left + (width - left - right) * (step - first) / (last - first); };
