@@ -141,28 +141,32 @@ void make_scalars(TensorMap& weights) {
 
 }  // namespace
 
-ModelFiles load_model_files(const std::string& name_or_path, const std::optional<path>& config_path) {
+ModelFiles load_model_files(const std::string& name_or_path, const std::optional<path>& config_path,
+                            const std::optional<path>& vocabulary) {
   const path found = find_model(name_or_path);
   const bool is_folder = std::filesystem::is_directory(found);
   if (is_folder && config_path) fail("{}: a folder has its own configuration", found.string());
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
   make_scalars(model.weights);
   model.config.name = name_or_path;
-  model.vocabulary = find_vocabulary(is_folder ? found : found.parent_path(), model.config.text.vocab_size);
+  model.own_vocabulary = !vocabulary;
+  model.vocabulary = vocabulary;
+  if (!vocabulary)
+    model.vocabulary = find_vocabulary(is_folder ? found : found.parent_path(), model.config.text.vocab_size);
   return model;
 }
 
-ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<path>& override_path) {
-  if (!override_path && !model.vocabulary)
+ClipTokenizer load_tokenizer(const ModelFiles& model) {
+  if (!model.vocabulary)
     fail(
         "{}: no vocabulary (vocab.json with merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz) in {}, nor in "
         "the caches of Hugging Face and clip; name one with --vocab",
         model.config.name, model.source.parent_path().string());
-  const path source = override_path ? *override_path : *model.vocabulary;
+  const path& source = *model.vocabulary;
   ClipTokenizer tokenizer = ClipTokenizer::load(source);
   const TextTowerConfig& text = model.config.text;
   // A model may have room for more tokens than its own vocabulary has.
-  if (tokenizer.size() > text.vocab_size || (source != model.vocabulary && tokenizer.size() < text.vocab_size))
+  if (tokenizer.size() > text.vocab_size || (!model.own_vocabulary && tokenizer.size() < text.vocab_size))
     fail("{}: has {} tokens, the model {} has {}", source.string(), tokenizer.size(), model.config.name,
          text.vocab_size);
   if (text.pooling == TextPooling::end_token && tokenizer.end_id() != text.end_id)

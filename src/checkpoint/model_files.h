@@ -25,19 +25,22 @@ struct ModelFiles {
   PreprocessConfig preprocess;
   TensorMap weights;
   Family family = Family::openai;
-  std::string layout;                               ///< "OpenAI TorchScript archive", "Hugging Face folder", …
-  std::filesystem::path source;                     ///< the file that holds the weights
-  std::optional<std::filesystem::path> vocabulary;  ///< found in the folder, beside the file, or in the caches
+  std::string layout;            ///< "OpenAI TorchScript archive", "Hugging Face folder", …
+  std::filesystem::path source;  ///< the file that holds the weights
+  /// The one that was named, else what is found in the folder, beside the file, or in the caches.
+  std::optional<std::filesystem::path> vocabulary;
+  bool own_vocabulary = true;  ///< none was named
 };
 
 /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .bin, .safetensors; `config_path`, an
 /// open_clip model configuration, tells what a bare state dict leaves open), or a name that the local caches resolve.
-/// Throws Error that says what was looked for.
+/// `vocabulary` takes the place of the model's own. Throws Error that says what was looked for.
 ModelFiles load_model_files(const std::string& name_or_path,
-                            const std::optional<std::filesystem::path>& config_path = std::nullopt);
+                            const std::optional<std::filesystem::path>& config_path = std::nullopt,
+                            const std::optional<std::filesystem::path>& vocabulary = std::nullopt);
 
-/// The vocabulary: `override_path` when given, else the model's own. Throws Error that says where it was looked for.
-ClipTokenizer load_tokenizer(const ModelFiles& model, const std::optional<std::filesystem::path>& override_path);
+/// Of the model's vocabulary. Throws Error that says where one was looked for, or why it is not the model's.
+ClipTokenizer load_tokenizer(const ModelFiles& model);
 
 /// Writes the folder of model.family. Hugging Face's loads with transformers.CLIPModel.from_pretrained (config.json,
 /// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), any other family's

@@ -31,12 +31,12 @@ const std::map<std::string, DType> types = {
 void run(const Options& options, const GlobalOptions& global) {
   require_new_folder(options.out);
   catch_interrupts();
-  ModelFiles model = load_model_files(model_name(global), global.config);
+  ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
   model.weights = dequantize(model.weights);
   check_weights(model.config, model.weights);
   std::unique_ptr<ClipTokenizer> tokenizer;
-  if (model.vocabulary || global.vocab) {
-    tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
+  if (model.vocabulary) {
+    tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model));
   } else {
     print_error("gondola: the model has no vocabulary beside it; none is written");
   }

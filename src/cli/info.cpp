@@ -115,7 +115,6 @@ nlohmann::ordered_json describe_quantization(const ModelFiles& model) {
 }
 
 nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& global, Precision precision) {
-  const auto& vocabulary = global.vocab ? global.vocab : model.vocabulary;
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
   const Precision image = image_precision(global.device, model.config, precision);
@@ -123,7 +122,7 @@ nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& gl
   return {{"model", model.config.name},
           {"layout", model.layout},
           {"source", model.source.string()},
-          {"vocabulary", vocabulary ? nlohmann::ordered_json(vocabulary->string()) : nullptr},
+          {"vocabulary", model.vocabulary ? nlohmann::ordered_json(model.vocabulary->string()) : nullptr},
           {"embed_dim", model.config.embed_dim},
           {"loss", model.config.sigmoid_loss ? "sigmoid" : "softmax"},
           {"image_tower", describe_image_tower(model.config.image)},
@@ -167,7 +166,7 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
   command->footer("Example: gondola info ViT-B-32.pt");
   command->callback([&global, &status] {
-    const ModelFiles files = load_model_files(model_name(global), global.config);
+    const ModelFiles files = load_model_files(model_name(global), global.config, global.vocab);
     const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
     const nlohmann::ordered_json description = describe(files, global, precision);
     if (global.json) {

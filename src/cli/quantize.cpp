@@ -81,10 +81,9 @@ void print_text(const QuantizationReport& report) {
 int run(const GlobalOptions& global, const Options& options) {
   require_new_folder(options.out);
   catch_interrupts();
-  const ModelFiles model = load_model_files(model_name(global), global.config);
+  const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
   std::unique_ptr<ClipTokenizer> tokenizer;
-  if (model.vocabulary || global.vocab)
-    tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model, global.vocab));
+  if (model.vocabulary) tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model));
   QuantizeInputs inputs;
   const std::vector<std::string> images = expand_images(options.images);
   inputs.images = images.size();

@@ -32,8 +32,8 @@ void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& toke
 
 /// Returns whether every text fits its context.
 bool run(const Options& options, const GlobalOptions& global) {
-  const ModelFiles model = load_model_files(model_name(global), global.config);
-  const ClipTokenizer tokenizer = load_tokenizer(model, global.vocab);
+  const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
+  const ClipTokenizer tokenizer = load_tokenizer(model);
   bool all_fit = true;
   for (const std::string& text : options.texts) {
     try {

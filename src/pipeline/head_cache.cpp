@@ -79,7 +79,7 @@ std::optional<std::string> head_key(const LoadedModel& model, std::span<const st
   key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
   key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
   if (model.device() != "cpu") key += fmt::format("plugin {}\n", version_of(encoder_plugin_path()));
-  if (model.vocabulary()) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*model.vocabulary()));
+  if (const auto& path = model.files().vocabulary) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*path));
   key += overflow == Overflow::truncate ? "long texts cut\n" : "";
   append_list(key, "templates", templates);
   append_list(key, "labels", labels);

@@ -37,8 +37,7 @@ std::uint64_t sample_text_weights(const TensorMap& weights) {
 }  // namespace
 
 LoadedModel::LoadedModel(const ModelSource& source)
-    : files_(load_model_files(source.name_or_path, source.config)),
-      vocabulary_(source.vocabulary ? source.vocabulary : files_.vocabulary),
+    : files_(load_model_files(source.name_or_path, source.config, source.vocabulary)),
       device_(source.device),
       precision_(source.precision.value_or(default_precision(device_, files_.weights))),
       text_weights_hash_(sample_text_weights(files_.weights)),
@@ -50,7 +49,7 @@ LoadedModel::LoadedModel(const ModelSource& source)
 }
 
 const ClipTokenizer& LoadedModel::tokenizer() {
-  if (!tokenizer_) tokenizer_ = load_tokenizer(files_, vocabulary_);
+  if (!tokenizer_) tokenizer_ = load_tokenizer(files_);
   return *tokenizer_;
 }
 

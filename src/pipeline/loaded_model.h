@@ -40,8 +40,6 @@ class LoadedModel {
   std::uint64_t text_weights_hash() const { return text_weights_hash_; }
   ThreadPool& pool() { return pool_; }
   Encoder& encoder() { return *encoder_; }
-  /// Where its vocabulary is, if it has one.
-  const std::optional<std::filesystem::path>& vocabulary() const { return vocabulary_; }
   /// Throws Error when the model has no vocabulary.
   const ClipTokenizer& tokenizer();
   TextStages text_stages(Overflow overflow) { return {encoder(), pool(), tokenizer(), overflow}; }
@@ -53,7 +51,6 @@ class LoadedModel {
 
  private:
   ModelFiles files_;
-  std::optional<std::filesystem::path> vocabulary_;
   std::string device_;
   Precision precision_;
   std::uint64_t text_weights_hash_;

@@ -116,7 +116,7 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
 /// A vocabulary that was extended after training: its largest id is no end token.
 TEST_F(HuggingFaceFolder, NamesNoEndTokenThatTheVocabularyHasNot) {
   ModelFiles model = load();
-  const ClipTokenizer tokenizer = load_tokenizer(model, {});
+  const ClipTokenizer tokenizer = load_tokenizer(model);
   model.config.text.end_id = model.config.text.vocab_size++;
   model.config.text.pooling = TextPooling::largest_id;
   EXPECT_THAT([&] { write_model_folder(temporary_.path() / "out", model, &tokenizer, std::nullopt); },

@@ -28,7 +28,7 @@ Image noise(std::size_t index) {
 class Quantize : public testing::Test {
  protected:
   const ModelFiles model_ = load_model_files((test::golden("cli") / "model").string());
-  const ClipTokenizer tokenizer_ = load_tokenizer(model_, {});
+  const ClipTokenizer tokenizer_ = load_tokenizer(model_);
   QuantizeInputs inputs_ = {24, noise, &tokenizer_, {}};
   QuantizationReport report_;
 
