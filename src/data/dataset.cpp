@@ -11,6 +11,9 @@
 namespace gondola {
 namespace {
 
+/// The repair of what is no caption (text/fix_text.h) may take a time that grows with the square of its length.
+constexpr std::size_t max_caption_bytes = 1 << 16;
+
 /// Data sets one after the other. Where the class lists differ, the labels of a later one follow those before it.
 class ConcatenatedDataset : public Dataset {
  public:
@@ -49,6 +52,9 @@ class ConcatenatedDataset : public Dataset {
     const std::size_t part = samples_.holder_of(index);
     if (part == parts_.size()) fail("sample {}: the data set has {}", index, size());
     Sample sample = parts_[part]->get(index - samples_.begin_of(part));
+    for (const std::string& caption : sample.captions)
+      if (caption.size() > max_caption_bytes)
+        fail("{}: a caption of {} bytes, more than {}", sample.key, caption.size(), max_caption_bytes);
     if (sample.label >= 0) sample.label += label_offsets_[part];
     sample.source = part;
     return sample;
@@ -100,7 +106,8 @@ bool is_image_extension(std::string_view extension) {
 
 std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
   if (is_url(source)) return open_remote_webdataset(expand_urls(source));
-  if (std::filesystem::is_directory(source)) return open_class_folders(source, options);
+  std::error_code unreachable;  // as of braces that are too long for a name
+  if (std::filesystem::is_directory(source, unreachable)) return open_class_folders(source, options);
   const std::vector<std::filesystem::path> files = expand_pattern(source);
   const std::string extension = lower_ascii(files.front().extension().string());
   for (const std::filesystem::path& file : files)

@@ -50,10 +50,14 @@ Request request_of(const std::string& url) {
   if (slash == 0 || slash == std::string::npos || slash + 1 == place.size())
     fail("{}: expected s3://BUCKET/KEY", without_secrets(url));
   const std::string bucket = place.substr(0, slash), object = escape_key(place.substr(slash + 1));
+  if (bucket.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") != std::string::npos)
+    fail("{}: a bucket's name has lower-case letters, digits, dots and hyphens", without_secrets(url));
   const std::string region = environment("AWS_REGION").value_or("us-east-1");
   Request request;
   if (const auto endpoint = environment("AWS_ENDPOINT_URL"))
     request.url = fmt::format("{}{}{}/{}", *endpoint, endpoint->ends_with('/') ? "" : "/", bucket, object);
+  else if (bucket.find('.') != std::string::npos)  // Amazon's certificate is for names of one label
+    request.url = fmt::format("https://s3.{}.amazonaws.com/{}/{}", region, bucket, object);
   else
     request.url = fmt::format("https://{}.s3.{}.amazonaws.com/{}", bucket, region, object);
   const auto key = environment("AWS_ACCESS_KEY_ID"), secret = environment("AWS_SECRET_ACCESS_KEY");
@@ -70,8 +74,10 @@ Request request_of(const std::string& url) {
 /// One file on its way here.
 class Transfer {
  public:
-  Transfer(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop)
-      : name_(without_secrets(url)),
+  Transfer(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
+           std::uint64_t limit)
+      : limit_(limit),
+        name_(without_secrets(url)),
         request_(request_of(url)),
         stop_(stop),
         curl_(curl_easy_init()),
@@ -110,6 +116,7 @@ class Transfer {
   std::size_t on_bytes(const char* bytes, std::size_t count);
   bool begin_anew();
 
+  std::uint64_t limit_;
   std::string name_;
   Request request_;
   const std::atomic<bool>& stop_;
@@ -119,7 +126,7 @@ class Transfer {
   std::string validator_;                             ///< what If-Range can tell this version of the file by
   std::string etag_, modified_;                       ///< of the answer that arrives
   std::optional<std::uint64_t> range_begin_, whole_;  ///< likewise: what a range is of
-  bool disk_full_ = false, begun_ = false;
+  bool disk_full_ = false, too_long_ = false, begun_ = false;
 };
 
 void Transfer::prepare(curl_slist*& headers) {
@@ -175,6 +182,7 @@ std::string Transfer::try_once() {
   long status = 0;
   curl_easy_getinfo(curl_.get(), CURLINFO_RESPONSE_CODE, &status);
   if (disk_full_) fail("{}: the disk is full", name_);
+  if (too_long_) fail("{}: more than {} bytes", name_, limit_);
   for (const CURLcode hopeless : {CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_PEER_FAILED_VERIFICATION})
     if (result == hopeless) fail("{}: {}", name_, curl_easy_strerror(result));
   if (status == 416) {  // what was asked for is not there any more
@@ -244,6 +252,8 @@ std::size_t Transfer::on_bytes(const char* bytes, std::size_t count) {
       return 0;
     }
   }
+  too_long_ = count > limit_ - received_;
+  if (too_long_) return 0;
   disk_full_ = std::fwrite(bytes, 1, count, file_.get()) != count;
   if (disk_full_) return 0;
   received_ += count;
@@ -264,10 +274,17 @@ std::string without_secrets(std::string_view url) {
   return std::string(url.substr(0, host)) + std::string(url.substr(begin, url.find_first_of("?#", begin) - begin));
 }
 
-void download(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop) {
+void download(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
+              std::uint64_t limit) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-  Transfer(url, target, stop).run();
+  try {
+    Transfer(url, target, stop, limit).run();
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(target, ignored);
+    throw;
+  }
 }
 
 }  // namespace gondola

@@ -32,8 +32,11 @@ std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t
   if (array.IsNull(row)) return std::nullopt;
   if (const auto* binary = dynamic_cast<const arrow::BinaryArray*>(&array)) return binary->GetView(row);
   if (const auto* binary = dynamic_cast<const arrow::LargeBinaryArray*>(&array)) return binary->GetView(row);
-  if (const auto* coded = dynamic_cast<const arrow::DictionaryArray*>(&array))
-    return bytes_at(*coded->dictionary(), coded->GetValueIndex(row));
+  if (const auto* coded = dynamic_cast<const arrow::DictionaryArray*>(&array)) {
+    const std::int64_t index = coded->GetValueIndex(row), size = coded->dictionary()->length();  // Arrow checks neither
+    if (index < 0 || index >= size) fail("row {} is value {} of {}", row, index, size);
+    return bytes_at(*coded->dictionary(), index);
+  }
   fail("is {}, expected strings or bytes", array.type()->ToString());
 }
 
@@ -63,7 +66,12 @@ class ParquetFile {
 
   const fs::path& path() const { return path_; }
   int row_groups() const { return metadata_->num_row_groups(); }
-  std::size_t rows(int group) const { return static_cast<std::size_t>(metadata_->RowGroup(group)->num_rows()); }
+  std::size_t rows(int group) const {
+    const std::int64_t rows = metadata_->RowGroup(group)->num_rows();
+    if (rows < 0 || rows > static_cast<std::int64_t>(max_shard_samples))
+      fail("{}: row group {} claims {} rows", path_.string(), group, rows);
+    return static_cast<std::size_t>(rows);
+  }
 
   struct RowGroup {
     std::shared_ptr<arrow::ChunkedArray> images, captions;
@@ -232,11 +240,11 @@ class ImagesInParquet : public Dataset {
     const std::lock_guard lock(mutex_);
     for (const auto& [number, rows] : row_groups_)
       if (number == group) return rows;
-    if (row_groups_.size() == 2 * window_) row_groups_.pop_front();
     const std::size_t file = groups_.holder_of(group);
     const int of_file = static_cast<int>(group - groups_.begin_of(file));
-    row_groups_.emplace_back(group, std::make_shared<const ParquetFile::RowGroup>(files_[file].read(of_file)));
-    return row_groups_.back().second;
+    auto rows = std::make_shared<const ParquetFile::RowGroup>(files_[file].read(of_file));
+    if (row_groups_.size() == 2 * window_) row_groups_.pop_front();
+    return row_groups_.emplace_back(group, std::move(rows)).second;
   }
 
   std::vector<ParquetFile> files_;

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "base/file.h"
@@ -26,9 +28,11 @@ class FileLock {
   /// Waits for the lock, until `stop`.
   FileLock(const fs::path& path, const std::atomic<bool>& stop) : descriptor_(open_lock(path)) {
     while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      if (stop) {
+      const bool is_held = errno == EWOULDBLOCK || errno == EINTR;
+      if (stop || !is_held) {
+        const std::string why = is_held ? "interrupted" : std::strerror(errno);  // a file system may have no locks
         ::close(descriptor_);
-        fail("{}: interrupted", path.string());
+        fail("{}: cannot be locked: {}", path.string(), why);
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
@@ -101,16 +105,15 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
 }
 
 std::optional<std::string> RemoteFiles::read(const std::string& url) const {
+  constexpr std::uint64_t limit = 64 << 20;
   const fs::path copy = fmt::format("{}.{}.part", path_of(url).string(), ::getpid());
   try {
-    download(url, copy, stop_);
+    download(url, copy, stop_, limit);
   } catch (const HttpError& error) {
-    fs::remove(copy);
     if (error.status == 403 || error.status == 404) return std::nullopt;  // 403: S3, to who may not list its bucket
     throw;
   }
-  constexpr std::uint64_t limit = 64 << 20;
-  std::string bytes = read_file(copy, limit);
+  std::string bytes = read_file(copy);
   fs::remove(copy);
   return bytes;
 }

@@ -25,6 +25,9 @@ bool is_image_extension(std::string_view extension);
 /// ASCII letters in lower case.
 std::string lower_ascii(std::string_view text);
 
+/// A shard or a row group that claims more samples is not believed: its order alone would take so many numbers.
+inline constexpr std::size_t max_shard_samples = 100'000'000;
+
 /// An encoded image of a data set may have this many bytes.
 inline constexpr std::uint64_t max_image_bytes = std::uint64_t{1} << 30;
 

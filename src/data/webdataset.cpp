@@ -289,7 +289,8 @@ class WebDataset : public Dataset {
       }
       const std::string name = shard.substr(slash + 1, query - slash - 1);
       const Json& json = found->second;
-      if (!json.is_object() || !json.contains(name) || !json.at(name).is_number_unsigned())
+      if (!json.is_object() || !json.contains(name) || !json.at(name).is_number_unsigned() ||
+          json.at(name).get<std::size_t>() > max_shard_samples)
         fail("{}: expected the number of samples of {}", without_secrets(table), name);
       sizes.push_back(json.at(name).get<std::size_t>());
     }

@@ -85,6 +85,21 @@ TEST(Datasets, FollowOneAnother) {
   EXPECT_THROW(data->get(6), Error);
 }
 
+TEST(Datasets, RefuseCaptionsThatNobodyWrote) {
+  TemporaryFolder folder;
+  write(folder.path() / "a.jpg", "image");
+  for (const auto& [repeats, fits] : {std::pair(1000, true), std::pair(20'000, false)}) {
+    std::string caption = "&";
+    for (int i = 0; i < repeats; ++i) caption += "amp;";
+    write(folder.path() / "x.csv", "image,caption\na.jpg," + caption + "\n");
+    const auto data = open_dataset((folder.path() / "x.csv").string());
+    if (fits)
+      EXPECT_EQ(data->get(0).captions[0], caption);
+    else
+      EXPECT_THAT([&] { data->get(0); }, ThrowsMessage<Error>(HasSubstr("a.jpg: a caption of 80001 bytes")));
+  }
+}
+
 TEST(Datasets, RefuseUnknownKinds) {
   TemporaryFolder folder;
   write(folder.path() / "x.zip", "");
@@ -108,6 +123,11 @@ TEST(Pattern, ExpandsRangesListsAndGlobs) {
   EXPECT_THAT(expand_in(folder, "s-{8..8}.tar"), ElementsAre("s-8.tar"));
   EXPECT_THAT(expand_in(folder, "s-{09,08}.tar"), ElementsAre("s-08.tar", "s-09.tar"));
   EXPECT_THAT(expand_in(folder, "{,deep/}s-{0{8,8}}.tar"), testing::SizeIs(4));
+  std::string longer_than_a_name = "08";
+  for (int i = 1; i < 100; ++i) longer_than_a_name += ",08";
+  EXPECT_THAT(expand_in(folder, "s-{" + longer_than_a_name + "}.tar"), testing::SizeIs(100));
+  EXPECT_THAT([&] { open_dataset((folder.path() / ("t-{" + longer_than_a_name + "}.tar")).string()); },
+              ThrowsMessage<Error>(HasSubstr("t-08.tar: does not exist")));
 }
 
 TEST(Pattern, RefusesWhatIsNotThere) {

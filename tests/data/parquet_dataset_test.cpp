@@ -128,7 +128,7 @@ TEST_F(ParquetDataset, SurvivesDamage) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "x.parquet").string();
   int opened = 0;
-  for (const char* name : {"paths.parquet", "structs.parquet", "bytes.parquet"}) {
+  for (const char* name : {"paths.parquet", "codes.parquet", "structs.parquet", "bytes.parquet"}) {
     const std::string whole = read_file(test::golden(std::string("data/") + name));
     for (std::uint64_t number = 0; number < 700; ++number) {
       write(path, test::mutate(whole, number));

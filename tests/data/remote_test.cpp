@@ -185,6 +185,7 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   EXPECT_THAT([&] { open_dataset(server.url("/set/*.tar")); }, ThrowsMessage<Error>(HasSubstr("cannot be listed")));
   EXPECT_THAT([&] { open_dataset(server.url("/set/a.zip")); }, ThrowsMessage<Error>(HasSubstr("of a .tar file")));
   EXPECT_THAT([&] { fetch("s3://bucket"); }, ThrowsMessage<Error>(HasSubstr("s3://BUCKET/KEY")));
+  EXPECT_THAT([&] { fetch("s3://evil.com#/x.tar"); }, ThrowsMessage<Error>(HasSubstr("a bucket's name")));
   int answered = 0;  // a redirection leads to no local file
   HttpServer other([&](const std::string&) {
     ++answered;

@@ -147,6 +147,8 @@ TEST(WebDataset, BelievesTheSizesBesideIt) {
   std::size_t captions = 0;
   data->for_each_caption([&](std::string_view) { ++captions; });
   EXPECT_EQ(captions, 14u);  // what is missing stops nothing
+  write(folder.path() / "sizes.json", R"({"s-00.tar": 7, "s-01.tar": 4000000000})");
+  EXPECT_THROW(open_dataset(shards), Error);
   write(folder.path() / "sizes.json", R"({"s-00.tar": 7})");
   EXPECT_THAT([&] { open_dataset(shards); }, testing::ThrowsMessage<Error>(testing::HasSubstr("samples of s-01.tar")));
 }
