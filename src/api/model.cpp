@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/decode_input.h"
+#include "api/with_errors.h"
 #include "base/error.h"
 #include "metrics/zero_shot.h"
 #include "pipeline/embed.h"
@@ -42,9 +43,9 @@ Model::Model(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}
 
 Model Model::load(const std::string& name_or_path, const ModelOptions& options) {
   if (options.threads < 0) fail("{} threads: expected 0 (one for each processor) or more", options.threads);
-  return Model(
-      std::make_shared<LoadedModel>(ModelSource{name_or_path, options.config, options.vocabulary, options.threads,
-                                                options.device, parse_precision(options.precision)}));
+  const ModelSource source = {name_or_path,    options.config, options.vocabulary,
+                              options.threads, options.device, parse_precision(options.precision)};
+  return with_errors([&] { return Model(std::make_shared<LoadedModel>(source)); });
 }
 
 std::size_t Model::embed_dim() const {

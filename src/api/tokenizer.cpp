@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "api/with_errors.h"
 #include "base/error.h"
 #include "text/clip_tokenizer.h"
 
@@ -10,7 +11,7 @@ namespace gondola {
 Tokenizer::Tokenizer(std::shared_ptr<const ClipTokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  return Tokenizer(std::make_shared<ClipTokenizer>(ClipTokenizer::load(path)));
+  return with_errors([&] { return Tokenizer(std::make_shared<ClipTokenizer>(ClipTokenizer::load(path))); });
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
@@ -24,7 +25,6 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, int context_l
 }
 
 std::string Tokenizer::token(std::int32_t id) const {
-  if (id < 0 || id >= size()) fail("token {}: the vocabulary has {}", id, size());
   return tokenizer_->token(id);
 }
 

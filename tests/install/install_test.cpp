@@ -22,7 +22,10 @@ TEST(Installation, BuildsAndRunsTheExample) {
   EXPECT_EQ(
       shell("XDG_CACHE_HOME='" + build + "' '" + prefix + "/bin/gondola' classify " + photo + " --labels cat,rocket"),
       0);
-  EXPECT_NE(shell("'" + build + "/classify' /nowhere " + photo + " cat 2> /dev/null"), 0);
+  for (const std::string& model : {std::string("/nowhere"), std::string(300, 'x')}) {  // the latter no name of a file
+    const int status = shell("'" + build + "/classify' " + model + " " + photo + " cat 2> /dev/null");
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << model << ": " << status;  // an Error, no abort
+  }
 }
 
 }  // namespace
