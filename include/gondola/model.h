@@ -26,9 +26,9 @@ struct ModelOptions {
   int threads = 0;  ///< 0: one for each processor
   /// "cpu", or "cuda", "cuda:1" for libtorch's towers on a GPU, where Gondola was built with PyTorch.
   std::string device = "cpu";
-  /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": int8 for a model that `gondola quantize` wrote,
-  /// else bf16 where the processor has it and on a GPU, else fp32. On the CPU a ModifiedResNet is computed in fp32
-  /// whatever is asked for.
+  /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": bf16 on a GPU, which has no int8; on the CPU int8
+  /// for a model that `gondola quantize` wrote, else bf16 where the processor has it, else fp32. There a ModifiedResNet
+  /// is computed in fp32 whatever is asked for.
   std::string precision = "auto";
 };
 

@@ -17,7 +17,7 @@ class ClipTokenizer;
 /// CLIP's byte-level BPE tokenizer. Copies share one vocabulary; thread-safe.
 class GONDOLA_API Tokenizer {
  public:
-  /// Reads a vocabulary: a folder with tokenizer.json or with vocab.json and merges.txt, or one of these files, or
+  /// Reads a vocabulary: a folder with tokenizer.json or with vocab.json and merges.txt, either .json itself, or
   /// OpenAI's bpe_simple_vocab_16e6.txt.gz. Throws Error.
   static Tokenizer load(const std::filesystem::path& path);
 
@@ -28,7 +28,8 @@ class GONDOLA_API Tokenizer {
   /// is cut and keeps its end token.
   std::vector<std::int32_t> encode(std::string_view text, int context_length, bool truncate = false) const;
 
-  /// A token as it stands in the vocabulary ("dog</w>"). Throws Error for an id that is not in it.
+  /// A token as it stands in the vocabulary ("dog</w>"); empty for an id that it leaves out. Throws Error for one that
+  /// is not below size().
   std::string token(std::int32_t id) const;
 
   int size() const;
