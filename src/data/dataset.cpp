@@ -91,11 +91,15 @@ std::string lower_ascii(std::string_view text) {
   return lower;
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code unreachable;
+  return std::filesystem::exists(path, unreachable);
+}
+
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
   const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;
-  std::error_code unreachable;  // as of a name that is too long
-  if (std::filesystem::exists(beside, unreachable)) return beside;
-  if (std::filesystem::exists(in_images, unreachable)) return in_images;
+  if (is_there(beside)) return beside;
+  if (is_there(in_images)) return in_images;
   fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
 }
 
@@ -106,8 +110,7 @@ bool is_image_extension(std::string_view extension) {
 
 std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
   if (is_url(source)) return open_remote_webdataset(expand_urls(source));
-  std::error_code unreachable;  // as of braces that are too long for a name
-  if (std::filesystem::is_directory(source, unreachable)) return open_class_folders(source, options);
+  if (is_there(source) && std::filesystem::is_directory(source)) return open_class_folders(source, options);
   const std::vector<std::filesystem::path> files = expand_pattern(source);
   const std::string extension = lower_ascii(files.front().extension().string());
   for (const std::filesystem::path& file : files)

@@ -82,8 +82,7 @@ void expand_braces(const std::string& prefix, std::string_view rest, const std::
 }
 
 void append_matches(const std::string& name, std::vector<std::filesystem::path>& paths) {
-  std::error_code unreachable;
-  if (std::filesystem::exists(name, unreachable)) {  // a name may hold brackets
+  if (is_there(name)) {  // a name may hold brackets
     paths.emplace_back(name);
     return;
   }
@@ -98,8 +97,7 @@ void append_matches(const std::string& name, std::vector<std::filesystem::path>&
 }  // namespace
 
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
-  std::error_code unreachable;                                          // as of braces that are too long for a name
-  if (std::filesystem::exists(pattern, unreachable)) return {pattern};  // a name may hold braces and brackets
+  if (is_there(pattern)) return {pattern};  // a name may hold braces and brackets
   std::vector<std::string> names;
   expand_braces("", pattern, pattern, names);
   std::vector<std::filesystem::path> paths;

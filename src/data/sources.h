@@ -16,6 +16,9 @@ std::unique_ptr<Dataset> open_parquet(const std::vector<std::filesystem::path>& 
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
 
+/// Whether there is such a file or folder; what is no name of one, as a list of braces that is too long, is not there.
+bool is_there(const std::filesystem::path& path);
+
 /// The file that a table names: beside the table, or in images/ there. Throws Error when it is in neither place.
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image);
 
