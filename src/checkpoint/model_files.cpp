@@ -149,10 +149,9 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
   make_scalars(model.weights);
   model.config.name = name_or_path;
+  const path beside = is_folder ? found : found.parent_path();
   model.own_vocabulary = !vocabulary;
-  model.vocabulary = vocabulary;
-  if (!vocabulary)
-    model.vocabulary = find_vocabulary(is_folder ? found : found.parent_path(), model.config.text.vocab_size);
+  model.vocabulary = vocabulary ? vocabulary : find_vocabulary(beside, model.config.text.vocab_size);
   return model;
 }
 
