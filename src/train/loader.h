@@ -27,6 +27,9 @@ struct Batch {
   at::Tensor caption;       ///< n × captions_per_image, int64: each image's rows of ids
   at::Tensor text_keys;     ///< m, int64: a hash of each caption, by which ranks know equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
+  at::Tensor partner =
+      {};                ///< n, int64: the row that a box of each is from, its own where none is; undefined if none is
+  double own_share = 1;  ///< of the picture, and of the loss, where the partner is another (train/cutmix.h)
 };
 
 /// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
@@ -37,8 +40,8 @@ at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text,
 /// beside a tower that is computed on the processor two, beside a GPU train.threads or all. Global batch `step` holds
 /// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
 /// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed,
-/// the epoch and the sample alone, whatever the threads and ranks. A sample that cannot be read is named on stderr and
-/// replaced by the next in order; too many of them are an Error.
+/// the epoch and the sample or the batch alone, whatever the threads and ranks. A sample that cannot be read is named
+/// on stderr and replaced by the next in order; too many of them are an Error.
 class Loader {
  public:
   Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
@@ -48,13 +51,21 @@ class Loader {
   /// The batches of [first_step, last_step), one after the other.
   Batch next();
 
+  /// Throws Error if so many ranks cannot share the batches.
+  static void check_ranks(const Recipe& recipe, int ranks);
+
   static std::int64_t batches_per_epoch(const Dataset& dataset, const Recipe& recipe);
 
  private:
   void work();
   Batch load(std::int64_t step);
-  std::vector<std::string> load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
-                                       std::size_t position);
+  std::uint64_t batch_seed(std::uint64_t stream, std::uint64_t epoch, std::int64_t batch) const;
+  struct Loaded {
+    std::vector<std::string> captions;
+    double cutmix_probability;
+  };
+  Loaded load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
+                     std::size_t position);
   std::vector<std::string> draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                          std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;

@@ -81,6 +81,7 @@ void check_same_samples(const Recipe& recipe, Communicator& communicator) {
 
 /// Which samples an index names is part of what a run was started with, and the same for all ranks.
 std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
+  Loader::check_ranks(recipe, communicator.size());
   auto data = open_datasets(recipe.train, {recipe.templates});
   const auto batches = static_cast<double>(Loader::batches_per_epoch(*data, recipe));
   if (recipe.steps == 0) recipe.steps = std::llround(recipe.epochs * batches);
