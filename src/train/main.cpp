@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
   Plan plan;
   CLI::Option* simulate = app.add_option("--simulate", plan.ranks, "say what a step takes on so many ranks: 1,8,128")
                               ->delimiter(',')
+                              ->allow_extra_args(false)
                               ->check(CLI::Range(1, 1'000'000))
                               ->excludes(out_option);
   CLI::Option* rate = app.add_option("--pairs-per-second", plan.pairs_per_second, "of one rank alone, for --simulate")
@@ -100,7 +101,6 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (out.empty()) throw CLI::RequiredError("--out");
-    catch_interrupts();
     keep_freed_memory();
     Recipe read = read_recipe(find_recipe(recipe), overrides);
     const Launch launch = Launch::from([](const char* name) -> std::optional<std::string> {
@@ -118,6 +118,7 @@ int main(int argc, char** argv) {
       auto opening = communicator.waiting_for_files();  // of data sets and models
       Trainer trainer(std::move(read), out, resume, communicator, traced_steps);
       opening.reset();
+      catch_interrupts();  // before, nothing would be lost
       return trainer.run() ? 0 : 1;
     } catch (const std::exception& error) {
       communicator.report_failure(message_of(error));

@@ -71,8 +71,9 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
   const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
     if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
+    if (!fs::exists(recipe_file) && !fs::exists(checkpoints())) fail("{}: is not the folder of a run", path_.string());
     if (fs::exists(recipe_file)) {
-      if (!list_checkpoints(checkpoints()).empty()) {
+      if (has_checkpoint()) {
         check_same_recipe(recipe_file, recipe);
       } else if (read_file(recipe_file) != text) {
         fs::remove_all(vocabulary());  // of another recipe, of which nothing else was saved
@@ -83,6 +84,10 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
   write_file_atomically(recipe_file, text);
 }
 
+bool RunFolder::has_checkpoint() const {
+  return !list_checkpoints(checkpoints()).empty();
+}
+
 std::optional<TrainingState> RunFolder::restore() {
   std::optional<TrainingState> state;
   if (const auto complete = list_checkpoints(checkpoints()); !complete.empty()) {
@@ -90,8 +95,10 @@ std::optional<TrainingState> RunFolder::restore() {
     state = TrainingState{steps, read_safetensors(file).tensors};
   }
   if (!ours_) return state;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path_))
-    if (entry.path().extension() == ".tmp") fs::remove(entry.path());  // of a process that was killed as it wrote
+  for (const fs::path& folder : {path_, checkpoints(), vocabulary(), model()})
+    if (fs::exists(folder))
+      for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+        if (entry.path().extension() == ".tmp") fs::remove(entry.path());  // of a process that was killed as it wrote
   const fs::path metrics = path_ / "metrics.jsonl";
   std::string kept;
   if (fs::exists(metrics)) {

@@ -22,7 +22,8 @@ struct TrainingState {
 /// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
-  /// Without `resume` a folder that is not empty is an Error; with it, one that holds checkpoints of another recipe is.
+  /// Without `resume` a folder that is not empty is an Error; with it, one that holds checkpoints of another recipe or
+  /// what is no run's is.
   /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
   RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
@@ -30,6 +31,8 @@ class RunFolder {
   std::filesystem::path model() const { return path_ / "model"; }
   std::filesystem::path vocabulary() const { return path_ / "vocabulary"; }
   std::filesystem::path events() const { return path_ / "tensorboard"; }
+
+  bool has_checkpoint() const;
 
   /// The newest complete checkpoint. metrics.jsonl is cut back to it (or emptied when there is none), and what a killed
   /// process left half-written goes.

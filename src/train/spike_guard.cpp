@@ -19,8 +19,8 @@ bool SpikeGuard::accepts(double loss, double gradient_norm) {
   if (factor_ == 0) {
     if (!finite)
       fail(
-          "the loss is {} and the norm of its gradients {}: try a lower train.learning_rate, more warmup_steps, or a "
-          "spike_guard",
+          "the loss is {} and the norm of its gradients {}: try a new run with a lower train.learning_rate, more "
+          "warmup_steps, or a spike_guard",
           loss, gradient_norm);
     return true;
   }
@@ -34,7 +34,7 @@ bool SpikeGuard::accepts(double loss, double gradient_norm) {
   if (++in_a_row_ == limit_in_a_row)
     fail(
         "{} updates in a row were skipped, the last with a loss of {} and a gradient norm of {} where {:.3g} is usual: "
-        "try a lower train.learning_rate, more warmup_steps, or a higher spike_guard",
+        "try a new run with a lower train.learning_rate, more warmup_steps, or a higher spike_guard",
         limit_in_a_row, loss, gradient_norm, norms_.empty() ? 0 : median());
   return false;
 }

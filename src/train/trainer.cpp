@@ -140,7 +140,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   objective_->trace(trace_.get());
   if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_);
   objective_->learn_from(teacher_.get());
-  const TensorMap initial = initial_weights(recipe_, *tokenizer_);
+  const TensorMap initial = folder_.has_checkpoint() ? TensorMap() : initial_weights(recipe_, *tokenizer_);
   NamedParameters moving;
   for (const auto& [name, tensor] : objective_->tensors()) {
     const std::string weight = name.substr(name.find('.') + 1);
@@ -169,18 +169,21 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
   return {loss, norm};
 }
 
-void Trainer::run_validation(std::int64_t steps) {
-  if (!outputs_) return;  // the others wait where they next need rank 0
+bool Trainer::run_validation(std::int64_t steps) {
+  if (!outputs_) return true;  // the others wait where they next need rank 0
   const auto waiting = communicator_.waiting_for_files();
   const AveragedWeights averaged(average_.get());
   const std::set<std::string> done = folder_.validated(steps);  // by a run that was then interrupted
   objective_->train(false);
+  bool complete = true;
   for (std::size_t set = 0; set < validation_.size(); ++set) {
     if (done.contains(recipe_.validation[set])) continue;
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
     std::string text = fmt::format("step {}  {}", steps, recipe_.validation[set]);
-    for (const auto& [name, value] :
-         validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders())) {
+    const auto figures = validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders());
+    complete = !figures.empty();
+    if (!complete) break;
+    for (const auto& [name, value] : figures) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
       outputs_->events.scalar(fmt::format("{}/{}", name, set), steps, value);
@@ -190,6 +193,7 @@ void Trainer::run_validation(std::int64_t steps) {
   }
   objective_->train(true);
   write_report(steps);
+  return complete;
 }
 
 bool Trainer::run() {
@@ -258,7 +262,10 @@ bool Trainer::run() {
     message(fmt::format("stopped after step {}; --resume continues", steps));
     return false;
   }
-  run_validation(steps);
+  if (!run_validation(steps)) {
+    message("stopped in the last validation; --resume continues");
+    return false;
+  }
   if (outputs_) write_model();
   message(fmt::format("the model is in {}", folder_.model().string()));
   return true;

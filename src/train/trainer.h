@@ -46,7 +46,7 @@ class Trainer {
   Batch next_batch(Loader& loader);
   void save(std::int64_t steps);
   std::int64_t restore();
-  void run_validation(std::int64_t steps);
+  bool run_validation(std::int64_t steps);  ///< false if interrupted
   void write_report(std::int64_t steps) const;
   void write_model();
 

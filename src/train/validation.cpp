@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/streams.h"
 #include "metrics/zero_shot.h"
 #include "train/loader.h"
@@ -34,7 +35,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
   EncodedSet encoded;
   const int size = recipe.preprocess.size;
   const std::size_t values = std::size_t{3} * static_cast<std::size_t>(size * size);
-  for (std::size_t start = 0; start < dataset.size(); start += batch_size) {
+  for (std::size_t start = 0; start < dataset.size() && !interrupted(); start += batch_size) {
     const std::size_t count = std::min(batch_size, dataset.size() - start);
     auto pixels = at::zeros({static_cast<std::int64_t>(count), 3, size, size}, at::kFloat);
     std::vector<Sample> samples(count);
@@ -125,6 +126,7 @@ std::map<std::string, double> validate(const Dataset& dataset, const ClipTokeniz
                                        const Encoders& encoders) {
   const auto dim = static_cast<std::size_t>(recipe.model.embed_dim);
   EncodedSet set = encode_images(dataset, recipe, encoders);
+  if (interrupted()) return {};
   normalise_rows(set.images, dim);
   std::vector<std::string> texts;
   if (!dataset.class_names().empty()) {

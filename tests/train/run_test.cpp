@@ -281,6 +281,32 @@ TEST_F(RecipeErrors, ARunOfNoStepMayBeResumedWithOtherValues) {
   EXPECT_TRUE(Trainer(read_recipe(recipe, {}), run, true, alone).run());
 }
 
+/// "--out runs" for "--out runs/mine" must do no harm to what is there.
+TEST_F(RecipeErrors, AFolderOfOtherThingsIsNotResumed) {
+  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
+  const fs::path runs = folder_.path() / "runs";
+  fs::create_directories(runs / "other");
+  for (const char* file : {"metrics.jsonl", "other/checkpoint.tmp"}) write(runs / file, "mine");
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), runs, true, alone); },
+              ThrowsMessage<Error>(HasSubstr("not the folder of a run")));
+  for (const char* file : {"metrics.jsonl", "other/checkpoint.tmp"}) EXPECT_EQ(read_file(runs / file), "mine");
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), runs / "run", false, alone).run());
+  fs::create_directory(runs / "run" / "mine");
+  write(runs / "run" / "mine" / "notes.tmp", "mine");
+  EXPECT_TRUE(Trainer(read_recipe(recipe, {"train.steps=2"}), runs / "run", true, alone).run());
+  EXPECT_TRUE(fs::exists(runs / "run" / "mine" / "notes.tmp"));
+}
+
+TEST_F(RecipeErrors, ARunGoesOnWithoutTheModelThatItBeganWith) {
+  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
+  const fs::path first = folder_.path() / "first", second = folder_.path() / "second";
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), first, false, alone).run());
+  const std::string initial = "model.initial=" + (first / "model").string();
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {initial}), second, false, alone).run());
+  fs::remove_all(first);
+  EXPECT_TRUE(Trainer(read_recipe(recipe, {initial, "train.steps=2"}), second, true, alone).run());
+}
+
 TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
