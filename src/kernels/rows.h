@@ -35,7 +35,8 @@ struct RowsOut {
 };
 
 /// Converts rows of fp32. In int8 the bytes of each block of the width (DepthBlocks) reach from its least to its
-/// largest value, with 0 always between them.
+/// largest value, with 0 always between them; of one with a value that is not a finite number the scale is none either,
+/// so that the products show it.
 struct ConvertArguments {
   std::size_t rows = 0, width = 0;
   const float* in = nullptr;
@@ -46,14 +47,14 @@ struct ConvertArguments {
 using ConvertFunction = void(const ConvertArguments&);
 ConvertFunction convert_scalar, convert_avx2, convert_avx512;
 
-/// The scale and zero point of values from `least` to `largest`.
+/// The scale and zero point of values from `least` to `largest`, which may be infinite.
 GONDOLA_EVERYWHERE RowScale row_scale(float least, float largest) {
   constexpr float steps = 255;
   least = least < 0 ? least : 0;
   largest = largest > 0 ? largest : 0;
   const float scale = (largest - least) / steps;
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  if (!(scale > 0 && scale < infinity)) return {0, 0};
+  if (!(scale > 0 && scale < infinity)) return {scale, 0};
   return {scale, static_cast<std::int32_t>(0.5f - least / scale)};
 }
 

@@ -11,7 +11,8 @@ void quantize_row(const float* in, std::size_t width, std::uint8_t* out, RowScal
   const DepthBlocks blocks(width);
   for (std::size_t block = 0; block < blocks.count(); ++block) {
     const auto [least, largest] = std::minmax_element(in + blocks.first(block), in + blocks.first(block + 1));
-    const RowScale scale = scales[block] = row_scale(*least, *largest);
+    RowScale& scale = scales[block] = row_scale(*least, *largest);
+    for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) scale.scale += 0 * in[i];
     for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) {
       const float level = scale.scale > 0 ? in[i] * (1 / scale.scale) + static_cast<float>(scale.zero) : 0;
       out[i] = level > 0 ? static_cast<std::uint8_t>(std::min(std::nearbyint(level), 255.0f)) : 0;  // NaN: 0

@@ -10,13 +10,15 @@ namespace {
 /// One block in int8; at(i) gives the values i … i + lanes of the row.
 template <class Values>
 void write_bytes(std::uint8_t* out, RowScale& scale, std::size_t first, std::size_t last, const Values& at) {
-  Vector least = broadcast(0), largest = least;
+  Vector least = broadcast(0), largest = least, not_a_number = least;
   for (std::size_t i = first; i < last; i += lanes) {
     const Vector x = keep_first(at(i), last - i, broadcast(0));
     least = minimum(least, x);
     largest = maximum(largest, x);
+    not_a_number = multiply_add(x, broadcast(0), not_a_number);  // which minima and maxima pass over
   }
   scale = row_scale(-maximum_of(broadcast(0) - least), maximum_of(largest));
+  scale.scale += sum_of(not_a_number);
   const Vector inverse = broadcast(scale.scale > 0 ? 1 / scale.scale : 0);
   const Vector zero = broadcast(static_cast<float>(scale.zero));
   for (std::size_t i = first; i < last; i += lanes)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "base/half.h"
 #include "kernels/gemm.h"
@@ -366,6 +367,33 @@ TEST_P(LowPrecisionTest, RowsInInt8AreWithinAStepOfTheirValues) {
           }
         }
         for (std::size_t i = width; i < stride; ++i) ASSERT_EQ(out[row * stride + i], 9);
+      }
+    }
+  }
+}
+
+/// Bytes cannot say it, so that the scale does: in every product with the row it shows.
+TEST_P(LowPrecisionTest, RowsInInt8ShowWhatIsNoFiniteNumber) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  Random random(12);
+  for (std::size_t width : {4, 64, 1500}) {
+    for (const float value : {std::nanf(""), infinity, -infinity, 3e38f}) {
+      for (const std::size_t place : {std::size_t{0}, width / 2 + 1, width - 1}) {
+        std::vector<float> in = random_floats(width, random);
+        in[place] = value;
+        if (value == 3e38f) in[(place + 1) % width] = -value;  // finite, but farther apart than any float
+        std::vector<std::uint8_t> out(width);
+        const DepthBlocks blocks(width);
+        std::vector<RowScale> scales(blocks.count());
+        kernels().convert(
+            {1, width, in.data(), width, {out.data(), width, Precision::int8, scales.data(), blocks.count()}});
+        for (std::size_t block = 0; block < blocks.count(); ++block) {
+          const std::span<const float> values = std::span(in).subspan(blocks.first(block), blocks.size(block));
+          const auto [least, largest] = std::ranges::minmax(values);
+          const bool fits =
+              std::ranges::all_of(values, [](float x) { return std::isfinite(x); }) && std::isfinite(largest - least);
+          ASSERT_EQ(std::isfinite(scales[block].scale), fits) << value << " at " << place << " of " << width;
+        }
       }
     }
   }
