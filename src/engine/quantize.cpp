@@ -36,6 +36,23 @@ std::vector<float> product(const Kernels& kernels, Precision precision, const st
   return products;
 }
 
+/// rows as the int8 product reads them: rounded to bytes and back.
+std::vector<float> rounded(const Kernels& kernels, const std::vector<float>& rows, std::size_t in) {
+  const std::size_t count = rows.size() / in;
+  const DepthBlocks blocks(in);
+  std::vector<std::uint8_t> bytes(rows.size());
+  std::vector<RowScale> scales(count * blocks.count());
+  kernels.convert({count, in, rows.data(), in, {bytes.data(), in, Precision::int8, scales.data(), blocks.count()}});
+  std::vector<float> result(rows.size());
+  for (std::size_t row = 0; row < count; ++row)
+    for (std::size_t block = 0; block < blocks.count(); ++block)
+      for (std::size_t i = row * in + blocks.first(block); i < row * in + blocks.first(block + 1); ++i) {
+        const RowScale& scale = scales[row * blocks.count() + block];
+        result[i] = static_cast<float>(bytes[i] - scale.zero) * scale.scale;
+      }
+  return result;
+}
+
 /// How the products of one layer on its calibration rows differ from the exact ones.
 struct Difference {
   double cosine = 1;              ///< as in QuantizedLayer, once the mean error is corrected
@@ -139,8 +156,15 @@ class BlockQuantizer {
     const std::vector<float>&weight = block_[weight_name], &rows = rows_[index];
     std::vector<float>& bias = block_[bias_name];
     const std::size_t out = bias.size(), in = weight.size() / out;
-    const Difference difference = compare(product(kernels_, Precision::fp32, rows, weight, in),
-                                          product(kernels_, Precision::int8, rows, weight, in), out);
+    std::vector<float> scales(out), stored(weight.size());
+    std::vector<std::int8_t> integers(weight.size());
+    for (std::size_t row = 0; row < out; ++row)
+      scales[row] = quantize_row(std::span(weight).subspan(row * in, in), std::span(integers).subspan(row * in, in));
+    for (std::size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<float>(integers[i]) * scales[i / in];
+    // Of what the file will hold, not of the fewer bits that this processor may have for it.
+    const Difference difference =
+        compare(product(kernels_, Precision::fp32, rows, weight, in),
+                product(kernels_, Precision::fp32, rounded(kernels_, rows, in), stored, in), out);
     layer.weight = weights_.full_name(weight_name);
     layer.bias = weights_.full_name(bias_name);
     layer.cosine = difference.cosine;
@@ -148,10 +172,6 @@ class BlockQuantizer {
     layer.bf16_weight = convert(make_tensor({outputs, static_cast<std::int64_t>(in)}, weight), DType::bfloat16);
     layer.bf16_bias = make_tensor({outputs}, bias);
     std::ranges::transform(bias, difference.mean_error, bias.begin(), std::plus<>());
-    std::vector<float> scales(out);
-    std::vector<std::int8_t> integers(out * in);
-    for (std::size_t row = 0; row < out; ++row)
-      scales[row] = quantize_row(std::span(weight).subspan(row * in, in), std::span(integers).subspan(row * in, in));
     tensors[weight_name] = make_int8_tensor(layer.bf16_weight.shape, std::move(integers));
     tensors[scale_name(weight_name)] = make_tensor({outputs, 1}, std::move(scales));
   }
