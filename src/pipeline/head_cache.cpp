@@ -121,6 +121,7 @@ void HeadCache::store(const std::string& key, std::span<const float> head) const
     entry += bytes_of(head);
     const std::uint64_t checksum = hash_of(entry);
     entry += bytes_of(std::span(&checksum, 1));
+    if (entry.size() > limit_bytes_) return;  // it would take all others' place and then its own
     write_file_atomically(file_of(key), entry);
     remove_oldest();
   } catch (const std::exception&) {  // the next run encodes again

@@ -45,6 +45,7 @@ LoadedModel::LoadedModel(const ModelSource& source)
       pool_(source.threads == 0 ? available_processors() : source.threads) {
   if (!std::isfinite(logit_scale_)) fail("{}: the logit scale is infinite or not a number", files_.config.name);
   if (files_.config.sigmoid_loss) logit_bias_ = scalar(files_, "logit_bias");
+  if (!std::isfinite(logit_bias_)) fail("{}: the logit bias is infinite or not a number", files_.config.name);
   encoder_ = make_encoder(device_, files_.config, std::move(files_.weights), CpuOptions{precision_}, pool_);
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -119,6 +120,31 @@ TEST_F(CachedClassifier, EncodesAnewWhenTheWeightsChange) {
   overwrite(file, weights_);
   fs::last_write_time(file, time);
   expect_encoded_anew("weights");
+}
+
+TEST(HeadCache, KeepsTheOthersBesideOneThatIsTooLarge) {
+  const test::TemporaryFolder folder;
+  const HeadCache cache(folder.path(), 4000);
+  const std::vector<float> small(100, 1.0f), large(2000, 2.0f);
+  cache.store("small", small);
+  cache.store("large", large);
+  EXPECT_EQ(cache.find("small", small.size()), small);
+  EXPECT_EQ(cache.find("large", large.size()), std::nullopt);
+}
+
+/// σ(exp(logit_scale)·cosine + logit_bias) of arXiv 2303.15343.
+TEST(SigmoidModel, ScoresEachTextByItself) {
+  const std::string model = (test::golden("models") / "vit_custom_text").string();
+  const TensorMap weights = load_model_files(model).weights;
+  const double scale = std::exp(double{to_floats(weights.at("logit_scale"))[0]}),
+               bias = to_floats(weights.at("logit_bias"))[0];
+  EXPECT_EQ(bias, -10);
+  const LoadedModel loaded({.name_or_path = model, .config = {}, .vocabulary = {}, .threads = 1, .precision = {}});
+  const std::vector<float> cosines = {0.9f, -0.2f, 0.4f};
+  const std::vector<double> scores = loaded.scores(cosines);
+  ASSERT_EQ(scores.size(), cosines.size());
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    EXPECT_NEAR(scores[i], 1 / (1 + std::exp(-(scale * cosines[i] + bias))), 1e-9);
 }
 
 TEST_F(CachedClassifier, IgnoresDamagedEntriesAndReplacesThem) {
