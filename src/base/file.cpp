@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <random>
 
 #include "base/error.h"
 
@@ -88,10 +88,8 @@ void make_folder(const std::filesystem::path& path) {
 }
 
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
-  static std::atomic<unsigned> given = 0;
-  std::filesystem::path temporary = path;
-  temporary += fmt::format(".{}-{}.tmp", ::getpid(), ++given);
-  return temporary;
+  std::random_device random;  // machines that share a folder may have equal process numbers
+  return path.parent_path() / fmt::format(".{:08x}{:08x}.tmp", random(), random());
 }
 
 void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to) {

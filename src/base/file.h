@@ -29,7 +29,8 @@ void move_into_place(const std::filesystem::path& from, const std::filesystem::p
 /// a crash) sees the old file or the new one, never a part, whoever else writes it at the same time.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
-/// A file mapped read-only into memory. The mapping lives as long as the object.
+/// A file mapped read-only into memory. The mapping lives as long as the object; cutting the file short meanwhile (as
+/// cp onto it does, and renaming another one over it does not) would end the process.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);

@@ -17,12 +17,14 @@ int available_processors() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-ThreadPool::ThreadPool(int threads) try {
-  for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
-} catch (const std::system_error&) {
-  const std::size_t started = workers_.size() + 1;
-  stop();
-  fail("no more than {} of {} threads can be started", started, threads);
+ThreadPool::ThreadPool(int threads) {
+  try {
+    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  } catch (const std::system_error&) {
+    const std::size_t started = workers_.size() + 1;
+    stop();
+    fail("no more than {} of {} threads can be started", started, threads);
+  }
 }
 
 ThreadPool::~ThreadPool() {

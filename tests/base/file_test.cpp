@@ -54,6 +54,13 @@ TEST(WriteFileAtomically, ReplacesAFileAndLeavesNothingElse) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
+TEST(WriteFileAtomically, TakesEveryNameThatTheFileSystemTakes) {
+  TemporaryFolder folder;
+  const std::string longest(255, 'x');
+  write_file_atomically(folder.path() / longest, "x");
+  EXPECT_EQ(read_file(folder.path() / longest), "x");
+}
+
 TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
   TemporaryFolder folder;
   const auto taken = folder.path() / "folder";

@@ -1,9 +1,15 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
+
+#include "base/error.h"
 
 namespace gondola {
 namespace {
@@ -23,6 +29,25 @@ TEST(ThreadPool, CallsEveryIndexOnce) {
       EXPECT_TRUE(known_threads);
     }
   }
+}
+
+TEST(ThreadPool, SaysHowManyThreadsCanBeStarted) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer needs more address space than any limit";
+#endif
+  const auto with_little_room = [] {
+    const rlimit limit = {rlim_t{1} << 30, rlim_t{1} << 30};  // a thread's stack takes 8 MiB of it
+    ::setrlimit(RLIMIT_AS, &limit);
+    ::alarm(60);
+    try {
+      ThreadPool pool(1000);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::_Exit(3);
+    }
+    std::_Exit(0);
+  };
+  EXPECT_EXIT(with_little_room(), testing::ExitedWithCode(3), "no more than [0-9]+ of 1000 threads");
 }
 
 TEST(ThreadPool, RunsManyShortLoops) {
