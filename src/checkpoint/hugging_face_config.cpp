@@ -169,7 +169,6 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
   PreprocessConfig preprocess;
   preprocess.rgb_first = preprocess.floor_crop_offset = preprocess.rescale_by_reciprocal = true;
   preprocess.size = image_size;
-  if (json.is_null()) return preprocess;
   const Fields fields(json, origin);
   for (const char* key : {"do_resize", "do_rescale", "do_normalize"})
     if (!fields.boolean(key, true)) fields.refuse(key, "preprocessing without this step is not supported");

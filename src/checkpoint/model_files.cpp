@@ -74,7 +74,8 @@ std::pair<Json, path> image_processor_of(const path& folder) {
   const path of_all = folder / "processor_config.json", own = folder / "preprocessor_config.json";
   if (exists(of_all)) {
     const Json processor = read_json(of_all);
-    if (processor.is_object() && processor.contains("image_processor")) return {processor["image_processor"], of_all};
+    if (processor.is_object() && !processor.value("image_processor", Json()).is_null())
+      return {processor["image_processor"], of_all};
   }
   return {exists(own) ? read_json(own) : Json(), own};
 }

@@ -10,21 +10,16 @@
 namespace gondola {
 namespace {
 
-Tensor own(DType type, std::vector<std::int64_t> shape, std::vector<std::byte> bytes) {
-  const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
-  return {type, std::move(shape), std::span(*owner), owner};
-}
-
 Tensor transpose(const std::string& name, const Tensor& tensor) {
   if (tensor.shape.size() != 2) fail("{}: shape {}, expected a matrix", name, format_shape(tensor.shape));
   const auto rows = static_cast<std::size_t>(tensor.shape[0]), columns = static_cast<std::size_t>(tensor.shape[1]);
   const std::size_t size = size_of(tensor.type);
   std::vector<std::byte> bytes(tensor.bytes.size());
-  for (std::size_t row = 0; row < rows; ++row)
+  for (std::size_t row = 0; row < rows && !bytes.empty(); ++row)
     for (std::size_t column = 0; column < columns; ++column)
       std::memcpy(bytes.data() + (column * rows + row) * size, tensor.bytes.data() + (row * columns + column) * size,
                   size);
-  return own(tensor.type, {tensor.shape[1], tensor.shape[0]}, std::move(bytes));
+  return make_tensor(tensor.type, {tensor.shape[1], tensor.shape[0]}, std::move(bytes));
 }
 
 /// Stacks queries, keys and values along the first dimension.
@@ -38,7 +33,7 @@ Tensor stack(const std::string& name, const std::array<const Tensor*, 3>& parts)
   }
   std::vector<std::int64_t> shape = parts[0]->shape;
   shape[0] *= 3;
-  return own(parts[0]->type, std::move(shape), std::move(bytes));
+  return make_tensor(parts[0]->type, std::move(shape), std::move(bytes));
 }
 
 Tensor third(const std::string& name, const Tensor& stacked, std::size_t index) {

@@ -105,6 +105,8 @@ ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
   }
   const int head_width = fields.integer("head_width", default_head_width);
   if (head_width < 1) fields.refuse("head_width", "out of range");
+  constexpr int widest = 1 << 16;
+  if (image.width > widest) fields.refuse("width", "out of range");
   image.heads = (resnet ? image.width * 32 : image.width) / head_width;
   return image;
 }

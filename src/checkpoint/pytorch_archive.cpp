@@ -83,8 +83,15 @@ class Reader {
   void read_state_dict(const PickleValue& dict, TensorMap& tensors) {
     for (const auto& [key, value] : dict.entries) {
       if (key->kind != Kind::text || !is_tensor(*value)) continue;  // epochs, options and the like
+      check_length(key->text);
       tensors[key->text] = read_tensor(key->text, *value);
     }
+  }
+
+  /// One long string may be the name of a million tensors.
+  void check_length(const std::string& name) const {
+    constexpr std::size_t longest = 1024;
+    if (name.size() > longest) fail("{}: a tensor's name has more than {} bytes", path_.string(), longest);
   }
 
   /// The parameters and buffers of a module of TorchScript, and of the modules in it.
@@ -97,6 +104,7 @@ class Reader {
       if (++attributes_ > most_attributes) fail("{}: its modules have too many attributes", path_.string());
       if (key->kind != Kind::text) continue;
       const std::string name = prefix + key->text;
+      check_length(name);
       if (is_tensor(*value)) {
         tensors[name] = read_tensor(name, *value);
       } else if (value->kind == Kind::call) {
@@ -201,10 +209,7 @@ class Reader {
         index[i] = 0;
       }
     }
-    const auto owner = std::make_shared<const std::vector<std::byte>>(std::move(gathered));
-    tensor.bytes = *owner;
-    tensor.owner = owner;
-    return tensor;
+    return make_tensor(tensor.type, std::move(tensor.shape), std::move(gathered));
   }
 
   /// torch.nn.DataParallel's.

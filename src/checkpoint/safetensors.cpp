@@ -52,11 +52,14 @@ DType read_type(const Json& value, const path& file, const std::string& tensor) 
 /// The number of bytes of a shape, or an Error when it cannot be held.
 std::uint64_t byte_count(const std::vector<std::int64_t>& shape, DType type, const path& file,
                          const std::string& tensor) {
-  std::uint64_t bytes = size_of(type);
-  for (std::int64_t extent : shape)
-    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes))
+  std::int64_t bytes = static_cast<std::int64_t>(size_of(type));
+  bool is_empty = false;
+  for (std::int64_t extent : shape) {
+    is_empty = is_empty || extent == 0;
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(extent, 1), &bytes))
       fail("{}: tensor {} of shape {} is too large", file.string(), tensor, format_shape(shape));
-  return bytes;
+  }
+  return is_empty ? 0 : static_cast<std::uint64_t>(bytes);
 }
 
 Tensor read_entry(const std::string& name, const Json& entry, std::span<const std::byte> data, const path& file) {

@@ -66,6 +66,10 @@ std::int64_t Tensor::elements() const {
   return count;
 }
 
+Tensor make_tensor(DType type, std::vector<std::int64_t> shape, std::vector<std::byte> bytes) {
+  return own(type, std::move(shape), std::move(bytes));
+}
+
 Tensor make_tensor(std::vector<std::int64_t> shape, std::vector<float> values) {
   return own(DType::float32, std::move(shape), std::move(values));
 }

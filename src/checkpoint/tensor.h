@@ -26,6 +26,8 @@ struct Tensor {
   std::int64_t elements() const;
 };
 
+/// Tensors over memory of their own.
+Tensor make_tensor(DType type, std::vector<std::int64_t> shape, std::vector<std::byte> bytes);
 Tensor make_tensor(std::vector<std::int64_t> shape, std::vector<float> values);
 Tensor make_int8_tensor(std::vector<std::int64_t> shape, std::vector<std::int8_t> values);
 

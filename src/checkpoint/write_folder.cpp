@@ -115,7 +115,7 @@ void write_model_folder(const path& folder, const ModelFiles& model, const ClipT
          model.config.text.end_id, tokenizer->end_id());
   const Layout layout = hugging_face ? hugging_face_layout(model, weights_type)
                                      : open_clip_layout(model, weights_type, tokenizer != nullptr);
-  const bool is_new = !exists(folder) || is_empty(folder);
+  const bool existed = exists(folder), is_new = !existed || is_empty(folder);
   try {
     make_folder(folder);
     for (const auto& [name, json] : layout.json) write_json(folder / name, json);
@@ -123,7 +123,9 @@ void write_model_folder(const path& folder, const ModelFiles& model, const ClipT
     write_safetensors(folder / layout.weights_name, layout.weights, {{"format", "pt"}});
   } catch (...) {
     std::error_code ignored;
-    if (is_new) std::filesystem::remove_all(folder, ignored);
+    if (is_new)
+      for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) remove_all(entry.path(), ignored);
+    if (!existed) std::filesystem::remove(folder, ignored);
     throw;
   }
 }

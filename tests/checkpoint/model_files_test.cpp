@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "base/error.h"
@@ -25,6 +27,26 @@ TEST(SingleFile, NeedsAConfigurationUnlessItIsOpenAIs) {
     EXPECT_THAT([&] { load_model_files(test::golden(file).string()); },
                 ThrowsMessage<Error>(AllOf(HasSubstr(kind), HasSubstr("--config"))));
 }
+
+/// Of files that this process writes.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit = {bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    std::signal(SIGXFSZ, SIG_IGN);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, SIG_DFL);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
 
 class HuggingFaceFolder : public testing::Test {
  protected:
@@ -58,8 +80,10 @@ TEST_F(HuggingFaceFolder, MayNestItsImageProcessor) {
 /// A processor's other settings do not replace those of its image processor's own file.
 TEST_F(HuggingFaceFolder, MayHaveAProcessorWithoutOne) {
   const auto mean = load().preprocess.mean;
-  write("processor_config.json", R"({"processor_class": "CLIPProcessor"})");
-  EXPECT_EQ(load().preprocess.mean, mean);
+  for (const char* without : {R"({"processor_class": "CLIPProcessor"})", R"({"image_processor": null})"}) {
+    write("processor_config.json", without);
+    EXPECT_EQ(load().preprocess.mean, mean) << without;
+  }
 }
 
 /// transformers loads no image processor from such a folder, and OpenAI's constants may be wrong.
@@ -108,6 +132,18 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
   model = load();
   model.weights["visual.transformer.resblocks.0.attn.in_proj_bias"] = make_tensor({4}, {1, 2, 3, 4});
   refuses("in_proj_bias");
+
+  model = load();
+  fs::create_directory(out);
+  fs::permissions(out, fs::perms::owner_all);
+  const ClipTokenizer tokenizer = load_tokenizer(model);
+  {
+    const FileSizeLimit as_on_a_full_disk(4000);
+    EXPECT_THROW(write_model_folder(out, model, &tokenizer, std::nullopt), Error);
+  }
+  EXPECT_TRUE(fs::is_empty(out));
+  EXPECT_EQ(fs::status(out).permissions(), fs::perms::owner_all);
+  fs::remove(out);
   std::ofstream(out) << "a file";
   EXPECT_THROW(write_model_folder(out, load(), nullptr, std::nullopt), Error);
   EXPECT_EQ(std::distance(fs::directory_iterator(temporary_.path()), {}), 2) << "the model and the file";

@@ -53,6 +53,8 @@ TEST(OpenClipConfig, RefusesWhatWouldChangeTheResult) {
   refuses("/text_cfg/vocab_size", 1e30, "vocab_size");
   refuses("/audio_cfg", Json{{"a", 1}}, "audio_cfg");
   EXPECT_THROW(read_open_clip_config(parse("[]"), "list"), Error);
+  const Json wide = parse(R"({"embed_dim":1,"vision_cfg":{"layers":[1,1,1,1],"width":2000000000},"text_cfg":{}})");
+  EXPECT_THAT([&] { read_open_clip_config(wide, "wide"); }, ThrowsMessage<Error>(HasSubstr("out of range")));
   EXPECT_THROW(read_open_clip_config(parse("{}"), "empty"), Error);
 }
 

@@ -80,6 +80,7 @@ TEST(PytorchArchive, RefusesToDoEndlessWorkForASmallFile) {
   refused("shared_modules.pt", "too many attributes");
   refused("many_copies.pt", "copy the same storage too often");
   refused("empty_but_huge.pt", "too large");
+  refused("long_name.pt", "more than 1024 bytes");
 }
 
 /// Each would take memory that grows faster than the pickle does.

@@ -63,6 +63,7 @@ TEST_F(Safetensors, RefusesWhatItForbids) {
   refuses(file_of(entry(R"("dtype":"F32","shape":[-1],"data_offsets":[0,8])"), data), "not a size");
   refuses(file_of(entry(R"("dtype":"F32","shape":[281474976710656,281474976710656],"data_offsets":[0,8])"), data),
           "too large");
+  refuses(file_of(entry(R"("dtype":"U8","shape":[281474976710656,32768,0],"data_offsets":[0,0])"), data), "too large");
   refuses(file_of(entry(R"("dtype":"F9","shape":[2],"data_offsets":[0,8])"), data), "F9");
   refuses(file_of(entry(R"("dtype":"F32","shape":[2])"), data), "data_offsets");
   refuses(file_of(entry(R"("dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1)"), data), "\"x\"");

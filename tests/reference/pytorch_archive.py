@@ -109,4 +109,6 @@ for small in (77, 99):  # 2^40 instead, which torch itself would refuse to write
     assert description.count(b"K" + bytes([small])) >= 1
     description = description.replace(b"K" + bytes([small]), b"\x8a\x06" + (2**40).to_bytes(6, "little"))
 hostile("empty_but_huge.pt", description)
+
+torch.save({"w" * 2000: torch.ones(2)}, folder / "long_name.pt")
 (folder / "tensors.json").write_text(json.dumps({"torch": torch.__version__, "files": expected}) + "\n")
