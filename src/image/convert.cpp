@@ -3,15 +3,10 @@
 #include <utility>
 
 #include "image/image.h"
+#include "image/premultiply.h"
 
 namespace gondola {
 namespace {
-
-/// (a·b + 127) / 255 for bytes, as Pillow's MULDIV255.
-int multiply_255(int a, int b) {
-  const int product = a * b + 128;
-  return ((product >> 8) + product) >> 8;
-}
 
 /// Calls pixel(source, target) for each pixel; source and target point to its first bytes.
 template <int target_bytes, class Pixel>

@@ -39,6 +39,10 @@ ImageBytes jpeg_exif(ImageBytes file) {
   const Reader reader(file, true);
   for (std::size_t at = 2; at + 4 <= file.size();) {
     const std::uint32_t marker = reader.u16(at), length = reader.u16(at + 2);
+    if (marker == 0xffff) {  // any number of fill bytes may stand before a marker (T.81, B.1.1.2)
+      ++at;
+      continue;
+    }
     if (marker < 0xff00 || marker == start_of_scan || length < 2) return {};
     const ImageBytes content = part(file, at + 4, length - 2);
     if (marker == app1 && starts_with(content, exif_header)) return content.subspan(exif_header.size());

@@ -23,10 +23,7 @@ bool has_alpha(PixelMode mode) {
 
 Image premultiply(const Image& image) {
   Image result = image;
-  change_colours(result, [](int value, int alpha) {
-    const int product = value * alpha + 128;
-    return static_cast<std::uint8_t>(((product >> 8) + product) >> 8);
-  });
+  change_colours(result, [](int value, int alpha) { return static_cast<std::uint8_t>(multiply_255(value, alpha)); });
   return result;
 }
 

@@ -6,6 +6,12 @@ namespace gondola {
 
 bool has_alpha(PixelMode mode);
 
+/// (a·b + 127) / 255 for bytes, as Pillow's MULDIV255.
+inline int multiply_255(int a, int b) {
+  const int product = a * b + 128;
+  return ((product >> 8) + product) >> 8;
+}
+
 /// Pillow's conversion of "LA" and "RGBA" to "La" and "RGBa", in which it resamples them: colours times alpha / 255.
 Image premultiply(const Image& image);
 

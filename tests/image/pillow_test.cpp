@@ -90,6 +90,19 @@ TEST_P(Pillow, TurnsUprightTheSame) {
   EXPECT_EQ(checksum(load_image(path(), {.apply_exif_orientation = true}).pixels), expected().at("upright"));
 }
 
+/// Any number of them may stand before a marker (T.81, B.1.1.2).
+TEST(Orientation, IsFoundBehindFillBytes) {
+  std::string bytes = read_file(test::golden("image") / "orientation-6.jpg");
+  const auto turned = [&] {
+    return decode_image(std::as_bytes(std::span(bytes)), "6", {.apply_exif_orientation = true});
+  };
+  const Image expected = turned();
+  bytes.insert(2, 3, '\xff');
+  const Image found = turned();
+  EXPECT_EQ(found.width, expected.width);
+  EXPECT_EQ(found.pixels, expected.pixels);
+}
+
 TEST_P(Pillow, ResizesToTheSamePixels) {
   const Image image = load_image(path());
   for (const Json& item : expected().at("resized")) {

@@ -66,6 +66,7 @@ TEST(Resize, RefusesABoxOrWindowOutside) {
   const auto bicubic = Interpolation::bicubic;
   EXPECT_THROW(resize(image, 0, 4, bicubic), Error);
   EXPECT_THROW(resize(image, 4, -1, bicubic), Error);
+  EXPECT_THROW(resize(make_image(PixelMode::grey, 1, 600'000), 224, 224, bicubic), Error);  // gigabytes on the way
   EXPECT_THROW(resize(image, 4, 4, bicubic, {0, 0, 9, 6}, {0, 0, 4, 4}), Error);
   EXPECT_THROW(resize(image, 4, 4, bicubic, {3, 0, 2, 6}, {0, 0, 4, 4}), Error);
   EXPECT_THROW(resize(image, 4, 4, bicubic, {1, 1, 2, 4}), Error);
