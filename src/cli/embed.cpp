@@ -87,7 +87,7 @@ int embed_image_files(const GlobalOptions& global, const Options& options, Loade
                                           file.append(embedding);
                                           embedded.push_back(image);
                                         });
-  if (embedded.empty()) fail("none of the images can be embedded; nothing is written");
+  if (embedded.empty()) fail("none of the images can be embedded");
   write_parquet(metadata, "image_path", embedded);
   file.finish();
   file.report(global);

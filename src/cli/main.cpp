@@ -1,14 +1,35 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/streams.h"
 #include "cli/command.h"
 
 namespace {
+
+/// CLI11 takes "[a, b]" for a list and drops its brackets; behind this byte it is a word like any other.
+constexpr char verbatim = '\x1f';
+
+/// The words after the program's name, the last first, as CLI11 wants them. Those of train are gondola-train's to read.
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const bool train = !words.empty() && words.front() == "train";
+  for (std::string& word : words)
+    if (!train && word.starts_with('[') && word.ends_with(']')) word.insert(word.begin(), verbatim);
+  std::ranges::reverse(words);
+  return words;
+}
+
+void take_words_verbatim(CLI::App& app) {
+  for (CLI::Option* option : app.get_options())
+    option->transform([](const std::string& word) { return word.starts_with(verbatim) ? word.substr(1) : word; });
+  for (CLI::App* command : app.get_subcommands({})) take_words_verbatim(*command);
+}
 
 /// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
@@ -48,8 +69,9 @@ int main(int argc, char** argv) {
             return known && numbered ? std::string() : "expected cpu, cuda or cuda:N, found " + device;
           },
           "DEVICE"));
-  app.add_option("--precision", global.precision,
-                 "default: int8 for an int8 model, else bf16 where the processor (or GPU) has it, else fp32")
+  app.add_option(
+         "--precision", global.precision,
+         "default: on the processor int8 for an int8 model, else bf16 where it has it, else fp32; on a GPU bf16")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}));
   app.add_flag("--json", global.json, "one JSON object a line");
 
@@ -72,7 +94,8 @@ int main(int argc, char** argv) {
 
   constexpr int wrong_usage = 2;
   try {
-    app.parse(argc, argv);
+    take_words_verbatim(app);
+    app.parse(words_of(argc, argv));
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("the results cannot be written to stdout");
   } catch (const CLI::Success& help) {
     return app.exit(help);

@@ -80,6 +80,9 @@ void print_text(const QuantizationReport& report) {
 
 int run(const GlobalOptions& global, const Options& options) {
   require_new_folder(options.out);
+  for (const std::string& image : options.images)
+    if (image != "-" && !fs::exists(image))
+      fail("--calibrate {}: no such file or folder (a MODEL stands before --calibrate)", image);
   catch_interrupts();
   const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
   std::unique_ptr<ClipTokenizer> tokenizer;
@@ -98,9 +101,9 @@ int run(const GlobalOptions& global, const Options& options) {
   QuantizationReport report;
   const ModelFiles quantized = quantize(model, inputs, pool, report);
   write_model_folder(options.out, quantized, tokenizer.get(), std::nullopt);
-  for (const std::string& error : report.errors) {
+  for (const auto& [image, error] : report.errors) {
     if (global.json) {
-      fmt::print("{}\n", to_json_line({{"error", error}}));
+      fmt::print("{}\n", to_json_line({{"image", images[image]}, {"error", error}}));
     } else {
       print_error("gondola: {}", error);
     }

@@ -135,10 +135,10 @@ class Half {
     return embeddings;
   }
 
-  /// Why images could not be read.
-  std::vector<std::string> errors() const {
-    std::vector<std::string> all;
-    for (const auto& [index, error] : errors_.value()) all.push_back(error);
+  /// Why images could not be read, by their places among all.
+  std::map<std::size_t, std::string> errors() const {
+    std::map<std::size_t, std::string> all;
+    for (const auto& [index, error] : errors_.value()) all.emplace(2 * index + first_, error);
     return all;
   }
 
@@ -298,7 +298,7 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
   };
   const auto embed = [&](Half& half, Encoder& with, const std::string& stage) {
     Embeddings embeddings = {half.images(with, stage), half.texts(with)};
-    std::ranges::move(half.errors(), std::back_inserter(report.errors));
+    report.errors.merge(half.errors());
     return embeddings;
   };
   const Embeddings exact = embed(judging, *encoder(model.weights, {Precision::fp32}), "fp32");
@@ -324,8 +324,8 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
   std::ranges::move(tower.run("ln_final.bias", "text_projection"), std::back_inserter(report.layers));
   if (!is_quantized(result.weights)) fail("{}: no layer is good enough in int8", model.config.name);
 
-  Embeddings found = {judging.images(*encoder(result.weights, {Precision::int8}), "int8"),
-                      judging.texts(*encoder(result.weights, {Precision::int8}))};
+  const auto quantized = encoder(result.weights, {Precision::int8});
+  Embeddings found = {judging.images(*quantized, "int8"), judging.texts(*quantized)};
   report.images = compare_embeddings(exact.images, found.images, dim);
   report.texts = compare_embeddings(exact.texts, found.texts, dim);
   report.labels = exact.texts.size() / dim;

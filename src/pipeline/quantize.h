@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,8 +36,8 @@ struct QuantizationReport {
   std::vector<QuantizedLayer> layers;
   EmbeddingCosines images, texts;
   std::size_t labels = 0;
-  double agreement = 1;             ///< the share of images whose best label is that of the fp32 model
-  std::vector<std::string> errors;  ///< of images that cannot be read
+  double agreement = 1;                       ///< the share of images whose best label is that of the fp32 model
+  std::map<std::size_t, std::string> errors;  ///< of images that cannot be read, by their places
 };
 
 /// The model in int8, by calibration: the linear layers of the transformers (engine/quantize.h); a ModifiedResNet stays

@@ -124,7 +124,9 @@ TEST_F(Quantize, GoesOnPastImagesThatCannotBeRead) {
     return noise(index);
   };
   run(model_, 2);
-  EXPECT_THAT(report_.errors, testing::UnorderedElementsAre("image 0", "image 5", "image 10", "image 15", "image 20"));
+  EXPECT_THAT(report_.errors, testing::ElementsAre(testing::Pair(0, "image 0"), testing::Pair(5, "image 5"),
+                                                   testing::Pair(10, "image 10"), testing::Pair(15, "image 15"),
+                                                   testing::Pair(20, "image 20")));
   inputs_.load = [](std::size_t) -> Image { throw Error("damaged"); };
   EXPECT_THAT([&] { run(model_, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("damaged")));
 }
