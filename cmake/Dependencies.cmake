@@ -22,7 +22,7 @@ endif()
 # libtorch: the one inside the `torch` wheel of .venv, or any that CMAKE_PREFIX_PATH names.
 set(GONDOLA_TRAIN_FOUND OFF)
 if(GONDOLA_TRAIN)
-  file(GLOB _venv_torch ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch/share/cmake)
+  file(GLOB _venv_torch ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch/share/cmake)
   find_package(Torch QUIET HINTS ${_venv_torch})
   if(Torch_FOUND)
     set(GONDOLA_TRAIN_FOUND ON)
@@ -33,5 +33,5 @@ if(GONDOLA_TRAIN)
 endif()
 
 # Arrow and Parquet: those inside the `pyarrow` wheel of .venv.
-file(GLOB GONDOLA_ARROW ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
+file(GLOB GONDOLA_ARROW ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
 file(GLOB GONDOLA_ARROW_LIBRARIES ${GONDOLA_ARROW}/libarrow.so.* ${GONDOLA_ARROW}/libparquet.so.*)

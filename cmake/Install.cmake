@@ -17,7 +17,7 @@ endif()
 
 install(EXPORT GondolaTargets NAMESPACE Gondola:: DESTINATION ${gondola_package_folder})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/GondolaConfig.cmake.in
-  ${CMAKE_BINARY_DIR}/GondolaConfig.cmake INSTALL_DESTINATION ${gondola_package_folder})
-write_basic_package_version_file(${CMAKE_BINARY_DIR}/GondolaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_BINARY_DIR}/GondolaConfig.cmake ${CMAKE_BINARY_DIR}/GondolaConfigVersion.cmake
+  ${PROJECT_BINARY_DIR}/GondolaConfig.cmake INSTALL_DESTINATION ${gondola_package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/GondolaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/GondolaConfig.cmake ${PROJECT_BINARY_DIR}/GondolaConfigVersion.cmake
   DESTINATION ${gondola_package_folder})

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "tests/support/files.h"
 
@@ -26,6 +27,24 @@ TEST(Installation, BuildsAndRunsTheExample) {
     const int status = shell("'" + build + "/classify' " + model + " " + photo + " cat 2> /dev/null");
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << model << ": " << status;  // an Error, no abort
   }
+}
+
+/// As FetchContent does: configured, but not built again.
+TEST(Installation, ServesAsAPartOfAnotherProject) {
+  const test::TemporaryFolder folder;
+  std::ofstream(folder.path() / "main.cpp") << "#include <gondola/model.h>\nint main() {}\n";
+  std::ofstream(folder.path() / "CMakeLists.txt") << "cmake_minimum_required(VERSION 3.25)\n"
+                                                     "project(Other LANGUAGES CXX)\n"
+                                                     "set(GONDOLA_TRAIN OFF)\n"
+                                                     "add_subdirectory(\"" GONDOLA_SOURCE_DIR
+                                                     "\" gondola)\n"
+                                                     "add_executable(other main.cpp)\n"
+                                                     "target_link_libraries(other PRIVATE Gondola::gondola)\n";
+  const std::string build = (folder.path() / "build").string();
+  EXPECT_EQ(std::system(("cmake -G 'Unix Makefiles' -S '" + folder.path().string() + "' -B '" + build +
+                         "' > /dev/null && cmake --build '" + build + "' --target main.o > /dev/null")
+                            .c_str()),
+            0);
 }
 
 }  // namespace
