@@ -140,7 +140,6 @@ class ModifiedResNet : public ImageTower {
       queries = workspace.take(images * width);
       attended = workspace.take(images * width);
       scratch_size = attention_scratch_size(tower.kernels_, tower.grid() * tower.grid() + 1, width / tower.heads());
-      scratch_size = (scratch_size + 15) / 16 * 16;
       scratch = workspace.take(threads * scratch_size);
     }
 

@@ -7,21 +7,6 @@
 namespace gondola {
 namespace {
 
-TransformerConfig transformer_config(const TextTowerConfig& text, const CpuOptions& options) {
-  TransformerConfig config;
-  config.width = static_cast<std::size_t>(text.width);
-  config.heads = static_cast<std::size_t>(text.heads);
-  config.layers = static_cast<std::size_t>(text.layers);
-  config.mlp_width = static_cast<std::size_t>(text.mlp_width);
-  config.activation = text.activation;
-  config.norm_eps = text.norm_eps;
-  config.causal = text.causal;
-  config.precision = options.precision;
-  config.every_token = options.every_token;
-  config.calibration = options.calibration;
-  return config;
-}
-
 struct Extent {
   std::size_t rows = 0, longest = 0;
 };
@@ -44,7 +29,8 @@ TextTransformer::TextTransformer(const Kernels& kernels, const CpuOptions& optio
       embed_dim_(static_cast<std::size_t>(config.embed_dim)),
       token_embedding_(weights["token_embedding.weight"]),
       positional_embedding_(weights["positional_embedding"]),
-      transformer_(kernels, weights.below("transformer"), transformer_config(config.text, options), pool),
+      transformer_(kernels, weights.below("transformer"), TransformerConfig(config.text, options, config.text.causal),
+                   pool),
       final_norm_(kernels, weights["ln_final.weight"].values(), weights["ln_final.bias"].values(),
                   config.text.norm_eps) {
   const FloatArray projection = weights["text_projection"];

@@ -44,7 +44,7 @@ TransformerBuffers::TransformerBuffers(Workspace& workspace, const Kernels& kern
       pooled_normed(take_operand(workspace, sequences, config.width, sizeof(float))),
       pooled_queries(workspace.take(sequences * config.width)),
       scratch(nullptr),
-      scratch_size((attention_scratch_size(kernels, longest, config.width / config.heads) + 15) / 16 * 16) {
+      scratch_size(attention_scratch_size(kernels, longest, config.width / config.heads)) {
   scratch = workspace.take(threads * scratch_size);
 }
 

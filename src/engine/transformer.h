@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "config/model_config.h"
+#include "engine/cpu_options.h"
 #include "engine/linear.h"
 #include "engine/team.h"
 #include "engine/weights.h"
@@ -22,6 +23,21 @@ struct Sequence {
 };
 
 struct TransformerConfig {
+  TransformerConfig() = default;
+  /// Of a tower's configuration (ImageTowerConfig, TextTowerConfig).
+  template <class Tower>
+  TransformerConfig(const Tower& tower, const CpuOptions& options, bool is_causal)
+      : width(static_cast<std::size_t>(tower.width)),
+        heads(static_cast<std::size_t>(tower.heads)),
+        layers(static_cast<std::size_t>(tower.layers)),
+        mlp_width(static_cast<std::size_t>(tower.mlp_width)),
+        activation(tower.activation),
+        norm_eps(tower.norm_eps),
+        causal(is_causal),
+        every_token(options.every_token),
+        precision(options.precision),
+        calibration(options.calibration) {}
+
   std::size_t width = 0, heads = 0, layers = 0, mlp_width = 0;
   Activation activation = Activation::gelu;
   double norm_eps = 1e-5;

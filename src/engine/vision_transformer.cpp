@@ -10,20 +10,6 @@
 namespace gondola {
 namespace {
 
-TransformerConfig transformer_config(const ImageTowerConfig& image, const CpuOptions& options) {
-  TransformerConfig config;
-  config.width = static_cast<std::size_t>(image.width);
-  config.heads = static_cast<std::size_t>(image.heads);
-  config.layers = static_cast<std::size_t>(image.layers);
-  config.mlp_width = static_cast<std::size_t>(image.mlp_width);
-  config.activation = image.activation;
-  config.norm_eps = image.norm_eps;
-  config.precision = options.precision;
-  config.every_token = options.every_token;
-  config.calibration = options.calibration;
-  return config;
-}
-
 /// Dosovitskiy et al. 2021 as CLIP has it (OpenAI clip/model.py, VisionTransformer; open_clip's for average pooling).
 class VisionTransformer : public ImageTower {
  public:
@@ -32,7 +18,8 @@ class VisionTransformer : public ImageTower {
       : kernels_(kernels),
         config_(config.image),
         embed_dim_(static_cast<std::size_t>(config.embed_dim)),
-        transformer_(kernels, weights.below("transformer"), transformer_config(config.image, options), pool) {
+        transformer_(kernels, weights.below("transformer"),
+                     TransformerConfig(config.image, options, /*is_causal=*/false), pool) {
     const FloatArray patch_weight = weights["conv1.weight"];
     // Pixels are worth more than int8, and this is one product in forty-nine.
     const Precision precision = options.precision;

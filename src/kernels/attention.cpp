@@ -18,10 +18,9 @@ std::size_t padded(std::size_t count) {
 }  // namespace
 
 std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width) {
-  return (packed_bytes(Precision::fp32, head_width, keys, kernels.panel_width) +
-          packed_bytes(Precision::fp32, keys, head_width, kernels.panel_width)) /
-             sizeof(float) +
-         2 * block_queries * padded(keys);
+  const std::size_t packed = packed_bytes(Precision::fp32, head_width, keys, kernels.panel_width) +
+                             packed_bytes(Precision::fp32, keys, head_width, kernels.panel_width);
+  return padded(packed / sizeof(float)) + 2 * block_queries * padded(keys);
 }
 
 void attention(const Kernels& kernels, const AttentionArguments& a) {

@@ -22,7 +22,7 @@ struct AttentionArguments {
   float* scratch = nullptr;  ///< attention_scratch_size floats, 64-byte aligned
 };
 
-/// In floats.
+/// In floats, a multiple of 64 bytes.
 std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width);
 void attention(const Kernels& kernels, const AttentionArguments& arguments);
 
