@@ -264,8 +264,9 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
         t.rows = plain_rows;
       }
       if constexpr (Dot::precision == Precision::int8) t.scales = g.left_scales + (first + offset) * parts + part;
-      // The first two tiles fetch the panel that comes next, a line of each step's pair each.
-      t.prefetch = tile < 2 ? following + tile * vector_bytes : nullptr;
+      // The first tiles fetch the panel that comes next, each a line of every step.
+      constexpr std::size_t line = 64;
+      t.prefetch = tile < step_bytes / line ? following + tile * line : nullptr;
       t.sums = sums + offset * panel_width;
       if (t.last && direct) {
         const std::size_t row = first + offset;
