@@ -1,12 +1,14 @@
 // Embeddings of whole models in every layout, against PyTorch's (tests/reference/models.py).
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "checkpoint/model_files.h"
+#include "engine/calibration.h"
 #include "engine/cpu_encoder.h"
 #include "tests/support/files.h"
 #include "tests/support/models.h"
@@ -38,13 +40,14 @@ TEST_P(Models, ComputeNothingElseWithEveryToken) {
   ThreadPool pool(2);
   const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);
   const auto whole = make_cpu_encoder(files.config, files.weights, {.every_token = true}, pool);
-  std::vector<float> expected(images.embeddings.values.size()), found(expected.size());
-  encoder->encode_images(images.pixels.values, expected);
-  whole->encode_images(images.pixels.values, found);
-  EXPECT_EQ(found, expected);
-  encoder->encode_texts(texts.ids.values, expected);
-  whole->encode_texts(texts.ids.values, found);
-  EXPECT_EQ(found, expected);
+  const auto embeddings = [&](Encoder& with) {
+    std::vector<float> found(images.embeddings.values.size() + texts.embeddings.values.size(), std::nanf(""));
+    const std::span<float> all = found;
+    with.encode_images(images.pixels.values, all.first(images.embeddings.values.size()));
+    with.encode_texts(texts.ids.values, all.subspan(images.embeddings.values.size()));
+    return found;
+  };
+  EXPECT_EQ(embeddings(*whole), embeddings(*encoder));
 }
 
 TEST_P(Models, StayCloseToPyTorchsInLowPrecision) {
@@ -105,11 +108,12 @@ TEST(WideModels, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
     tensor = make_tensor(tensor.shape, std::move(values));
   }
   constexpr std::size_t count = 5;
-  std::vector<float> pixels(count * 3 * 32 * 32), found(count * static_cast<std::size_t>(files.config.embed_dim));
+  std::vector<float> pixels(count * 3 * 32 * 32);
   for (float& value : pixels) value = static_cast<float>(random.uniform(-1, 1));
   const auto encode = [&](Precision precision, int threads, std::size_t batch) {
     ThreadPool pool(threads);
     const auto encoder = make_cpu_encoder(files.config, files.weights, {precision}, pool);
+    std::vector<float> found(count * static_cast<std::size_t>(files.config.embed_dim), std::nanf(""));
     for (std::size_t i = 0; i < count; i += batch)
       encoder->encode_images(std::span(pixels).subspan(i * pixels.size() / count, batch * pixels.size() / count),
                              std::span(found).subspan(i * found.size() / count, batch * found.size() / count));
@@ -154,6 +158,49 @@ TEST(FullModels, GivePyTorchsEmbeddings) {
     std::printf("%-24s image %.1e  text %.1e\n", golden.name.c_str(), image_error, text_error);
     EXPECT_LT(image_error, 1e-5) << golden.name;
     EXPECT_LT(text_error, 1e-5) << golden.name;
+  }
+}
+
+/// A damaged weight, wherever it is, must not become a plausible embedding.
+TEST(CpuEncoder, LetsWhatIsNotANumberThroughInEveryPrecision) {
+  const auto models = test::golden_models();
+  const test::GoldenModel& golden = *std::ranges::find(models, "vit_open_clip", &test::GoldenModel::name);
+  const auto pixels = golden.images().pixels;
+  for (const char* weight : {"ln_1.weight", "ln_2.bias", "attn.in_proj_bias", "mlp.c_fc.bias", "mlp.c_proj.bias"}) {
+    ModelFiles files = golden.load();
+    const std::string name = std::string("visual.transformer.resblocks.0.") + weight;
+    std::vector<float> values = to_floats(files.weights.at(name));
+    values.back() = std::nanf("");
+    files.weights[name] = make_tensor(files.weights.at(name).shape, values);
+    ThreadPool pool(1);
+    for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::int8}) {
+      const auto encoder = make_cpu_encoder(files.config, files.weights, {precision}, pool);
+      std::vector<float> found(golden.images().embeddings.values.size());
+      encoder->encode_images(pixels.values, found);
+      EXPECT_TRUE(std::ranges::all_of(found, [](float x) { return std::isnan(x); }))
+          << name << gondola::name(precision);
+    }
+  }
+}
+
+TEST(CpuEncoder, RefusesInputsThatDoNotFit) {
+  const test::GoldenModel golden = test::golden_models().front();
+  const ModelFiles files = golden.load();
+  ThreadPool pool(1);
+  Calibration calibration;
+  EXPECT_THROW(make_cpu_encoder(files.config, files.weights, {Precision::int8, false, &calibration}, pool), Error);
+  const auto encoder = make_cpu_encoder(files.config, files.weights, {}, pool);
+  const auto dim = static_cast<std::size_t>(files.config.embed_dim);
+  std::vector<float> pixels(std::size_t{3} * 32 * 32), embedding(dim), too_small(dim - 1);
+  EXPECT_THROW(encoder->encode_images(std::span(pixels).first(pixels.size() - 1), embedding), Error);
+  EXPECT_THROW(encoder->encode_images(pixels, too_small), Error);
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(files.config.text.context_length), files.config.text.end_id);
+  EXPECT_NO_THROW(encoder->encode_texts(ids, embedding));
+  EXPECT_THROW(encoder->encode_texts(ids, too_small), Error);
+  for (const std::int32_t id : {-1, files.config.text.vocab_size}) {
+    ids[0] = id;
+    EXPECT_THAT([&] { encoder->encode_texts(ids, embedding); },
+                testing::ThrowsMessage<Error>(testing::HasSubstr("not in the vocabulary")));
   }
 }
 

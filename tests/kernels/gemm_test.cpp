@@ -5,6 +5,7 @@
 #include <optional>
 #include <ostream>
 
+#include "base/half.h"
 #include "tests/kernels/kernels_fixture.h"
 
 namespace gondola {
@@ -81,6 +82,10 @@ TEST_P(GemmTest, AgreesWithDoublePrecisionForEveryShapeAndEpilogue) {
         if (with_residual) g.residual = p.residual.data();
         g.residual_stride = p.out_stride;
         kernels().gemm(g);
+        std::vector<std::uint16_t> out_bf16(p.out.size());
+        g.out = out_bf16.data();
+        g.out_precision = Precision::bf16;
+        kernels().gemm(g);
         for (std::size_t row = 0; row < shape.rows; ++row) {
           for (std::size_t column = 0; column < p.out_stride; ++column) {
             const float found = p.out[row * p.out_stride + column];
@@ -96,6 +101,7 @@ TEST_P(GemmTest, AgreesWithDoublePrecisionForEveryShapeAndEpilogue) {
             const double tolerance = 1e-7 * (magnitude * (1 + std::sqrt(double(shape.depth)) / 8) + 4);
             ASSERT_NEAR(found, exact(epilogue, x), tolerance)
                 << shape.rows << "×" << shape.depth << "×" << shape.columns << " at " << row << ", " << column;
+            ASSERT_EQ(out_bf16[row * p.out_stride + column], bfloat16_from_float(found));
           }
         }
       }
