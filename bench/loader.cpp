@@ -1,5 +1,6 @@
 // bench_loader CSV BATCH SIZE: images a second of the training loader (train/loader.h) from a file of image,caption
-// rows, with open_clip's augmentation: a crop of 0.9 to 1 of the area. All processors; the best of three passes.
+// rows, with open_clip's augmentation: a crop of 0.9 to 1 of the area. Two threads, as beside a tower on the processor;
+// the best of three passes.
 #include <fmt/format.h>
 
 #include <algorithm>

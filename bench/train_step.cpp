@@ -29,9 +29,16 @@ int main(int argc, char** argv) {
   recipe.bf16 = std::string(argv[4]) == "bf16";
   for (int i = 6; i < argc; ++i) {
     const std::string option = argv[i];
-    if (option.starts_with("device=")) recipe.device = option.substr(7);
-    if (option == "activation_checkpointing=1") recipe.activation_checkpointing = true;
-    if (option.starts_with("micro_batch_size=")) recipe.micro_batch_size = std::stoi(option.substr(17));
+    if (option.starts_with("device=")) {
+      recipe.device = option.substr(7);
+    } else if (option == "activation_checkpointing=1") {
+      recipe.activation_checkpointing = true;
+    } else if (option.starts_with("micro_batch_size=")) {
+      recipe.micro_batch_size = std::stoi(option.substr(17));
+    } else {
+      fmt::print(stderr, "{}: no such option\n", option);
+      return 2;
+    }
   }
   const int tokens = std::stoi(argv[5]), steps = std::stoi(argv[3]), size = recipe.model.image.image_size;
   const TextTowerConfig& text = recipe.model.text;
@@ -57,7 +64,7 @@ int main(int argc, char** argv) {
     const auto start = std::chrono::steady_clock::now();
     objective.backward(batch);
     {
-      const Trace::Span span(&trace, "update");
+      const Trace::Span span(objective.trace(), "update");
       optimiser.step(recipe.learning_rate);
     }
     objective.constrain();

@@ -67,8 +67,9 @@ class GONDOLA_API Model {
   /// Tokens of a text, start and end included.
   int context_length() const;
 
-  /// Embeddings of length 1, so that a dot product is the cosine; of several inputs n × embed_dim values. An embedding
-  /// depends on its own input alone. Throws Error for an image that cannot be read, or a text longer than the context.
+  /// Embeddings of length 1, so that a dot product is the cosine; of several inputs n × embed_dim values. On a CPU an
+  /// embedding depends on its own input alone, bit for bit. Throws Error for an image that cannot be read, or a text
+  /// longer than the context.
   std::vector<float> embed_image(const ImageInput& image) const;
   std::vector<float> embed_images(std::span<const ImageInput> images) const;
   std::vector<float> embed_text(const std::string& text) const;

@@ -8,8 +8,9 @@
 
 namespace gondola {
 
-/// The two towers of one model on some device. Embeddings are not normalised, and depend neither on the batch nor on
-/// which of the calls computes them. Not thread-safe: one call at a time, save for encode_images_alone.
+/// The two towers of one model on some device. Embeddings are not normalised, and on a CPU depend neither on the batch
+/// nor on which of the calls computes them, bit for bit. Not thread-safe: one call at a time, save for
+/// encode_images_alone.
 class Encoder {
  public:
   virtual ~Encoder() = default;
