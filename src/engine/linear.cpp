@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <numeric>
 #include <vector>
 
@@ -115,7 +116,7 @@ std::size_t Linear::panels() const {
 }
 
 Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
-  constexpr std::size_t tile_rows = 14;
+  constexpr std::size_t tile_rows = 14;  // AVX-512's
   const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
   // Rounds of work of the busiest thread, times what a round of the other division is worth.
   const auto rounds = [&](std::size_t units) { return (units + team.size() - 1) / team.size(); };
@@ -125,6 +126,7 @@ Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
 
 Operand Linear::prepare(const Team& team, std::size_t count, const RowsOut& rows, const OperandBuffer& buffer) const {
   if (rows.precision == precision_) return rows;
+  assert(rows.precision == Precision::fp32);
   const RowsOut out = buffer.rows(precision_, in_);
   const Range mine = team.share(count);
   const auto* in = static_cast<const float*>(rows.data) + mine.first * rows.stride;
@@ -167,6 +169,7 @@ void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const 
 void Linear::apply_columns(const Team& team, Range columns, std::size_t rows, const Operand& in, const RowsOut& out,
                            Epilogue epilogue) const {
   const std::size_t width = kernels_->panel_width, first = columns.first / width;
+  assert(columns.first % width == 0);
   Shares mine = share_product(team, rows, panel_count(columns.size(), width));
   mine.panels = {first + mine.panels.first, first + mine.panels.last};
   GemmArguments g = product(in, out, epilogue, mine);

@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "kernels/packed_matrix.h"
 
@@ -25,6 +26,7 @@ std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std
 
 void attention(const Kernels& kernels, const AttentionArguments& a) {
   const std::size_t width = kernels.panel_width, group = group_size(a.precision), value_bytes = size_of(a.precision);
+  assert(a.head_width % group == 0);
   const std::size_t keys_depth = (a.keys + group - 1) / group * group, stride = padded(a.keys);
   auto* keys = reinterpret_cast<std::byte*>(a.scratch);
   std::byte* values = keys + packed_bytes(a.precision, a.head_width, a.keys, width);
