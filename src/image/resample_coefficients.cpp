@@ -39,9 +39,9 @@ Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, 
   const double support = (bicubic ? 2.0 : 1.0) * filter_scale;
   const double inverse_filter_scale = 1.0 / filter_scale;
 
-  // Twice the pixels of an axis for bilinear weights, four times for bicubic ones. Only a picture of a few pixels'
-  // width could have more, whose rows, scaled to the width of the result, would fill gigabytes.
-  constexpr double most_weights = 1 << 21;
+  // Of an axis reduced by bicubic weights four times its pixels. Pillow has no such limit: more have only pictures of
+  // four million pixels by a few dozen.
+  constexpr double most_weights = 1 << 24;
   const double taps_per_pixel = std::ceil(support) * 2 + 1;
   if (taps_per_pixel * out_count > most_weights)
     fail("cannot scale {} pixels to {}: the filter is too large", axis.in_size, axis.out_size);
