@@ -19,8 +19,10 @@ constexpr char verbatim = '\x1f';
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
-  for (std::string& word : words)
-    if (!train && word.starts_with('[') && word.ends_with(']')) word.insert(word.begin(), verbatim);
+  for (std::string& word : words) {
+    const std::size_t start = word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
+    if (!train && word.ends_with(']') && word[start] == '[') word.insert(start, 1, verbatim);
+  }
   std::ranges::reverse(words);
   return words;
 }
@@ -33,12 +35,20 @@ void take_words_verbatim(CLI::App& app) {
 
 /// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
-  if (app.got_subcommand("train")) return error.what();  // which reads its words itself
+  std::string message = error.what();
+  if (app.got_subcommand("train")) return message;  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
-    if (word.starts_with("--")) return "there is no option " + word;
-    if (app.get_subcommands().empty()) return "there is no command " + word;
+    if (word.starts_with("--")) {
+      message = "there is no option " + word;
+      break;
+    }
+    if (app.get_subcommands().empty()) {
+      message = "there is no command " + word;
+      break;
+    }
   }
-  return error.what();
+  std::erase(message, verbatim);
+  return message;
 }
 
 }  // namespace

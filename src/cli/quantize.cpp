@@ -79,10 +79,8 @@ void print_text(const QuantizationReport& report) {
 }
 
 int run(const GlobalOptions& global, const Options& options) {
+  if (global.model.empty()) throw CLI::RequiredError("MODEL, before --calibrate,");
   require_new_folder(options.out);
-  for (const std::string& image : options.images)
-    if (image != "-" && !fs::exists(image))
-      fail("--calibrate {}: no such file or folder (a MODEL stands before --calibrate)", image);
   catch_interrupts();
   const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
   std::unique_ptr<ClipTokenizer> tokenizer;

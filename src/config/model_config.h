@@ -70,8 +70,9 @@ struct TextTowerConfig {
   bool operator==(const TextTowerConfig&) const = default;
 };
 
-/// All that decides what a CLIP model computes, save its weights. open_clip's reader refuses a file with a field that has
-/// no place here; that of Hugging Face's layout reads what CLIPConfig knows, as transformers does.
+/// All that decides what a CLIP model computes, save its weights. open_clip's reader refuses a file with a field that
+/// would change the result and has no place here; that of Hugging Face's layout reads what CLIPConfig knows, as
+/// transformers does.
 struct ModelConfig {
   std::string name;  ///< for messages only: "ViT-B-32", a folder's name
   int embed_dim = 512;
