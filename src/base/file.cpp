@@ -92,6 +92,12 @@ std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   return path.parent_path() / fmt::format(".{:08x}{:08x}.tmp", random(), random());
 }
 
+bool is_temporary(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return name.size() == 21 && name.front() == '.' && name.find_first_not_of("0123456789abcdef", 1) == 17 &&
+         name.ends_with(".tmp");
+}
+
 void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::error_code error;
   std::filesystem::rename(from, to, error);

@@ -22,6 +22,9 @@ void make_folder(const std::filesystem::path& path);
 /// A name beside `path` that no other call or process is given, for a file that is to be moved there whole.
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
+/// Whether the name is one of those.
+bool is_temporary(const std::filesystem::path& path);
+
 /// Renames a file over what has that name, if anything has. Throws Error when that cannot be done.
 void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to);
 

@@ -71,7 +71,10 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
   const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
     if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
-    if (!fs::exists(recipe_file) && !fs::exists(checkpoints())) fail("{}: is not the folder of a run", path_.string());
+    if (!fs::exists(recipe_file) && !has_checkpoint()) {  // what a launcher or a shell keeps there may stay
+      for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
+        if (fs::exists(written)) fail("{}: is there, but no recipe.json: not the folder of a run", written.string());
+    }
     if (fs::exists(recipe_file)) {
       if (has_checkpoint()) {
         check_same_recipe(recipe_file, recipe);
@@ -98,17 +101,16 @@ std::optional<TrainingState> RunFolder::restore() {
   for (const fs::path& folder : {path_, checkpoints(), vocabulary(), model()})
     if (fs::exists(folder))
       for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-        if (entry.path().extension() == ".tmp") fs::remove(entry.path());  // of a process that was killed as it wrote
-  const fs::path metrics = path_ / "metrics.jsonl";
+        if (is_temporary(entry.path())) fs::remove(entry.path());  // of a process that was killed as it wrote
   std::string kept;
-  if (fs::exists(metrics)) {
-    for (const std::string& line : read_lines(metrics)) {
+  if (fs::exists(metrics())) {
+    for (const std::string& line : read_lines(metrics())) {
       const Json parsed = Json::parse(line, nullptr, /*allow_exceptions=*/false);  // the last one may be cut off
       if (!parsed.is_object() || parsed.value("step", std::int64_t{0}) > (state ? state->steps : 0)) break;
       kept += line + "\n";
     }
   }
-  write_file_atomically(metrics, kept);
+  write_file_atomically(metrics(), kept);
   return state;
 }
 
@@ -124,14 +126,14 @@ void RunFolder::save(const TrainingState& state) {
 
 void RunFolder::log(const nlohmann::ordered_json& line) {
   if (!ours_) return;
-  std::ofstream out(path_ / "metrics.jsonl", std::ios::app);
+  std::ofstream out(metrics(), std::ios::app);
   out << to_json_line(line) << '\n';
-  if (!out.flush()) fail("{}: cannot be written", (path_ / "metrics.jsonl").string());
+  if (!out.flush()) fail("{}: cannot be written", metrics().string());
 }
 
 std::set<std::string> RunFolder::validated(std::int64_t step) const {
   std::set<std::string> sets;
-  for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
+  for (const std::string& line : read_lines(metrics()))
     if (const Json parsed = Json::parse(line); parsed.contains("validation") && parsed.at("step") == step)
       sets.insert(parsed.at("validation"));
   return sets;
@@ -140,11 +142,10 @@ std::set<std::string> RunFolder::validated(std::int64_t step) const {
 void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
                              const Recipe& recipe) const {
   if (!ours_) return;
-  std::vector<nlohmann::ordered_json> metrics;
-  for (const std::string& line : read_lines(path_ / "metrics.jsonl"))
-    metrics.push_back(nlohmann::ordered_json::parse(line));
+  std::vector<nlohmann::ordered_json> lines;
+  for (const std::string& line : read_lines(metrics())) lines.push_back(nlohmann::ordered_json::parse(line));
   const std::string title = fs::absolute(path_ / ".").parent_path().filename().string();
-  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, metrics));
+  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, lines));
 }
 
 }  // namespace gondola

@@ -22,8 +22,8 @@ struct TrainingState {
 /// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
-  /// Without `resume` a folder that is not empty is an Error; with it, one that holds checkpoints of another recipe or
-  /// what is no run's is.
+  /// Without `resume` a folder that is not empty is an Error; with it, one that holds checkpoints of another recipe is,
+  /// or files with the names of a run's that no run of ours wrote.
   /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
   RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
@@ -52,6 +52,7 @@ class RunFolder {
 
  private:
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
 
   std::filesystem::path path_;
   bool ours_;

@@ -181,9 +181,9 @@ bool Trainer::run_validation(std::int64_t steps) {
     nlohmann::ordered_json line = {{"step", steps}, {"validation", recipe_.validation[set]}};
     std::string text = fmt::format("step {}  {}", steps, recipe_.validation[set]);
     const auto figures = validate(*validation_[set], *tokenizer_, recipe_, objective_->evaluation_encoders());
-    complete = !figures.empty();
+    complete = figures.has_value();
     if (!complete) break;
-    for (const auto& [name, value] : figures) {
+    for (const auto& [name, value] : *figures) {
       line[name] = value;
       text += fmt::format("  {} {:.2f}", name, value);
       outputs_->events.scalar(fmt::format("{}/{}", name, set), steps, value);

@@ -122,11 +122,11 @@ std::map<std::string, double> retrieval(const EncodedSet& set, std::vector<float
 
 }  // namespace
 
-std::map<std::string, double> validate(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe,
-                                       const Encoders& encoders) {
+std::optional<std::map<std::string, double>> validate(const Dataset& dataset, const ClipTokenizer& tokenizer,
+                                                      const Recipe& recipe, const Encoders& encoders) {
   const auto dim = static_cast<std::size_t>(recipe.model.embed_dim);
   EncodedSet set = encode_images(dataset, recipe, encoders);
-  if (interrupted()) return {};
+  if (interrupted()) return std::nullopt;
   normalise_rows(set.images, dim);
   std::vector<std::string> texts;
   if (!dataset.class_names().empty()) {

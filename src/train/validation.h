@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,8 @@ struct Encoders {
 
 /// Measures a set: labelled samples by zero-shot classification among the set's class names ("zero_shot_top1",
 /// "zero_shot_top5", in per cent), others by retrieval between images and all their captions ("image_to_text_recall@1",
-/// 5, 10 and "text_to_image_recall@…"). Interrupted, it gives none.
-std::map<std::string, double> validate(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe,
-                                       const Encoders& encoders);
+/// 5, 10 and "text_to_image_recall@…"). Nothing when it was interrupted.
+std::optional<std::map<std::string, double>> validate(const Dataset& dataset, const ClipTokenizer& tokenizer,
+                                                      const Recipe& recipe, const Encoders& encoders);
 
 }  // namespace gondola

@@ -193,11 +193,15 @@ TEST_F(Samples, ThatCannotBeReadAreLeftOutOfTheValidation) {
   const fs::path held_out = folder_.path() / "held-out.csv";
   fs::copy_file(pairs_, held_out);
   std::ofstream(held_out, std::ios::app) << (folder_.path() / "broken.png").string() << ",broken\n";
-  const auto recipe_file = recipe(fmt::format("[\"{}\", \"{}\"]", pairs_.string(), held_out.string()));
+  const fs::path nothing =
+      write(folder_.path() / "nothing.csv", "image,caption\n" + (folder_.path() / "broken.png").string() + ",broken\n");
+  const auto recipe_file =
+      recipe(fmt::format("['{}', '{}', '{}']", nothing.string(), pairs_.string(), held_out.string()));
   ASSERT_TRUE(Trainer(read_recipe(recipe_file, {}), run_, false, alone).run());
   const auto lines = metrics(run_);
   EXPECT_EQ(lines.at(lines.size() - 1).at("text_to_image_recall@1"),
             lines.at(lines.size() - 2).at("text_to_image_recall@1"));
+  EXPECT_EQ(lines.at(lines.size() - 3).at("validation"), nothing.string());
 }
 
 class RecipeErrors : public testing::Test {
@@ -248,6 +252,7 @@ TEST(ShippedRecipes, AreFoundByName) {
     ++count;
   }
   EXPECT_GE(count, 6);
+  EXPECT_EQ(find_recipe("/dev/null"), "/dev/null") << "as of a shell's <(…)";
   EXPECT_THAT([] { find_recipe("openai-b33"); }, ThrowsMessage<Error>(HasSubstr("openai-b32, openai-rn50")));
 }
 
@@ -285,16 +290,14 @@ TEST_F(RecipeErrors, ARunOfNoStepMayBeResumedWithOtherValues) {
 TEST_F(RecipeErrors, AFolderOfOtherThingsIsNotResumed) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path runs = folder_.path() / "runs";
-  fs::create_directories(runs / "other");
-  for (const char* file : {"metrics.jsonl", "other/checkpoint.tmp"}) write(runs / file, "mine");
+  fs::create_directories(runs / "checkpoints");
+  for (const char* file : {"metrics.jsonl", "checkpoints/other.tmp", "log"}) write(runs / file, "mine");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), runs, true, alone); },
               ThrowsMessage<Error>(HasSubstr("not the folder of a run")));
-  for (const char* file : {"metrics.jsonl", "other/checkpoint.tmp"}) EXPECT_EQ(read_file(runs / file), "mine");
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), runs / "run", false, alone).run());
-  fs::create_directory(runs / "run" / "mine");
-  write(runs / "run" / "mine" / "notes.tmp", "mine");
-  EXPECT_TRUE(Trainer(read_recipe(recipe, {"train.steps=2"}), runs / "run", true, alone).run());
-  EXPECT_TRUE(fs::exists(runs / "run" / "mine" / "notes.tmp"));
+  EXPECT_EQ(read_file(runs / "metrics.jsonl"), "mine");
+  fs::remove(runs / "metrics.jsonl");
+  EXPECT_TRUE(Trainer(read_recipe(recipe, {}), runs, true, alone).run());
+  for (const char* file : {"checkpoints/other.tmp", "log"}) EXPECT_EQ(read_file(runs / file), "mine");
 }
 
 TEST_F(RecipeErrors, ARunGoesOnWithoutTheModelThatItBeganWith) {
