@@ -147,6 +147,16 @@ TEST(SigmoidModel, ScoresEachTextByItself) {
     EXPECT_NEAR(scores[i], 1 / (1 + std::exp(-(scale * cosines[i] + bias))), 1e-9);
 }
 
+TEST(SigmoidModel, NeedsAFiniteBias) {
+  const test::TemporaryFolder folder;
+  ModelFiles files = load_model_files((test::golden("models") / "vit_custom_text").string());
+  files.weights["logit_bias"] = make_tensor({}, {std::nanf("")});
+  write_model_folder(folder.path(), files, nullptr, std::nullopt);
+  EXPECT_THAT(
+      [&] { LoadedModel({.name_or_path = folder.path().string(), .config = {}, .vocabulary = {}, .precision = {}}); },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("logit bias")));
+}
+
 TEST_F(CachedClassifier, IgnoresDamagedEntriesAndReplacesThem) {
   const Answer fresh = ask(cache_);
   const fs::path entry = fs::directory_iterator(cache_)->path();
