@@ -85,10 +85,8 @@ class KernelBench {
  public:
   KernelBench(const TowerShape& shape, Precision precision, ThreadPool& pool)
       : shape_(shape), precision_(precision), pool_(pool), kernels_(kernels_for(active_isa())) {
-    const bool bf16 = precision != Precision::fp32 && kernels_.native_bf16;
-    attention_precision_ = bf16 && shape_.head_width() % 2 == 0 ? Precision::bf16 : Precision::fp32;
-    patch_precision_ = bf16 ? Precision::bf16 : Precision::fp32;
-    if (precision == Precision::bf16) patch_precision_ = precision;
+    attention_precision_ = attention_precision(kernels_, precision, shape_.head_width());
+    patch_precision_ = float_precision(kernels_, precision);
   }
 
   using Show = std::function<void(const Part& part, const MeasuredSeconds& of_all_calls)>;

@@ -17,12 +17,6 @@ OperandBuffer take_operand(Workspace& workspace, std::size_t rows, std::size_t w
   return {data, reinterpret_cast<RowScale*>(workspace.take(scales * sizeof(RowScale) / sizeof(float)))};
 }
 
-/// What a layer whose weight is not int8 runs in when the towers are to run in `precision`.
-Precision float_layer_precision(const Kernels& kernels, const Weights& weights, Precision precision) {
-  if (precision != Precision::int8 || !weights.quantized()) return precision;
-  return kernels.native_bf16 ? Precision::bf16 : Precision::fp32;
-}
-
 /// tokens → pooled_tokens
 void copy_pooled_tokens(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
                         std::size_t width) {
@@ -60,6 +54,16 @@ Epilogue epilogue_of(Activation activation) {
   return Epilogue::none;
 }
 
+Precision attention_precision(const Kernels& kernels, Precision layers, std::size_t head_width) {
+  const bool bf16 = layers != Precision::fp32 && kernels.native_bf16 && head_width % 2 == 0;
+  return bf16 ? Precision::bf16 : Precision::fp32;
+}
+
+Precision float_precision(const Kernels& kernels, Precision layers) {
+  if (layers != Precision::int8) return layers;
+  return kernels.native_bf16 ? Precision::bf16 : Precision::fp32;
+}
+
 TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weights, const TransformerConfig& config)
     : kernels_(&kernels), config_(config) {
   const auto norm = [&](const std::string& name) {
@@ -76,14 +80,14 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
       return Linear(kernels, rows.rows(first, out), biases, in, out, scale);
     }
     const FloatArray weight = weights[weight_name];
-    Linear layer(kernels, float_layer_precision(kernels, weights, config.precision),
-                 weight.values().subspan(first * in, out * in), biases, in, out, scale);
+    // What a quantised model left as it was is worth more than int8.
+    const Precision precision = weights.quantized() ? float_precision(kernels, config.precision) : config.precision;
+    Linear layer(kernels, precision, weight.values().subspan(first * in, out * in), biases, in, out, scale);
     if (config.calibration != nullptr) layer.watch((*config.calibration)[weights.full_name(weight_name)]);
     return layer;
   };
   const std::size_t width = config.width, mlp_width = config.mlp_width;
-  const bool bf16 = config.precision != Precision::fp32 && kernels.native_bf16 && width / config.heads % 2 == 0;
-  if (bf16) attention_precision_ = Precision::bf16;
+  attention_precision_ = attention_precision(kernels, config.precision, width / config.heads);
   attention_norm_ = norm("ln_1");
   mlp_norm_ = norm("ln_2");
   // The rows of in_proj are those of the queries, the keys and the values.

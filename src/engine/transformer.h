@@ -67,6 +67,12 @@ struct TransformerBuffers {
 
 Epilogue epilogue_of(Activation activation);
 
+/// What attention computes in where the linear layers run in `layers`.
+Precision attention_precision(const Kernels& kernels, Precision layers, std::size_t head_width);
+
+/// And what products compute in that are not to be int8 there.
+Precision float_precision(const Kernels& kernels, Precision layers);
+
 /// One residual attention block (OpenAI clip/model.py, ResidualAttentionBlock): x + attention(norm(x)), then
 /// x + mlp(norm(x)).
 class TransformerBlock {

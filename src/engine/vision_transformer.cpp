@@ -22,10 +22,8 @@ class VisionTransformer : public ImageTower {
                      TransformerConfig(config.image, options, /*is_causal=*/false), pool) {
     const FloatArray patch_weight = weights["conv1.weight"];
     // Pixels are worth more than int8, and this is one product in forty-nine.
-    const Precision precision = options.precision;
-    const bool bf16 = precision == Precision::bf16 || (precision == Precision::int8 && kernels.native_bf16);
-    patch_embedding_ =
-        Linear(kernels, bf16 ? Precision::bf16 : Precision::fp32, patch_weight.values(), {}, patch_values(), width());
+    patch_embedding_ = Linear(kernels, float_precision(kernels, options.precision), patch_weight.values(), {},
+                              patch_values(), width());
     const FloatArray positions = weights["positional_embedding"], class_embedding = weights["class_embedding"];
     first_tokens_.assign(positions.values().begin(), positions.values().end());
     for (std::size_t i = 0; i < width(); ++i) first_tokens_[i] += class_embedding.data()[i];
