@@ -16,8 +16,7 @@ struct AugmentConfig {
   /// to this one; 0: as it is. JPEG halves the resolution of the colours, not of the light: small training pictures
   /// have hardly any detail in colour, which photos reduced to their size have.
   double max_detail = 0;
-  double erase_probability = 0;   ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
-  double cutmix_probability = 0;  ///< of a batch in which each picture gets a box of another, by train/cutmix.h
+  double erase_probability = 0;  ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
 };
 
 /// Crop, resize (bicubic, as open_clip does whatever the configuration says of inference), convert to RGB, normalise.

@@ -16,7 +16,6 @@
 #include "base/random.h"
 #include "base/streams.h"
 #include "image/augment.h"
-#include "train/cutmix.h"
 
 namespace gondola {
 namespace {
@@ -24,7 +23,7 @@ namespace {
 constexpr std::int64_t batches_ahead = 2;  // ready or in work
 
 /// Separates the streams of random numbers that one seed feeds.
-enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3, mix_stream = 4 };
+enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3 };
 
 int loader_threads(const Recipe& recipe) {
   if (!recipe.device.starts_with("cuda")) return 2;
@@ -40,12 +39,6 @@ void draw(std::size_t size, Random random, const Take& take) {
     std::swap(numbers[i], numbers[i + random.below(size - i)]);
     if (!take(numbers[i])) return;
   }
-}
-
-double most_cutmix(const Recipe& recipe) {
-  double most = 0;
-  for (const AugmentConfig& augment : recipe.augment) most = std::max(most, augment.cutmix_probability);
-  return most;
 }
 
 std::int64_t patches_of(const Recipe& recipe) {
@@ -82,9 +75,6 @@ Loader::~Loader() {
 void Loader::check_ranks(const Recipe& recipe, int ranks) {
   if (recipe.batch_size % ranks != 0)
     fail("train.batch_size is {}, which {} ranks cannot share equally", recipe.batch_size, ranks);
-  if (ranks > 1 && recipe.batch_size / ranks % cutmix_rows != 0 && most_cutmix(recipe) > 0)
-    fail("train.batch_size is {}, which {} ranks cannot share by fours, as augment.cutmix_probability needs",
-         recipe.batch_size, ranks);
 }
 
 std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& recipe) {
@@ -125,16 +115,13 @@ void Loader::work() {
   }
 }
 
-std::uint64_t Loader::batch_seed(std::uint64_t stream, std::uint64_t epoch, std::int64_t batch) const {
-  return mix_seed(mix_seed(mix_seed(recipe_.seed, stream), epoch), static_cast<std::uint64_t>(batch));
-}
-
 /// captions_per_image different ones; where there are fewer, they repeat.
 std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                                std::uint64_t sample_seed) const {
   std::uint64_t seed = mix_seed(sample_seed, sample_stream);
   if (sample.label >= 0) {  // the same captions for a class in a batch (docs/decisions.md)
-    seed = mix_seed(batch_seed(class_stream, epoch, batch), static_cast<std::uint64_t>(sample.label));
+    seed = mix_seed(mix_seed(recipe_.seed, class_stream), epoch);
+    seed = mix_seed(mix_seed(seed, static_cast<std::uint64_t>(batch)), static_cast<std::uint64_t>(sample.label));
   }
   const auto count = static_cast<std::size_t>(recipe_.captions_per_image);
   std::vector<std::string> captions;
@@ -178,19 +165,16 @@ Batch Loader::load(std::int64_t step) {
     const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
     batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);
   }
-  std::vector<Loaded> loaded(static_cast<std::size_t>(count));
-  pool_.for_each(loaded.size(), [&](std::size_t row, int) {
+  std::vector<std::vector<std::string>> drawn(static_cast<std::size_t>(count));
+  pool_.for_each(drawn.size(), [&](std::size_t row, int) {
     const auto position = static_cast<std::size_t>(first) + row;
-    loaded[row] = load_sample(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
+    drawn[row] = load_sample(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
   });
-  std::vector<double> probabilities;
-  for (const Loaded& of_image : loaded) probabilities.push_back(of_image.cutmix_probability);
-  cutmix(batch, probabilities, most_cutmix(recipe_), Random(batch_seed(mix_stream, epoch, batch_of_epoch)));
   std::vector<std::string> captions;                     // distinct
   std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
   std::vector<std::int64_t> rows, keys;
-  for (Loaded& of_image : loaded) {
-    for (std::string& caption : of_image.captions) {
+  for (std::vector<std::string>& of_image : drawn) {
+    for (std::string& caption : of_image) {
       const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
       if (is_new) {
         keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
@@ -206,9 +190,9 @@ Batch Loader::load(std::int64_t step) {
 }
 
 /// Writes a row's pixels and patches, of the sample at a position of the epoch or the next that can be read, and
-/// returns the rest.
-Loader::Loaded Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
-                                   std::size_t position) {
+/// returns its captions.
+std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch,
+                                             std::int64_t batch_of_epoch, std::size_t position) {
   const auto row_of = [row](const at::Tensor& rows, auto* first) {
     return std::span(first + row * rows.stride(0), static_cast<std::size_t>(rows.stride(0)));
   };
@@ -218,12 +202,11 @@ Loader::Loaded Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t
     try {
       const Sample sample = dataset_.get(draw.index);
       const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
-      const AugmentConfig& augmentation = recipe_.augment.at(sample.source);
-      augment(image, recipe_.preprocess, augmentation, sample_seed,
+      augment(image, recipe_.preprocess, recipe_.augment.at(sample.source), sample_seed,
               row_of(batch.pixels, batch.pixels.data_ptr<float>()));
       if (batch.patches.defined())
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
-      return {draw_captions(sample, epoch, batch_of_epoch, sample_seed), augmentation.cutmix_probability};
+      return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
     } catch (const Error& error) {
       count_broken(error.what());
       if (tries == order_.size()) throw;

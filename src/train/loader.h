@@ -27,9 +27,6 @@ struct Batch {
   at::Tensor caption;       ///< n × captions_per_image, int64: each image's rows of ids
   at::Tensor text_keys;     ///< m, int64: a hash of each caption, by which ranks know equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
-  at::Tensor partner =
-      {};                ///< n, int64: the row that a box of each is from, its own where none is; undefined if none is
-  double own_share = 1;  ///< of the picture, and of the loss, where the partner is another (train/cutmix.h)
 };
 
 /// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
@@ -59,13 +56,8 @@ class Loader {
  private:
   void work();
   Batch load(std::int64_t step);
-  std::uint64_t batch_seed(std::uint64_t stream, std::uint64_t epoch, std::int64_t batch) const;
-  struct Loaded {
-    std::vector<std::string> captions;
-    double cutmix_probability;
-  };
-  Loaded load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
-                     std::size_t position);
+  std::vector<std::string> load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
+                                       std::size_t position);
   std::vector<std::string> draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                          std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;

@@ -91,17 +91,9 @@ double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
     images = image_norm_->forward(images, at::ones({images.size(0)}, images.options()), communicator_);
     texts = text_norm_->forward(texts, at::bincount(caption.flatten(), {}, texts.size(0)), communicator_);
   }
-  Features features = {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)};
-  const auto contrast = [&] {
-    return contrastive_loss(features, model_->logit_scale, model_->logit_bias,
-                            {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
-  };
-  auto value = contrast();
-  if (batch.partner.defined()) {
-    features.caption = caption.index_select(0, batch.partner.to(recipe_.device));
-    value = batch.own_share * value + (1 - batch.own_share) * contrast();
-    features.caption = caption;
-  }
+  const Features features = {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)};
+  auto value = contrastive_loss(features, model_->logit_scale, model_->logit_bias,
+                                {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
   if (teacher_ != nullptr) {
     const auto distance =
         distillation_loss(features, teacher_->encode(batch), model_->logit_scale, teacher_->scale(), communicator_);

@@ -56,7 +56,6 @@ class Section {
     read("flip_probability", augment.flip_probability);
     read("max_detail", augment.max_detail);
     read("erase_probability", augment.erase_probability);
-    read("cutmix_probability", augment.cutmix_probability);
   }
 
   /// A list of names, or of tables { source = "…", weight = … } that may have keys of [augment], which `common` has
@@ -252,9 +251,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
     require(augment.max_aspect_ratio >= 1, "augment.max_aspect_ratio must be at least 1");
     require(augment.max_detail >= 0 && augment.max_detail < 1e3,
             "augment.max_detail must be at least 0 and below 1000");
-    for (const double probability : {augment.flip_probability, augment.erase_probability, augment.cutmix_probability})
-      require(is_share(probability),
-              "augment.flip_probability, erase_probability and cutmix_probability must be within [0, 1]");
+    require(is_share(augment.flip_probability) && is_share(augment.erase_probability),
+            "augment.flip_probability and erase_probability must be within [0, 1]");
   }
   for (const float deviation : recipe.preprocess.std) require(deviation > 0, "preprocess.std must be above 0");
   require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");

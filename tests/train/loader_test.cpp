@@ -3,24 +3,18 @@
 #include <gmock/gmock.h>
 
 #include <ATen/ops/all.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/gt.h>
-#include <ATen/ops/logical_and.h>
 #include <ATen/ops/sum.h>
-#include <ATen/ops/where.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <set>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/hash.h"
 #include "tests/support/files.h"
 
 namespace gondola {
@@ -146,111 +140,29 @@ TEST(Loader, StopsAtTooManyBrokenSamples) {
 TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   const test::TemporaryFolder folder;
   Recipe recipe = small_recipe();
-  recipe.batch_size = 16;
-  recipe.augment.assign(2, {.min_crop_area = 0.3, .flip_probability = 0.5});
-  recipe.augment.front().cutmix_probability = 0.5;
-  const std::string pairs = write_pairs(folder.path(), /*broken=*/3).string();
-  const auto dataset = open_datasets({pairs, pairs});
+  recipe.augment = {{.min_crop_area = 0.3, .flip_probability = 0.5}};
+  const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const auto keys_of_rows = [](const Batch& batch) { return batch.text_keys.take(batch.caption); };
   for (const int ranks : {2, 4}) {
-    Loader whole(*dataset, tokenizer, recipe, 0, 12);
+    Loader whole(*dataset, tokenizer, recipe, 0, 5);
     std::vector<std::unique_ptr<Loader>> parts;
     for (int rank = 0; rank < ranks; ++rank)
-      parts.push_back(std::make_unique<Loader>(*dataset, tokenizer, recipe, 0, 12, rank, ranks));
-    for (int step = 0; step < 12; ++step) {
+      parts.push_back(std::make_unique<Loader>(*dataset, tokenizer, recipe, 0, 5, rank, ranks));
+    for (int step = 0; step < 5; ++step) {
       const Batch expected = whole.next();
-      std::vector<at::Tensor> pixels, keys, partners;
+      std::vector<at::Tensor> pixels, keys;
       for (const auto& part : parts) {
         const Batch batch = part->next();
-        ASSERT_EQ(batch.partner.defined(), expected.partner.defined()) << "or their losses would wait for each other";
-        EXPECT_EQ(batch.own_share, expected.own_share);
-        if (expected.partner.defined())
-          partners.push_back(batch.partner.add(std::ssize(pixels) * batch.pixels.size(0)));
         pixels.push_back(batch.pixels);
         keys.push_back(keys_of_rows(batch));
       }
       EXPECT_TRUE(at::equal(at::cat(pixels), expected.pixels));
       EXPECT_TRUE(at::equal(at::cat(keys), keys_of_rows(expected)));
-      if (expected.partner.defined()) {
-        EXPECT_TRUE(at::equal(at::cat(partners), expected.partner));
-      }
       EXPECT_EQ(expected.ids.size(0), expected.text_keys.size(0));
     }
   }
   EXPECT_THROW(Loader::check_ranks(recipe, 3), Error);
-}
-
-/// Against the same pictures unmixed. Those of a source that is not for it stay whole, and of the other all are mixed
-/// at times, though the two alternate.
-TEST(Loader, GivesPairsOfPicturesABoxOfEachOther) {
-  const test::TemporaryFolder folder;
-  const fs::path pairs = write_pairs(folder.path()), others = folder.path() / "others.csv";
-  std::ofstream(others) << std::regex_replace(read_file(pairs), std::regex(",caption "), ",other ");
-  std::set<std::int64_t> keys_of_others;
-  for (int i = 0; i < 5; ++i) keys_of_others.insert(static_cast<std::int64_t>(hash_of(fmt::format("other {}", i))));
-  Recipe recipe = small_recipe();
-  recipe.batch_size = 16;
-  recipe.augment.push_back(recipe.augment.front());
-  const auto dataset = open_datasets({pairs.string(), others.string()});
-  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
-  Recipe mixing = recipe;
-  mixing.augment.front().cutmix_probability = 0.5;
-  constexpr int steps = 200;
-  Loader plain_loader(*dataset, tokenizer, recipe, 0, steps), mixed_loader(*dataset, tokenizer, mixing, 0, steps);
-  int mixed_batches = 0, mixed_rows = 0;
-  double shares = 0;
-  for (int step = 0; step < steps; ++step) {
-    const Batch plain = plain_loader.next(), mixed = mixed_loader.next();
-    EXPECT_FALSE(plain.partner.defined());
-    if (!mixed.partner.defined()) {
-      EXPECT_TRUE(mixed.pixels.equal(plain.pixels));
-      continue;
-    }
-    ++mixed_batches;
-    shares += mixed.own_share;
-    const at::Tensor keys = mixed.text_keys.take(mixed.caption.flatten());
-    const auto may_mix = [&](std::int64_t row) { return !keys_of_others.contains(keys[row].item<std::int64_t>()); };
-    std::set<std::int64_t> distances;
-    for (std::int64_t row = 0; row < 16; ++row) {
-      const auto partner = mixed.partner[row].item<std::int64_t>();
-      EXPECT_TRUE(partner == row || (may_mix(row) && may_mix(partner))) << row << ' ' << partner;
-      if (partner != row) distances.insert(row ^ partner);
-    }
-    EXPECT_LE(distances.size(), 1u);
-    for (std::int64_t row = 0; row < 16 && !distances.empty(); ++row) {
-      const std::int64_t other = row ^ *distances.begin();
-      EXPECT_EQ(mixed.partner[row].item<std::int64_t>(), may_mix(row) && may_mix(other) ? other : row);
-    }
-    const bool any_mixed = !distances.empty();
-    for (const std::int64_t distance : distances) {
-      EXPECT_GE(distance, 1);
-      EXPECT_LE(distance, 3);
-    }
-    mixed_rows += mixed.partner.ne(at::arange(16)).sum().item<int>();
-    // What changed fills a box, but for what is alike in both pictures of all pairs.
-    const at::Tensor changed = mixed.pixels.ne(plain.pixels).any(1).any(0);  // height × width
-    const at::Tensor box = at::logical_and(changed.any(1, true), changed.any(0, true));
-    if (any_mixed) {
-      EXPECT_NEAR(box.sum().item<double>() / 256, 1 - mixed.own_share, 0.13);
-    }
-    const at::Tensor others_pixels = plain.pixels.index_select(0, mixed.partner);
-    EXPECT_TRUE(at::where(box, others_pixels, plain.pixels).equal(mixed.pixels));
-  }
-  EXPECT_NEAR(mixed_batches, steps / 2, 36);  // five standard deviations
-  EXPECT_NEAR(shares / mixed_batches, 0.65, 0.15);
-  EXPECT_GT(mixed_rows, 100);  // eight rows a third of the time: 259, at five standard deviations 74
-}
-
-TEST(Loader, RefusesToMixPairsThatRanksCut) {
-  const test::TemporaryFolder folder;
-  Recipe recipe = small_recipe();
-  recipe.batch_size = 6;
-  recipe.augment.front().cutmix_probability = 0.5;
-  const auto dataset = open_dataset(write_pairs(folder.path()), {});
-  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
-  EXPECT_NO_THROW(Loader(*dataset, tokenizer, recipe, 0, 1, 0, 1).next());
-  EXPECT_THROW(Loader::check_ranks(recipe, 2), Error);
 }
 
 /// Half of the sixteen patches, each image its own, the same on every rank.

@@ -27,9 +27,7 @@ Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size, int pairs = 32)
 
 /// What all ranks share: torch's generator is one for all threads.
 struct Whole {
-  explicit Whole(const Recipe& recipe)
-      : texts_each(recipe.captions_per_image),
-        is_mixed(!recipe.augment.empty() && recipe.augment.front().cutmix_probability > 0) {
+  explicit Whole(const Recipe& recipe) : texts_each(recipe.captions_per_image) {
     torch::manual_seed(11);
     const int size = recipe.model.image.image_size;
     pixels = torch::randn({recipe.batch_size, 3, size, size}, torch::kDouble);
@@ -39,16 +37,8 @@ struct Whole {
   }
   at::Tensor pixels, texts;
   int texts_each;
-  bool is_mixed;
   TensorMap state;
 };
-
-/// The rows' partners where those of `mixed` are mixed in pairs, the others not.
-at::Tensor partners_of(std::int64_t rows, std::int64_t mixed) {
-  auto partner = torch::arange(rows, torch::kLong);
-  partner.slice(0, 0, mixed) = partner.slice(0, 0, mixed).bitwise_xor(1);
-  return partner;
-}
 
 /// Images first … last − 1 of a batch whose texts repeat, within ranks and across.
 Batch batch_of(const Whole& whole, std::int64_t first, std::int64_t last) {
@@ -61,13 +51,8 @@ Batch batch_of(const Whole& whole, std::int64_t first, std::int64_t last) {
     captions.push_back(found->second);
   }
   const auto key_tensor = torch::tensor(keys, torch::kLong);
-  Batch batch = {whole.pixels.narrow(0, first, last - first), whole.texts.index_select(0, key_tensor),
-                 torch::tensor(captions, torch::kLong).view({-1, whole.texts_each}), key_tensor};
-  if (whole.is_mixed) {
-    batch.partner = partners_of(whole.pixels.size(0), 20).slice(0, first, last) - first;
-    batch.own_share = 0.7;
-  }
-  return batch;
+  return {whole.pixels.narrow(0, first, last - first), whole.texts.index_select(0, key_tensor),
+          torch::tensor(captions, torch::kLong).view({-1, whole.texts_each}), key_tensor};
 }
 
 struct Outcome {
@@ -140,16 +125,6 @@ TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
     Recipe recipe = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/3);
     recipe.captions_per_image = 2;
     expect_gradients_of_the_whole_batch(2, recipe);
-  }
-}
-
-/// Of which some ranks have rows, and others none.
-TEST(Gradients, OfMixedPicturesAreThoseOfTheWholeBatchAtOnce) {
-  for (const bool sigmoid : {false, true}) {
-    Recipe recipe = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/3);
-    recipe.captions_per_image = 2;
-    recipe.augment = {{.cutmix_probability = 1}};
-    expect_gradients_of_the_whole_batch(4, recipe);
   }
 }
 
@@ -233,31 +208,6 @@ TEST(Gradients, ComeFromTheKeptPatchesAlone) {
   EXPECT_EQ(objective.backward(batch), loss);
   batch.patches = torch::Tensor();
   EXPECT_NE(objective.backward(batch), loss);
-}
-
-/// The cross-entropy of soft targets, both ways, over the whole matrix.
-TEST(Objective, SharesTheTargetsOfMixedPictures) {
-  Communicator alone;
-  const Recipe recipe = recipe_of(false, false, 0);
-  const Whole whole(recipe);
-  Objective objective(recipe, alone);
-  objective.load_state(whole.state);
-  Batch batch = batch_of(whole, 0, recipe.batch_size);
-  batch.pixels = batch.pixels.to(torch::kFloat);
-  batch.partner = partners_of(recipe.batch_size, 10);
-  batch.own_share = 0.7;
-
-  const Encoders encoders = objective.evaluation_encoders();
-  const auto unit = [](const at::Tensor& rows) { return (rows / rows.norm(2, 1, true)).to(torch::kDouble); };
-  const auto caption = batch.caption.flatten();
-  const auto texts = unit(encoders.texts(batch.ids)).index_select(0, caption);
-  const auto logits = objective.scale() * torch::matmul(unit(encoders.images(batch.pixels)), texts.t());
-  const auto equal = (caption.unsqueeze(1) == caption).to(torch::kDouble);
-  const auto own = equal / equal.sum(1, true);
-  const auto targets = 0.7 * own + 0.3 * own.index_select(0, batch.partner);
-  const auto both = logits.log_softmax(1) + logits.log_softmax(0);
-  const double expected = -(targets * both).sum().item<double>() / (2 * recipe.batch_size);
-  EXPECT_NEAR(objective.backward(batch), expected, 1e-5 * expected);
 }
 
 TEST(GradientSync, SendsTheBucketsThatFitTogether) {
