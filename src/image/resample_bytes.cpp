@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/error.h"
-
 namespace gondola {
 namespace {
 
@@ -57,10 +55,6 @@ void resample_bytes(const Image& image, const Coefficients& columns, const Coeff
   const std::size_t stride =
       (4 * result.row_bytes() + interleaved_multiple - 1) / interleaved_multiple * interleaved_multiple;
 
-  constexpr std::size_t most_bytes = std::size_t{1} << 30;  // Pillow has no such limit
-  if (static_cast<std::size_t>(down.count) * result.row_bytes() > most_bytes)
-    fail("cannot scale {} × {} pixels: as wide as the result they take more than {} bytes", image.width, image.height,
-         most_bytes);
   Pixels narrowed(static_cast<std::size_t>(strips) * kernels.strip_rows / 4 * stride), scratch;
   std::vector<const std::uint8_t*> pointers(kernels.strip_rows);
   for (int i = 0; i < strips; ++i) {

@@ -87,7 +87,7 @@ std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& rec
 Batch Loader::next() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return error_ || ready_.contains(next_to_give_); });
-  if (error_) std::rethrow_exception(error_);
+  if (!ready_.contains(next_to_give_)) std::rethrow_exception(error_);  // what was ready before is given first
   Batch batch = std::move(ready_.extract(next_to_give_++).mapped());
   lock.unlock();
   changed_.notify_all();

@@ -61,11 +61,9 @@ TEST(Resize, LeavesAConstantImageConstant) {
   }
 }
 
-TEST(Resize, RefusesWhatTakesGigabytesOnTheWay) {
-  const auto bicubic = Interpolation::bicubic;
-  EXPECT_THROW(resize(make_image(PixelMode::grey, 1, 6'000'000), 224, 224, bicubic), Error);  // of weights
-  EXPECT_THROW(resize(make_image(PixelMode::rgba, 1, 2'000'000), 224, 224, bicubic), Error);  // of rows of 224 pixels
-  EXPECT_NO_THROW(resize(make_image(PixelMode::grey, 1, 600'000), 8, 224, bicubic));
+TEST(Resize, RefusesFiltersOfGigabytes) {
+  EXPECT_THROW(resize(make_image(PixelMode::grey, 1, 6'000'000), 224, 224, Interpolation::bicubic), Error);
+  EXPECT_NO_THROW(resize(make_image(PixelMode::grey, 1, 600'000), 8, 224, Interpolation::bicubic));
 }
 
 TEST(Resize, RefusesABoxOrWindowOutside) {
