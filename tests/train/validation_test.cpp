@@ -48,7 +48,8 @@ TEST(Validation, FindsRecallOfAnyNumberOfCaptions) {
   std::vector<at::Tensor> pixels, ids;
   const Encoders encoders = {[&](const at::Tensor& batch) { return pixels.emplace_back(embed(batch)); },
                              [&](const at::Tensor& batch) { return ids.emplace_back(embed(batch)); }};
-  const auto figures = validate(*open_dataset((folder.path() / "pairs.csv").string()), tokenizer, recipe, encoders);
+  const auto figures =
+      validate(*open_dataset((folder.path() / "pairs.csv").string()), tokenizer, recipe, encoders).value();
 
   const auto image_rows = torch::cat(pixels), text_rows = torch::cat(ids);
   const auto recall = [](const at::Tensor& queries, const at::Tensor& items, const auto& relevant, std::size_t k) {

@@ -1,0 +1,117 @@
+// Names of models in caches laid out as huggingface_hub and clip.load leave them.
+#include "checkpoint/model_locations.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <optional>
+
+#include "base/error.h"
+#include "tests/support/files.h"
+
+namespace gondola {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+class Caches : public testing::Test {
+ protected:
+  Caches() {
+    for (const char* name : {"HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"}) {
+      const char* value = std::getenv(name);
+      before_[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
+      ::unsetenv(name);
+    }
+    set("HOME", folder_.path() / "home");
+  }
+  ~Caches() override {
+    for (const auto& [name, value] : before_)
+      value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
+  }
+
+  static void set(const char* name, const fs::path& value) { ::setenv(name, value.c_str(), 1); }
+
+  static void write(const fs::path& file, const std::string& text) {
+    fs::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+
+  /// A repository in a cache; returns its snapshot.
+  static fs::path add_repository(const fs::path& cache, const std::string& folder) {
+    write(cache / folder / "refs" / "main", "0123abc\n");
+    const fs::path snapshot = cache / folder / "snapshots" / "0123abc";
+    fs::create_directories(snapshot);
+    return snapshot;
+  }
+
+  test::TemporaryFolder folder_;
+  const fs::path home_cache_ = folder_.path() / "home" / ".cache";
+
+ private:
+  std::map<std::string, std::optional<std::string>> before_;
+};
+
+TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
+  const std::string name = "openai/clip-vit-base-patch32", repository = "models--openai--clip-vit-base-patch32";
+  EXPECT_THAT([&] { find_model(name); }, ThrowsMessage<Error>(HasSubstr((home_cache_ / "huggingface").string())));
+  const fs::path at_home = add_repository(home_cache_ / "huggingface" / "hub", repository);
+  EXPECT_EQ(find_model(name), at_home);
+  const std::pair<const char*, const char*> variables[] = {
+      {"XDG_CACHE_HOME", "huggingface/hub"}, {"HF_HOME", "hub"}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HUB_CACHE", ""}};
+  for (const auto& [variable, below] : variables) {  // each counts more than the one before
+    const fs::path cache = folder_.path() / variable;
+    set(variable, cache);
+    EXPECT_EQ(find_model(name), add_repository(cache / below, repository)) << variable;
+  }
+}
+
+TEST_F(Caches, HoldOpenClipsModelsByTheirTags) {
+  const fs::path snapshot =
+      add_repository(home_cache_ / "huggingface" / "hub", "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K");
+  EXPECT_EQ(find_model("ViT-B-32/laion2b_s34b_b79k"), snapshot);
+  EXPECT_THROW(find_model("ViT-B-32/no_such_tag"), Error);
+}
+
+TEST_F(Caches, HoldOpenAIsFiles) {
+  const fs::path file = home_cache_ / "clip" / "ViT-B-32.pt";
+  EXPECT_THAT([] { find_model("ViT-B/32"); }, ThrowsMessage<Error>(HasSubstr(file.string())));
+  write(file, "");
+  EXPECT_EQ(find_model("ViT-B/32"), file);
+  EXPECT_THAT([] { find_model("ViT-B-99"); }, ThrowsMessage<Error>(HasSubstr("ViT-L/14@336px")));
+}
+
+TEST_F(Caches, LeadNowhereElse) {
+  const fs::path hub = home_cache_ / "huggingface" / "hub";
+  add_repository(hub, "models--a--b");
+  fs::create_directories(hub / "elsewhere");
+  for (const char* commit : {"../../elsewhere", "", "no-such-commit"}) {
+    write(hub / "models--a--b" / "refs" / "main", commit);
+    EXPECT_THROW(find_model("a/b"), Error) << commit;
+  }
+}
+
+TEST_F(Caches, HoldTheVocabularyThatOpenAIsModelsShare) {
+  constexpr int of_openai = 49408;
+  const fs::path model = folder_.path() / "model";
+  fs::create_directories(model);
+  EXPECT_EQ(find_vocabulary(model, of_openai), std::nullopt);
+  const fs::path of_clip = home_cache_ / "clip" / "bpe_simple_vocab_16e6.txt.gz";
+  write(of_clip, "");
+  EXPECT_EQ(find_vocabulary(model, of_openai), of_clip);
+  const fs::path snapshot =
+      add_repository(home_cache_ / "huggingface" / "hub", "models--openai--clip-vit-large-patch14");
+  write(snapshot / "tokenizer.json", "{}");
+  EXPECT_EQ(find_vocabulary(model, of_openai), snapshot);
+  EXPECT_EQ(find_vocabulary(model, 1000), std::nullopt) << "of another model";
+  write(model / "merges.txt", "");
+  EXPECT_EQ(find_vocabulary(model, of_openai), snapshot) << "half a vocabulary is none";
+  write(model / "vocab.json", "{}");
+  EXPECT_EQ(find_vocabulary(model, of_openai), model);
+}
+
+}  // namespace
+}  // namespace gondola
