@@ -35,20 +35,12 @@ void take_words_verbatim(CLI::App& app) {
 
 /// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
-  std::string message = error.what();
-  if (app.got_subcommand("train")) return message;  // which reads its words itself
+  if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
-    if (word.starts_with("--")) {
-      message = "there is no option " + word;
-      break;
-    }
-    if (app.get_subcommands().empty()) {
-      message = "there is no command " + word;
-      break;
-    }
+    if (word.starts_with("--")) return "there is no option " + word;
+    if (app.get_subcommands().empty()) return "there is no command " + word;
   }
-  std::erase(message, verbatim);
-  return message;
+  return error.what();
 }
 
 }  // namespace
@@ -110,7 +102,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    print_error("gondola: {}\ngondola -h and gondola COMMAND -h say what is expected", what_is_wrong(app, error));
+    std::string message = what_is_wrong(app, error);
+    std::erase(message, verbatim);
+    print_error("gondola: {}\ngondola -h and gondola COMMAND -h say what is expected", message);
     return wrong_usage;
   } catch (const std::exception& error) {
     print_error("gondola: {}", error.what());

@@ -82,7 +82,7 @@ int run(const GlobalOptions& global, const Options& options) {
   if (global.model.empty()) throw CLI::RequiredError("MODEL, before --calibrate,");
   require_new_folder(options.out);
   catch_interrupts();
-  const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
+  const ModelFiles model = load_model_files(global.model, global.config, global.vocab);
   std::unique_ptr<ClipTokenizer> tokenizer;
   if (model.vocabulary) tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model));
   QuantizeInputs inputs;

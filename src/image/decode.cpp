@@ -63,8 +63,8 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name, cons
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {
-  constexpr std::uint64_t most_bytes = std::uint64_t{1}
-                                       << 30;  // hardly a picture of the allowed number of pixels is larger
+  // Hardly a picture of the allowed number of pixels is larger.
+  constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
   const std::string bytes = read_file(path, most_bytes);
   return decode_image(std::as_bytes(std::span(bytes)), path.string(), options);
 }
