@@ -1,12 +1,11 @@
 #include "engine/weights.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
+#include "engine/block_weights.h"
 
 namespace gondola {
 namespace {
@@ -95,10 +94,8 @@ bool is_floating_point(DType type) {
 
 /// The weights that may be int8.
 bool is_linear_of_block(const std::string& name) {
-  constexpr std::array<std::string_view, 4> ends = {".attn.in_proj_weight", ".attn.out_proj.weight", ".mlp.c_fc.weight",
-                                                    ".mlp.c_proj.weight"};
   return name.find("transformer.resblocks.") != std::string::npos &&
-         std::ranges::any_of(ends, [&](std::string_view end) { return name.ends_with(end); });
+         std::ranges::any_of(block_layers, [&](const BlockLayer& layer) { return name.ends_with(layer.weight); });
 }
 
 /// What a checkpoint holds besides the towers' weights.
@@ -106,8 +103,9 @@ bool is_elsewhere(const std::string& name) {
   return name == "logit_scale" || name == "logit_bias" || name.ends_with(".num_batches_tracked");
 }
 
-/// Of every weight that the towers of this configuration read, under OpenAI's names (checkpoint/model_files.h).
-Shapes weight_shapes(const ModelConfig& config) {
+}  // namespace
+
+std::map<std::string, std::vector<std::int64_t>> weight_shapes(const ModelConfig& config) {
   Shapes shapes;
   if (config.image.architecture == ImageArchitecture::vit) {
     add_vision_transformer(shapes, config.image, config.embed_dim);
@@ -117,8 +115,6 @@ Shapes weight_shapes(const ModelConfig& config) {
   add_text(shapes, config.text, config.embed_dim);
   return shapes;
 }
-
-}  // namespace
 
 void check_weights(const ModelConfig& config, const TensorMap& weights) {
   const Shapes shapes = weight_shapes(config);

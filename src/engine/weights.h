@@ -18,6 +18,9 @@ namespace gondola {
 /// configuration has no place. The linear layers of transformer blocks may be int8 (checkpoint/quantized_weights.h).
 void check_weights(const ModelConfig& config, const TensorMap& weights);
 
+/// Of every weight that the towers of this configuration read, under OpenAI's names (checkpoint/model_files.h).
+std::map<std::string, std::vector<std::int64_t>> weight_shapes(const ModelConfig& config);
+
 /// fp32 values that stay where a file is mapped if they are fp32 there, and are converted otherwise.
 class FloatArray {
  public:
