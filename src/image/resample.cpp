@@ -1,7 +1,6 @@
 #include "image/resample.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -72,7 +71,7 @@ Image resample(const Image& image, const Axis& horizontal, const Axis& vertical,
   const bool rows_first = lost_rows > 0 && lost_rows > lost_columns * 2;
   if (!rows_first) return resample(image, columns, rows);
   const auto same = [&](int size, int begin, int count) {
-    return filter_coefficients({size, 0, static_cast<float>(size), size}, interpolation, begin, count);
+    return filter_coefficients({size, size}, interpolation, begin, count);
   };
   const Reach across = reach(columns);
   const Image lowered = resample(image, same(image.width, across.begin, across.count), rows);
@@ -83,12 +82,12 @@ Image resample(const Image& image, const Axis& horizontal, const Axis& vertical,
 /// The source pixel of each output pixel in [begin, begin + count); −1 where rounding left the image.
 std::vector<int> nearest_pixels(const Axis& axis, bool accumulate, int begin, int count) {
   std::vector<int> pixels;
-  const double scale = static_cast<double>(axis.end - axis.begin) / axis.out_size;
-  double position = axis.begin + scale * 0.5;
+  const double scale = axis.scale();
+  double position = scale * 0.5;
   for (int i = accumulate ? 0 : begin; i < begin + count; ++i) {
-    if (!accumulate) position = scale * (i + 0.5) + axis.begin;
+    if (!accumulate) position = scale * (i + 0.5);
     if (i >= begin) {
-      const int pixel = position < 0.0 ? -1 : static_cast<int>(position);
+      const int pixel = static_cast<int>(position);
       pixels.push_back(pixel < axis.in_size ? pixel : -1);
     }
     position += scale;
@@ -116,16 +115,8 @@ Image resize_nearest(const Image& image, const Axis& horizontal, const Axis& ver
   return result;
 }
 
-bool is_whole(float value) {
-  return value == std::floor(value);
-}
-
-void check_arguments(const Image& image, int width, int height, const Box& box, const Window& window) {
+void check_arguments(int width, int height, const Window& window) {
   if (width < 1 || height < 1) fail("cannot resize an image to {} × {} pixels", width, height);
-  const bool box_inside = box.left >= 0 && box.top >= 0 && box.left <= box.right && box.top <= box.bottom &&
-                          box.right <= static_cast<float>(image.width) &&
-                          box.bottom <= static_cast<float>(image.height);
-  if (!box_inside) fail("resize: the box lies outside the image of {} × {} pixels", image.width, image.height);
   const bool window_inside = window.left >= 0 && window.top >= 0 && window.width >= 1 && window.height >= 1 &&
                              window.left <= width - window.width && window.top <= height - window.height;
   if (!window_inside) fail("resize: the window lies outside the result of {} × {} pixels", width, height);
@@ -133,29 +124,17 @@ void check_arguments(const Image& image, int width, int height, const Box& box, 
 
 }  // namespace
 
-Image resize(const Image& image, int width, int height, Interpolation interpolation, const Box& box,
-             const Window& window) {
-  check_arguments(image, width, height, box, window);
-  const Box whole{0, 0, static_cast<float>(image.width), static_cast<float>(image.height)};
-  if (width == image.width && height == image.height && box == whole) return crop(image, window);
-  const Axis horizontal{image.width, box.left, box.right, width};
-  const Axis vertical{image.height, box.top, box.bottom, height};
+Image resize(const Image& image, int width, int height, Interpolation interpolation, const Window& window) {
+  check_arguments(width, height, window);
+  const Axis horizontal{image.width, width}, vertical{image.height, height};
+  if (horizontal.identity() && vertical.identity()) return crop(image, window);
 
   if (image.mode == PixelMode::bilevel || image.mode == PixelMode::palette) interpolation = Interpolation::nearest;
   if (has_alpha(image.mode) && interpolation != Interpolation::nearest) {
     return unpremultiply(resample(premultiply(image), horizontal, vertical, interpolation, window));
   }
-  if (is_whole(box.left) && is_whole(box.top) && box.right - box.left == static_cast<float>(width) &&
-      box.bottom - box.top == static_cast<float>(height))
-    return crop(image, {static_cast<int>(box.left) + window.left, static_cast<int>(box.top) + window.top, window.width,
-                        window.height});
   if (interpolation == Interpolation::nearest) return resize_nearest(image, horizontal, vertical, window);
   return resample(image, horizontal, vertical, interpolation, window);
-}
-
-Image resize(const Image& image, int width, int height, Interpolation interpolation, const Window& window) {
-  return resize(image, width, height, interpolation,
-                {0, 0, static_cast<float>(image.width), static_cast<float>(image.height)}, window);
 }
 
 Image resize(const Image& image, int width, int height, Interpolation interpolation) {

@@ -34,7 +34,7 @@ Coefficients identity_coefficients(int begin, int count) {
 Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count) {
   if (axis.identity()) return identity_coefficients(out_begin, out_count);
   const bool bicubic = interpolation == Interpolation::bicubic;
-  const double scale = static_cast<double>(axis.end - axis.begin) / axis.out_size;
+  const double scale = axis.scale();
   const double filter_scale = std::max(scale, 1.0);
   const double support = (bicubic ? 2.0 : 1.0) * filter_scale;
   const double inverse_filter_scale = 1.0 / filter_scale;
@@ -50,7 +50,7 @@ Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, 
   result.taps.reserve(static_cast<std::size_t>(out_count));
   result.weights.reserve(static_cast<std::size_t>(std::min<double>(taps_per_pixel, axis.in_size) * out_count));
   for (int i = out_begin; i < out_begin + out_count; ++i) {
-    const double center = axis.begin + (i + 0.5) * scale;
+    const double center = (i + 0.5) * scale;
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int last = std::min(static_cast<int>(center + support + 0.5), axis.in_size);
     const std::size_t offset = result.weights.size();

@@ -6,14 +6,14 @@
 
 namespace gondola {
 
-/// One axis of a resize: `out_size` pixels from the source interval [begin, end) of `in_size` pixels.
+/// One axis of a resize.
 struct Axis {
-  int in_size = 0;
-  float begin = 0, end = 0;
-  int out_size = 0;
+  int in_size = 0, out_size = 0;
 
   /// Whether it leaves the pixels as they are.
-  bool identity() const { return out_size == in_size && begin == 0 && end == static_cast<float>(out_size); }
+  bool identity() const { return out_size == in_size; }
+  /// Source pixels an output pixel; Pillow has the size in single precision.
+  double scale() const { return static_cast<double>(static_cast<float>(in_size)) / out_size; }
 };
 
 /// The source pixels that an output pixel is the weighted sum of: count from first on, weights from weights[offset].
