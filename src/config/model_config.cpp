@@ -1,8 +1,8 @@
 #include "config/model_config.h"
 
 #include <map>
+#include <ranges>
 #include <string>
-#include <vector>
 
 #include "base/error.h"
 
@@ -229,11 +229,9 @@ ModelConfig preset(const std::string& name) {
   const bool quick = name.ends_with(quick_suffix);
   const std::string base = quick ? name.substr(0, name.size() - quick_suffix.size()) : name;
   const auto found = presets().find(base);
-  if (found == presets().end()) {
-    std::string known;
-    for (const auto& [known_name, config] : presets()) known += (known.empty() ? "" : ", ") + known_name;
-    fail("unknown model \"{}\"; known are {}, each also with {}", name, known, quick_suffix);
-  }
+  if (found == presets().end())
+    fail("unknown model \"{}\"; known are {}, each also with {}", name, fmt::join(std::views::keys(presets()), ", "),
+         quick_suffix);
   ModelConfig config = found->second;
   config.name = name;
   if (quick) config.image.activation = config.text.activation = Activation::quick_gelu;

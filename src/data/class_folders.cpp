@@ -115,7 +115,6 @@ class ClassFolders : public Dataset {
   std::size_t size() const override { return labels_.size(); }
 
   Sample get(std::size_t index) const override {
-    if (index >= size()) fail("sample {}: the data set has {}", index, size());
     const int label = labels_[index];
     std::string path(paths_[index]);
     std::string image = read_file(path, max_image_bytes);

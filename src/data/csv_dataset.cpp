@@ -28,7 +28,6 @@ class CsvDataset : public Dataset {
   std::size_t size() const override { return first_row_.size() - 1; }
 
   Sample get(std::size_t index) const override {
-    if (index >= size()) fail("sample {}: the data set has {}", index, size());
     Sample sample;
     std::vector<std::string> captions;
     for (std::size_t row = first_row_[index]; row < first_row_[index + 1]; ++row) {

@@ -61,7 +61,10 @@ class ConcatenatedDataset : public Dataset {
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (const auto& part : parts_) part->for_each_caption(visit);
+    for (const auto& part : parts_)
+      part->for_each_caption([&](std::string_view caption) {
+        if (caption.size() <= max_caption_bytes) visit(caption);
+      });
   }
 
   const std::vector<std::string>& class_names() const override { return class_names_; }
@@ -82,33 +85,7 @@ class ConcatenatedDataset : public Dataset {
   std::vector<std::string> class_names_;
 };
 
-}  // namespace
-
-std::string lower_ascii(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lower;
-}
-
-bool is_there(const std::filesystem::path& path) {
-  std::error_code unreachable;
-  return std::filesystem::exists(path, unreachable);
-}
-
-std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
-  const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;
-  if (is_there(beside)) return beside;
-  if (is_there(in_images)) return in_images;
-  fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
-}
-
-bool is_image_extension(std::string_view extension) {
-  constexpr std::string_view known[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"};
-  return std::find(std::begin(known), std::end(known), lower_ascii(extension)) != std::end(known);
-}
-
-std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
+std::unique_ptr<Dataset> open_source(const std::string& source, const DatasetOptions& options) {
   if (is_url(source)) return open_remote_webdataset(expand_urls(source));
   if (is_there(source) && std::filesystem::is_directory(source)) return open_class_folders(source, options);
   const std::vector<std::filesystem::path> files = expand_pattern(source);
@@ -129,11 +106,42 @@ std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOp
   return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(equal));
 }
 
+}  // namespace
+
+std::string lower_ascii(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
+
+bool is_there(const std::filesystem::path& path) {
+  std::error_code unreachable;
+  return std::filesystem::exists(path, unreachable);
+}
+
+std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
+  const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;
+  if (is_there(beside)) return beside;
+  if (is_there(in_images)) return in_images;
+  if (std::filesystem::path(image).is_absolute()) fail("{}: there is no image {}", table.string(), image);
+  fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
+}
+
+bool is_image_extension(std::string_view extension) {
+  constexpr std::string_view known[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"};
+  return std::find(std::begin(known), std::end(known), lower_ascii(extension)) != std::end(known);
+}
+
+std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
+  return open_datasets({{source}}, options);
+}
+
 std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options) {
   std::vector<std::unique_ptr<Dataset>> parts;
   std::vector<double> weights;
   for (const Source& source : sources) {
-    parts.push_back(open_dataset(source.name, options));
+    parts.push_back(open_source(source.name, options));
     weights.push_back(source.weight);
   }
   return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(weights));

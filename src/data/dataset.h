@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -79,10 +78,9 @@ struct DatasetOptions {
 };
 
 /// Opens one source by what it is:
-///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to the
-///  first
-///    dot form a sample, .jpg/.jpeg/.png/.webp/.gif/.bmp the image, .txt the caption, .json its "caption" or "text",
-///    .cls the label;
+///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to
+///    the first dot form a sample, .jpg/.jpeg/.png/.webp/.gif/.bmp the image, .txt the caption, .json its "caption" or
+///    "text", .cls the label;
 ///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use,
 ///    and the last 32 kept in the cache (data/remote_files.h). A sizes.json beside shards, here or there, as
 ///    open_clip's, saves the opening's pass over all of them that counts their samples;
@@ -97,20 +95,11 @@ std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOp
 
 /// A source of a mixture: an epoch draws weight × its samples (SampleOrder).
 struct Source {
-  Source(std::string place, double share = 1) : name(std::move(place)), weight(share) {}
-  Source(const char* place) : name(place) {}
   std::string name;
   double weight = 1;
 };
 
 /// Several sources one after the other.
 std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options = {});
-
-/// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
-/// an Error.
-std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
-
-/// The same of the URLs of .tar files, in the order given; only braces are expanded.
-std::vector<std::string> expand_urls(const std::string& pattern);
 
 }  // namespace gondola

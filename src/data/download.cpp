@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/environment.h"
+#include "data/sources.h"
 
 namespace gondola {
 namespace {
@@ -218,8 +219,7 @@ std::size_t Transfer::on_header(std::string_view line) {
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return line.size();
-  std::string field(line.substr(0, colon));
-  std::transform(field.begin(), field.end(), field.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string field = lower_ascii(line.substr(0, colon));
   const std::size_t first = line.find_first_not_of(" \t", colon + 1), last = line.find_last_not_of(" \t\r\n");
   if (first == std::string_view::npos || last < first) return line.size();
   const std::string_view value = line.substr(first, last - first + 1);

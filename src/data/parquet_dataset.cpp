@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <deque>
 #include <initializer_list>
-#include <map>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -202,7 +201,6 @@ class ImagesInParquet : public Dataset {
   }
 
   Sample get(std::size_t index) const override {
-    if (index >= size()) fail("sample {}: the data set has {}", index, size());
     const std::size_t group = rows_.holder_of(index), file = groups_.holder_of(group);
     const std::size_t row_of_file = index - rows_.begin_of(groups_.begin_of(file));
     Sample sample;
@@ -269,7 +267,6 @@ class PathsInParquet : public Dataset {
   std::size_t size() const override { return images_.size(); }
 
   Sample get(std::size_t index) const override {
-    if (index >= size()) fail("sample {}: the data set has {}", index, size());
     const fs::path& origin = origins_[images_of_.holder_of(index)];
     Sample sample;
     sample.key = resolve_image(origin, std::string(images_[index])).string();

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 
 #include "base/error.h"
-#include "data/dataset.h"
 #include "data/download.h"
 #include "data/sources.h"
 
@@ -39,13 +37,6 @@ std::vector<std::string> split_alternatives(std::string_view body) {
     }
   }
   return parts;
-}
-
-std::optional<std::uint64_t> parse_number(std::string_view digits) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return value;
 }
 
 /// "08..12" as "08", "09" … "12", padded to the width of the first where that begins with a zero; nothing when the
@@ -95,6 +86,13 @@ void append_matches(const std::string& name, std::vector<std::filesystem::path>&
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> parse_number(std::string_view digits, int base) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return value;
+}
 
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
   if (is_there(pattern)) return {pattern};  // a name may hold braces and brackets

@@ -1,6 +1,5 @@
 #include "data/sample_order.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +27,16 @@ std::filesystem::path resolve_image(const std::filesystem::path& table, const st
 
 /// Whether a file's ending (".jpg", in any case) is that of an image in a data set.
 bool is_image_extension(std::string_view extension);
+
+/// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
+/// an Error.
+std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
+
+/// The same of the URLs of .tar files, in the order given; only braces are expanded.
+std::vector<std::string> expand_urls(const std::string& pattern);
+
+/// Nothing unless all of the text is a number without a sign that 64 bits hold.
+std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10);
 
 /// ASCII letters in lower case.
 std::string lower_ascii(std::string_view text);

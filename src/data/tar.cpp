@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/sources.h"
 
 namespace gondola {
 namespace {
@@ -31,10 +32,7 @@ std::optional<std::uint64_t> octal_field(std::span<const char> header, std::size
   std::string_view digits = text_field(header, offset, length);
   while (digits.starts_with(' ')) digits.remove_prefix(1);
   while (digits.ends_with(' ')) digits.remove_suffix(1);
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 8);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return value;
+  return parse_number(digits, 8);
 }
 
 /// The sum of the header's bytes with blanks in place of the checksum (POSIX.1-1988; some old writers summed signed).
@@ -73,10 +71,8 @@ void read_pax_records(std::string_view records, const std::string& where, Extens
     if (key == "path") extension.name = value;
     if (key.starts_with("GNU.sparse.")) extension.sparse = true;
     if (key == "size") {
-      std::uint64_t size = 0;
-      const auto [end, bad] = std::from_chars(value.data(), value.data() + value.size(), size);
-      if (bad != std::errc() || end != value.data() + value.size()) fail("{}: pax size \"{}\"", where, value);
-      extension.size = size;
+      extension.size = parse_number(value);
+      if (!extension.size) fail("{}: pax size \"{}\"", where, value);
     }
     records.remove_prefix(length);
   }

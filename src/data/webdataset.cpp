@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <deque>
 #include <exception>
@@ -124,11 +123,10 @@ int read_label(const RandomAccessFile& file, const TarMember& member) {
   constexpr int most_label = 1 << 30;
   std::string digits = read_member(file, member, max_digits);
   while (!digits.empty() && (digits.back() == '\n' || digits.back() == '\r' || digits.back() == ' ')) digits.pop_back();
-  int label = -1;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), label);
-  if (error != std::errc() || end != digits.data() + digits.size() || label < 0 || label > most_label)
+  const auto label = parse_number(digits);
+  if (!label || *label > most_label)
     fail("{}: {} holds \"{}\", expected a class number", file.path().string(), member.name, digits);
-  return label;
+  return static_cast<int>(*label);
 }
 
 /// Where a shard's samples begin.
@@ -164,7 +162,7 @@ class WebDataset : public Dataset {
     }
     if (size() == 0 && damage) throw *damage;
     if (size() == 0)
-      fail("{}: none of the {} samples in {} files has both an image (.jpg, .png, .webp) and a caption (.txt, .json)",
+      fail("{}: none of the {} samples in {} files has both an image (.jpg, .png …) and a caption (.txt, .json)",
            without_secrets(shards_.front()), groups, shards_.size());
     if (remote_ && sizes.empty() && !damage) write_counts();
   }
@@ -186,7 +184,6 @@ class WebDataset : public Dataset {
   }
 
   Sample get(std::size_t index) const override {
-    if (index >= size()) fail("sample {}: the data set has {}", index, size());
     const std::size_t shard = samples_.holder_of(index);
     const auto file = open(shard);
     const Group group = find(*file, shard, index - samples_.begin_of(shard));

@@ -65,7 +65,16 @@ bool has_transparency(const Image& image) {
   }
 }
 
-/// Pillow's convert("RGBA") of an image that has transparency.
+/// One channel of Pillow's alpha_composite over opaque white, in its 7 extra bits of precision
+/// (src/libImaging/AlphaComposite.c).
+std::uint8_t over_white(std::uint32_t value, std::uint32_t alpha) {
+  if (alpha == 0) return 255;
+  const std::uint32_t sum = value * (alpha << 7) + 255 * ((255 - alpha) << 7) + (0x80 << 7);
+  return static_cast<std::uint8_t>((((sum >> 8) + sum) >> 8) >> 7);
+}
+
+}  // namespace
+
 Image to_rgba(const Image& image) {
   Image rgba = convert_colours<4>(image, PixelMode::rgba);
   const std::size_t count = rgba.pixels.size() / 4;
@@ -90,16 +99,6 @@ Image to_rgba(const Image& image) {
   }
   return rgba;
 }
-
-/// One channel of Pillow's alpha_composite over opaque white, in its 7 extra bits of precision
-/// (src/libImaging/AlphaComposite.c).
-std::uint8_t over_white(std::uint32_t value, std::uint32_t alpha) {
-  if (alpha == 0) return 255;
-  const std::uint32_t sum = value * (alpha << 7) + 255 * ((255 - alpha) << 7) + (0x80 << 7);
-  return static_cast<std::uint8_t>((((sum >> 8) + sum) >> 8) >> 7);
-}
-
-}  // namespace
 
 Image to_rgb(Image image) {
   if (image.mode == PixelMode::rgb) return image;

@@ -51,6 +51,10 @@ std::vector<std::uint8_t> make_palette() {
   return palette;
 }
 
+bool is_image(std::span<const std::byte> bytes) {
+  return find_decoder({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}) != nullptr;
+}
+
 Image decode_image(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options) {
   const ImageBytes content(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   if (content.empty()) fail("{}: the file is empty", name);
@@ -63,7 +67,7 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name, cons
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {
-  // Hardly a picture of the allowed number of pixels is larger.
+  // A file of the largest picture that is allowed is hardly larger.
   constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
   const std::string bytes = read_file(path, most_bytes);
   return decode_image(std::as_bytes(std::span(bytes)), path.string(), options);

@@ -135,17 +135,6 @@ std::optional<std::array<std::uint16_t, 3>> read_transparent_colour(PngReader& r
   }
 }
 
-/// Pillow has no 16-bit "LA" and opens it as RGBA.
-Image grey_alpha_to_rgba(const Image& image) {
-  Image rgba = make_image(PixelMode::rgba, image.width, image.height);
-  for (std::size_t i = 0; i < image.pixels.size() / 2; ++i) {
-    const std::uint8_t grey = image.pixels[2 * i];
-    const std::uint8_t pixel[] = {grey, grey, grey, image.pixels[2 * i + 1]};
-    std::memcpy(rgba.pixels.data() + 4 * i, pixel, sizeof pixel);
-  }
-  return rgba;
-}
-
 }  // namespace
 
 Image decode_png(ImageBytes bytes, std::string_view name, const DecodeOptions& options) {
@@ -166,7 +155,8 @@ Image decode_png(ImageBytes bytes, std::string_view name, const DecodeOptions& o
     const int scale = 255 / ((1 << bit_depth) - 1);
     for (std::uint8_t& value : image.pixels) value = static_cast<std::uint8_t>(value * scale);
   }
-  return image.mode == PixelMode::grey_alpha && bit_depth == 16 ? grey_alpha_to_rgba(image) : std::move(image);
+  if (image.mode == PixelMode::grey_alpha && bit_depth == 16) return to_rgba(image);  // Pillow has no 16-bit "LA"
+  return image;
 }
 
 }  // namespace gondola

@@ -18,6 +18,9 @@ Image decode_bmp(ImageBytes bytes, std::string_view name, const DecodeOptions& o
 /// Throws Error unless 0 < width · height <= options.pixel_limit.
 void check_dimensions(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options);
 
+/// Pillow's convert("RGBA") of an image that has transparency.
+Image to_rgba(const Image& image);
+
 /// An opaque black palette of 256 entries.
 std::vector<std::uint8_t> make_palette();
 

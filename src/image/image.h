@@ -63,12 +63,13 @@ struct Window {
 /// Image.crop; the window lies inside the image.
 Image crop(const Image& image, const Window& window);
 
-/// Pillow's limit for a decompression bomb.
-inline constexpr std::int64_t default_pixel_limit = 178'956'970;
+/// Whether the bytes start like an image that decode_image knows.
+bool is_image(std::span<const std::byte> bytes);
 
 struct DecodeOptions {
-  std::int64_t pixel_limit = default_pixel_limit;  ///< larger images are refused before they are decoded
-  bool apply_exif_orientation = false;             ///< the reference pipelines ignore it
+  /// Larger images are refused before they are decoded; Pillow's limit for a decompression bomb.
+  std::int64_t pixel_limit = 178'956'970;
+  bool apply_exif_orientation = false;  ///< the reference pipelines ignore it
 };
 
 /// Decodes JPEG, PNG, WebP, GIF (first frame) or BMP, told by the content, to the pixels and mode that Pillow 13 opens

@@ -16,10 +16,6 @@
 namespace gondola {
 namespace {
 
-struct Merge {
-  std::int32_t rank = 0, token = 0;
-};
-
 std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
   return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
 }
@@ -27,6 +23,10 @@ std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
 }  // namespace
 
 struct ClipTokenizer::Tables {
+  struct Merge {
+    std::int32_t rank = 0, token = 0;
+  };
+
   std::vector<std::string> tokens;  // by id; "" where a vocabulary leaves an id out
   std::vector<std::string> merges;  // by rank
   std::array<std::int32_t, 256> bytes, last_bytes;

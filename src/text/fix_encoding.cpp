@@ -11,10 +11,6 @@
 namespace gondola {
 namespace {
 
-const SingleByteEncoding& windows_1252() {
-  return single_byte_encodings[1];
-}
-
 bool is_bad(std::string_view text) {
   static const Regex pattern(badness_pattern, Regex::Mode::utf8);
   return pattern.find(text).has_value();

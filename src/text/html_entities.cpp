@@ -50,10 +50,7 @@ std::string numbered(char32_t number) {
   if (number == 0 || surrogate || number > last_code_point) {
     append_utf8(text, U'\ufffd');
   } else if (number >= 0x80 && number <= 0x9f) {  // meant as Windows-1252
-    const auto windows =
-        std::find_if(single_byte_encodings.begin(), single_byte_encodings.end(),
-                     [](const SingleByteEncoding& encoding) { return encoding.name == "windows-1252"; });
-    append_utf8(text, windows->decode(static_cast<unsigned char>(number)));
+    append_utf8(text, windows_1252().decode(static_cast<unsigned char>(number)));
   } else {
     const bool control = number < 0x20 && number != '\t' && number != '\n' && number != '\f' && number != '\r';
     const bool no_character = (number & 0xfffe) == 0xfffe || (number >= 0xfdd0 && number <= 0xfdef);

@@ -35,4 +35,8 @@ std::optional<std::string> SingleByteEncoding::encode(std::string_view utf8) con
   return bytes;
 }
 
+const SingleByteEncoding& windows_1252() {
+  return single_byte_encodings[1];
+}
+
 }  // namespace gondola

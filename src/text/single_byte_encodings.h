@@ -22,4 +22,6 @@ struct SingleByteEncoding {
 /// Those that ftfy considers, in its order.
 extern const std::array<SingleByteEncoding, 10> single_byte_encodings;
 
+const SingleByteEncoding& windows_1252();
+
 }  // namespace gondola

@@ -1,10 +1,10 @@
 #include "text/train_bpe.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <queue>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 

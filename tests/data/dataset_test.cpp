@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.h"
+#include "data/sources.h"
 #include "tests/data/support.h"
 
 namespace gondola {
@@ -70,7 +71,7 @@ TEST(Datasets, FollowOneAnother) {
   write(folder.path() / "c" / "dog" / "5.jpg", "5");
   write(folder.path() / "t.csv", "image,caption\na/cat/1.jpg,a cat\n");
   std::vector<Source> sources;
-  for (const char* name : {"a", "t.csv", "b", "c"}) sources.emplace_back((folder.path() / name).string());
+  for (const char* name : {"a", "t.csv", "b", "c"}) sources.push_back({(folder.path() / name).string()});
   const auto data = open_datasets(sources);
   ASSERT_EQ(data->size(), 6u);
   EXPECT_THAT(data->class_names(), ElementsAre("cat", "dog", "bee"));
