@@ -1,16 +1,14 @@
 #include "data/remote_files.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "base/hash.h"
 #include "data/download.h"
 
@@ -21,34 +19,6 @@ namespace fs = std::filesystem;
 
 using Clock = std::chrono::steady_clock;
 constexpr auto retry_after = std::chrono::minutes(1);
-
-/// Held by the one process that writes a file or drops it; released by the system when that dies.
-class FileLock {
- public:
-  /// Waits for the lock, until `stop`.
-  FileLock(const fs::path& path, const std::atomic<bool>& stop) : descriptor_(open_lock(path)) {
-    while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      const bool is_held = errno == EWOULDBLOCK || errno == EINTR;
-      if (stop || !is_held) {
-        const std::string why = is_held ? "interrupted" : std::strerror(errno);  // a file system may have no locks
-        ::close(descriptor_);
-        fail("{}: cannot be locked: {}", path.string(), why);
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
-  }
-  ~FileLock() { ::close(descriptor_); }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-
- private:
-  static int open_lock(const fs::path& path) {
-    const int descriptor = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    if (descriptor < 0) fail("{}: cannot be written", path.string());
-    return descriptor;
-  }
-  int descriptor_;
-};
 
 void touch(const fs::path& path) {
   std::error_code ignored;
@@ -155,7 +125,11 @@ void RemoteFiles::work() {
 void RemoteFiles::fetch(const std::string& url) {
   const fs::path path = path_of(url), part = path.string() + ".part";
   constexpr std::uint64_t locks = 64;
-  const FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks), stop_);
+  FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks));  // one process fetches or drops at a time
+  while (!lock.try_lock()) {
+    if (stop_) fail("{}: interrupted", path.string());
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
   if (!fs::exists(path)) {
     download(url, part, stop_);
     move_into_place(part, path);

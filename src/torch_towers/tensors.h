@@ -3,10 +3,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "checkpoint/tensor.h"
 
 namespace gondola {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// A copy as fp32 on the CPU.
 Tensor from_torch(const at::Tensor& values);

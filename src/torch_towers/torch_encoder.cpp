@@ -5,7 +5,6 @@
 #include <torch/types.h>
 
 #include <cstring>
-#include <vector>
 
 #include "base/error.h"
 #include "checkpoint/quantized_weights.h"

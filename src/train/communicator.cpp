@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "train/watch.h"
 
@@ -37,8 +38,8 @@ std::string first_line(const std::string& message) {
 #ifdef GONDOLA_GLOO
 BackendPointer make_gloo(const StorePointer& store, int rank, int size, const std::string& address) {
   auto options = c10d::ProcessGroupGloo::Options::create(patience);
-  if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"))
-    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
+  if (const auto interface = environment("GLOO_SOCKET_IFNAME"))
+    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(*interface));
   else if (address == "127.0.0.1" || address == "localhost")
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
   else

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "train/communicator.h"
@@ -14,12 +13,8 @@ namespace gondola {
 /// goes on (Li et al. 2020, arXiv 2006.15704, 3.2).
 class GradientSync {
  public:
-  /// A bucket's bytes: an eighth of all, so that a small model's first leaves early too, within 1 to 25 MB, which is
-  /// PyTorch's DistributedDataParallel's.
-  static constexpr std::int64_t least_bucket_bytes = 1 << 20, most_bucket_bytes = 25 << 20;
-
   /// `communicator` must outlive the object.
-  GradientSync(const NamedParameters& parameters, Communicator& communicator);
+  GradientSync(const NamedTensors& parameters, Communicator& communicator);
   ~GradientSync();
 
   /// What the network does is traced there; null: nowhere.

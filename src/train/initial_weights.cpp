@@ -79,8 +79,8 @@ void check_vocabulary(const ModelFiles& model, const std::string& name, const Cl
   const ClipTokenizer theirs = ClipTokenizer::load(*model.vocabulary);
   for (std::int32_t id = 0; id < std::min(theirs.size(), tokenizer.size()); ++id)
     if (theirs.token(id) != tokenizer.token(id))
-      fail("{}: its token {} is \"{}\", the recipe's \"{}\": set model.vocabulary to {}", name, id, theirs.token(id),
-           tokenizer.token(id), model.vocabulary->string());
+      fail("{}: its token {} is \"{}\", the recipe's \"{}\": set model.vocabulary to {} and model.vocab_size to 0",
+           name, id, theirs.token(id), tokenizer.token(id), model.vocabulary->string());
 }
 
 TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) {
@@ -95,8 +95,8 @@ TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) 
       if (recipe.low_pass_stem) check_stem(name, files.weights);
     }
     if (text) {
+      check_vocabulary(files, name, tokenizer);  // which says what to set where the sizes differ too
       check_tower(name, files.config, recipe.model, "text_cfg");
-      check_vocabulary(files, name, tokenizer);
     }
     for (auto& [key, tensor] : files.weights)
       if ((image && text) || (image && is_image(key)) || (text && is_text(key))) weights[key] = std::move(tensor);

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 #include <span>
 #include <unordered_map>
@@ -26,8 +25,7 @@ constexpr std::int64_t batches_ahead = 2;  // ready or in work
 enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3 };
 
 int loader_threads(const Recipe& recipe) {
-  if (!recipe.device.starts_with("cuda")) return 2;
-  return recipe.threads > 0 ? recipe.threads : available_processors();
+  return recipe.device.starts_with("cuda") ? recipe.threads : 2;
 }
 
 /// Calls take(number) with the numbers below `size` in random order, each once, while it asks for more.
@@ -134,10 +132,11 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
   return captions;
 }
 
-void Loader::count_broken(const std::string& message) {
+void Loader::count_broken(std::size_t sample, const std::string& message) {
   const std::lock_guard lock(mutex_);
-  print_error("gondola-train: skipped: {}", message);
-  if (++broken_ > recipe_.max_broken)
+  if (!broken_.insert(sample).second) return;  // in an earlier epoch
+  print_error("gondola train: skipped: {}", message);
+  if (static_cast<std::int64_t>(broken_.size()) > recipe_.max_broken)
     fail("more than {} samples (data.max_broken) could not be read, the last: {}", recipe_.max_broken, message);
 }
 
@@ -208,8 +207,8 @@ std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
       return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
     } catch (const Error& error) {
-      count_broken(error.what());
-      if (tries == order_.size()) throw;
+      count_broken(draw.index, error.what());
+      if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
   }
 }

@@ -16,6 +16,7 @@
 #include "torch_towers/device.h"
 #include "train/allocator.h"
 #include "train/communicator.h"
+#include "train/gradient_sync.h"
 #include "train/launch.h"
 #include "train/objective.h"
 #include "train/recipe.h"
@@ -42,7 +43,8 @@ std::string message_of(const std::exception& error) {
 void print_plan(Recipe recipe, const Plan& plan) {
   if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
   Communicator alone;
-  StepShape step{recipe.batch_size, recipe.model.embed_dim, Objective(recipe, alone).bucket_sizes()};
+  StepShape step{recipe.batch_size, recipe.model.embed_dim,
+                 GradientSync(Objective(recipe, alone).parameters(), alone).bucket_sizes()};
   if (recipe.micro_batch_size > 0) step.backward_share = 0.5;
   fmt::print("ranks    step s  compute     ring   reduce  exposed  MB sent/rank    pairs/s  efficiency\n");
   for (const int ranks : plan.ranks) {
@@ -104,7 +106,7 @@ int main(int argc, char** argv) {
     keep_freed_memory();
     Recipe read = read_recipe(find_recipe(recipe), overrides);
     const Launch launch = Launch::from([](const char* name) -> std::optional<std::string> {
-      const char* value = std::getenv(name);
+      const char* value = std::getenv(name);  // an empty one is a launcher's mistake
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
     if (read.device == "cuda") read.device = fmt::format("cuda:{}", launch.local_rank);
@@ -124,8 +126,16 @@ int main(int argc, char** argv) {
       communicator.report_failure(message_of(error));
       throw;
     }
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : wrong_usage;
+    std::string message = error.what();
+    const std::vector<std::string> rest = app.remaining();
+    const auto option =
+        std::ranges::find_if(rest, [](const auto& word) { return word.starts_with("--") && word != "--"; });
+    if (option != rest.end()) message = "there is no option " + *option;
+    print_error("gondola train: {}\ngondola train -h says what is expected", message);
+    return wrong_usage;
   } catch (const std::exception& error) {
     print_error("gondola train: {}", message_of(error));
     return 1;

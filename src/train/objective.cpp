@@ -185,8 +185,8 @@ Encoders Objective::evaluation_encoders() {
           [=, this](const at::Tensor& ids) { return evaluate([&] { return model_->encode_texts(ids); }, text_norm_); }};
 }
 
-NamedParameters Objective::tensors() const {
-  NamedParameters tensors;
+NamedTensors Objective::tensors() const {
+  NamedTensors tensors;
   const auto add = [&](const std::string& prefix, const torch::nn::Module* module) {
     if (module == nullptr) return;
     for (const auto& list : {module->named_parameters(), module->named_buffers()})

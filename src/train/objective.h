@@ -28,9 +28,9 @@ class Objective {
   void constrain();
 
   /// What is trained: the parameters that no lock holds.
-  const NamedParameters& parameters() const { return parameters_; }
+  const NamedTensors& parameters() const { return parameters_; }
   /// What state() holds, live.
-  NamedParameters tensors() const;
+  NamedTensors tensors() const;
   double scale() const;
   /// logit_bias; nothing without the sigmoid loss.
   std::optional<double> bias() const;
@@ -51,9 +51,6 @@ class Objective {
   /// The model's own weights with the norms folded in.
   TensorMap weights() const;
 
-  /// Bytes of the gradients that travel together, in their order.
-  std::vector<std::int64_t> bucket_sizes() const { return sync_->bucket_sizes(); }
-
  private:
   struct Embeddings {
     at::Tensor images, texts;
@@ -67,7 +64,7 @@ class Objective {
   const Teacher* teacher_ = nullptr;
   std::shared_ptr<ClipModel> model_;
   std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;
-  NamedParameters parameters_;
+  NamedTensors parameters_;
   std::unique_ptr<GradientSync> sync_;
 };
 

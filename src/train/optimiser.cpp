@@ -11,8 +11,15 @@
 #include "train/muon.h"
 
 namespace gondola {
+namespace {
 
-Optimiser::Optimiser(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator)
+bool decays(const std::string& name, const at::Tensor& parameter) {
+  return parameter.dim() >= 2 && !name.ends_with("positional_embedding") && !name.ends_with("class_embedding");
+}
+
+}  // namespace
+
+Optimiser::Optimiser(const NamedTensors& parameters, const Recipe& recipe, Communicator& communicator)
     : communicator_(communicator),
       sharded_(recipe.shard_optimizer && communicator.size() > 1),
       muon_type_(recipe.bf16 ? at::kBFloat16 : at::kFloat),
@@ -45,10 +52,6 @@ Optimiser::Optimiser(const NamedParameters& parameters, const Recipe& recipe, Co
     group.exp_avg_sqs.push_back(at::zeros_like(parameter));
     group.steps.push_back(at::zeros({}, parameter.options().dtype(at::kFloat)));
   }
-}
-
-bool Optimiser::decays(const std::string& name, const at::Tensor& parameter) {
-  return parameter.dim() >= 2 && !name.ends_with("positional_embedding") && !name.ends_with("class_embedding");
 }
 
 void Optimiser::step(double learning_rate) {
@@ -138,7 +141,7 @@ void Optimiser::load_state(const TensorMap& state, std::int64_t steps) {
   for (Matrix& matrix : matrices_) restore(matrix.momentum, state, "momentum." + matrix.name);
 }
 
-double clip_gradients(const NamedParameters& parameters, double limit) {
+double clip_gradients(const NamedTensors& parameters, double limit) {
   const at::NoGradGuard no_gradients;
   std::vector<at::Tensor> norms;
   for (const auto& [name, parameter] : parameters) norms.push_back(at::linalg_vector_norm(parameter.grad()));

@@ -3,16 +3,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "checkpoint/tensor.h"
+#include "torch_towers/tensors.h"
 #include "train/communicator.h"
 #include "train/recipe.h"
 
 namespace gondola {
-
-using NamedParameters = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// AdamW (arXiv 1711.05101) on PyTorch's fused kernel; with recipe.muon, Muon for the matrices (train/muon.h). Weight
 /// decay is for "all weights that are not gains or biases" (arXiv 2103.00020, table 18), nor logit_scale, nor the class
@@ -21,7 +19,7 @@ class Optimiser {
  public:
   /// With recipe.shard_optimizer each rank updates the parameters that are its own, and then has the others' from their
   /// owners. `communicator` must outlive the object.
-  Optimiser(const NamedParameters& parameters, const Recipe& recipe, Communicator& communicator);
+  Optimiser(const NamedTensors& parameters, const Recipe& recipe, Communicator& communicator);
 
   /// One update from the parameters' gradients, which are then dropped. A parameter's rate is the given one times its
   /// learning_rate_factor.
@@ -35,9 +33,6 @@ class Optimiser {
   TensorMap state() const;
   /// Restores them after `steps` updates.
   void load_state(const TensorMap& state, std::int64_t steps);
-
-  /// Whether a parameter of this name decays.
-  static bool decays(const std::string& name, const at::Tensor& parameter);
 
  private:
   /// A parameter that another rank may own.
@@ -72,6 +67,6 @@ class Optimiser {
 };
 
 /// Scales all gradients so that their common L2 norm is at most `limit` (0: no limit). Returns the norm before.
-double clip_gradients(const NamedParameters& parameters, double limit);
+double clip_gradients(const NamedTensors& parameters, double limit);
 
 }  // namespace gondola

@@ -1,13 +1,14 @@
 #include "train/recipe.h"
 
 #include <toml++/toml.h>
+
+#include <ranges>
 #include <set>
 #include <sstream>
 
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "checkpoint/model_locations.h"
 
 namespace gondola {
 namespace {
@@ -69,7 +70,7 @@ class Section {
     if (array == nullptr) fail("{}: {} has the wrong type, expected a list", origin_, path(key));
     for (std::size_t i = 0; i < array->size(); ++i) {
       const toml::node& element = *array->get(i);
-      Source source("");
+      Source source;
       augment.push_back(common);
       if (const toml::table* table = element.as_table()) {
         Section section(*table, origin_, fmt::format("{}[{}]", path(key), i));
@@ -107,9 +108,7 @@ class Section {
   T find_choice(const char* key, const std::string& word, const std::map<std::string, T>& choices) const {
     const auto found = choices.find(word);
     if (found != choices.end()) return found->second;
-    std::string known;
-    for (const auto& [name, unused] : choices) known += (known.empty() ? "" : ", ") + name;
-    fail("{}: {} is \"{}\", expected one of {}", origin_, path(key), word, known);
+    fail("{}: {} is \"{}\", expected one of {}", origin_, path(key), word, fmt::join(std::views::keys(choices), ", "));
   }
 
   template <class T>
@@ -185,7 +184,6 @@ void read_model(Section section, Recipe& recipe) {
   section.read("vocabulary", vocabulary);
   if (!vocabulary.empty()) recipe.vocabulary = vocabulary;
   section.read("vocab_size", recipe.vocab_size);
-  if (!recipe.vocabulary && recipe.vocab_size == 0) recipe.vocabulary = find_openai_vocabulary();
   section.read("initial", recipe.initial);
   section.read("initial_image", recipe.initial_image);
   section.read("initial_text", recipe.initial_text);
@@ -287,10 +285,9 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
   require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
   require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
-  require(!(recipe.vocabulary && recipe.vocab_size > 0), "model has both vocabulary and vocab_size");
-  require(recipe.vocabulary || recipe.vocab_size > 0,
-          "model has neither vocabulary nor vocab_size, and the caches have none of OpenAI's; model.vocab_size=8192 "
-          "trains one");
+  require(
+      !(recipe.vocabulary && recipe.vocab_size > 0),
+      "model has both vocabulary and vocab_size; set the one that is not meant to nothing (--set model.vocab_size=0)");
   require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
   require(!recipe.low_pass_stem || recipe.model.image.architecture == ImageArchitecture::modified_resnet,
           "model.low_pass_stem: a VisionTransformer has no stem");

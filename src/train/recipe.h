@@ -23,7 +23,7 @@ struct Recipe {
   // [model]: `preset`, or the fields of ModelConfig inline with [model.image] and [model.text]
   ModelConfig model;
   std::optional<std::filesystem::path>
-      vocabulary;  ///< or vocab_size, to train one from the captions; by default OpenAI's
+      vocabulary;  ///< or vocab_size, to train one from the captions; by default the initial model's, else OpenAI's
   int vocab_size = 0;
   std::string initial, initial_image, initial_text;  ///< models whose weights, all or of a tower, the run starts from
   bool batch_norm_embeddings = false;                ///< see EmbeddingNorm

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "train/step_figures.h"
 
 namespace gondola {
 

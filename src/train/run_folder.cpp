@@ -70,21 +70,36 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
   const fs::path recipe_file = path_ / "recipe.json";
   const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
-    if (!resume) fail("{}: is not empty; --resume continues a run", path_.string());
+    // A run that failed before its first checkpoint may simply be started again.
+    if (!resume && (!fs::exists(recipe_file) || has_checkpoint() || fs::exists(model())))
+      fail("{}: is not empty; --resume continues a run", path_.string());
     if (!fs::exists(recipe_file) && !has_checkpoint()) {  // what a launcher or a shell keeps there may stay
       for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
         if (fs::exists(written)) fail("{}: is there, but no recipe.json: not the folder of a run", written.string());
     }
+    lock();
     if (fs::exists(recipe_file)) {
       if (has_checkpoint()) {
         check_same_recipe(recipe_file, recipe);
-      } else if (read_file(recipe_file) != text) {
-        fs::remove_all(vocabulary());  // of another recipe, of which nothing else was saved
+      } else if (!resume || read_file(recipe_file) != text) {
+        fs::remove_all(vocabulary());  // perhaps of another recipe or other captions; nothing else was saved
       }
     }
   }
   make_folder(checkpoints());
+  lock();
   write_file_atomically(recipe_file, text);
+}
+
+void RunFolder::lock() {
+  if (lock_) return;
+  lock_ = std::make_unique<FileLock>(path_ / ".lock");
+  try {
+    if (lock_->try_lock()) return;
+  } catch (const Error&) {  // a file system without locks
+    return;
+  }
+  fail("{}: another process is training there", path_.string());
 }
 
 bool RunFolder::has_checkpoint() const {
@@ -95,7 +110,7 @@ std::optional<TrainingState> RunFolder::restore() {
   std::optional<TrainingState> state;
   if (const auto complete = list_checkpoints(checkpoints()); !complete.empty()) {
     const auto& [steps, file] = *complete.rbegin();
-    state = TrainingState{steps, read_safetensors(file).tensors};
+    state = TrainingState{steps, read_safetensors(file)};
   }
   if (!ours_) return state;
   for (const fs::path& folder : {path_, checkpoints(), vocabulary(), model()})

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 
+#include "base/file_lock.h"
 #include "base/json.h"
 #include "checkpoint/tensor.h"
 #include "train/recipe.h"
@@ -22,8 +24,9 @@ struct TrainingState {
 /// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
-  /// Without `resume` a folder that is not empty is an Error; with it, one that holds checkpoints of another recipe is,
-  /// or files with the names of a run's that no run of ours wrote.
+  /// Without `resume` a folder that is not empty is an Error, save for what a run without a checkpoint left; with it,
+  /// one that holds checkpoints of another recipe is, or files with the names of a run's that no run of ours wrote. So
+  /// is one that another process holds.
   /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
   RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
@@ -54,8 +57,11 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
 
+  void lock();
+
   std::filesystem::path path_;
   bool ours_;
+  std::unique_ptr<FileLock> lock_;
 };
 
 }  // namespace gondola

@@ -22,13 +22,12 @@ class Trace {
   /// An event that cannot be written is lost: training goes on.
   void record(const std::string& name, Row row, Clock::time_point begin, Clock::time_point end);
 
-  /// Records its own lifetime; `trace` may be null.
+  /// Records its own lifetime as arithmetic; `trace` may be null.
   class Span {
    public:
-    Span(Trace* trace, const char* name, Row row = Row::arithmetic)
-        : trace_(trace), name_(name), row_(row), begin_(Clock::now()) {}
+    Span(Trace* trace, const char* name) : trace_(trace), name_(name), begin_(Clock::now()) {}
     ~Span() {
-      if (trace_ != nullptr) trace_->record(name_, row_, begin_, Clock::now());
+      if (trace_ != nullptr) trace_->record(name_, Row::arithmetic, begin_, Clock::now());
     }
     Span(const Span&) = delete;
     Span& operator=(const Span&) = delete;
@@ -36,7 +35,6 @@ class Trace {
    private:
     Trace* trace_;
     const char* name_;
-    Row row_;
     Clock::time_point begin_;
   };
 

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cmath>
 #include <set>
+#include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -15,6 +17,8 @@
 #include "base/interrupt.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
+#include "checkpoint/model_locations.h"
+#include "image/image.h"
 #include "text/train_bpe.h"
 #include "torch_towers/tensors.h"
 #include "train/initial_weights.h"
@@ -30,12 +34,32 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// The recipe's vocabulary, the run's own from an earlier start, or one trained from the captions.
+/// That of the model whose text tower is taken over, else OpenAI's.
+std::optional<std::filesystem::path> default_vocabulary(const Recipe& recipe) {
+  const std::string& name = recipe.initial.empty() ? recipe.initial_text : recipe.initial;
+  if (name.empty()) return find_openai_vocabulary();
+  const std::filesystem::path model = find_model(name);
+  return find_vocabulary(std::filesystem::is_directory(model) ? model : model.parent_path(),
+                         recipe.model.text.vocab_size);
+}
+
+ClipTokenizer find_tokenizer(const Recipe& recipe, const Dataset& data) {
+  if (recipe.vocab_size > 0)
+    return ClipTokenizer::from_merges(
+        train_bpe([&](const auto& visit) { data.for_each_caption(visit); }, recipe.vocab_size));
+  if (const auto vocabulary = default_vocabulary(recipe)) return ClipTokenizer::load(*vocabulary);
+  fail(
+      "the recipe's model has neither vocabulary nor vocab_size, and neither the model to begin with nor the caches "
+      "have "
+      "one; model.vocab_size=8192 trains one");
+}
+
+/// The recipe's vocabulary, the run's own from an earlier start, one trained from the captions, or the default, which
+/// becomes the run's own, so that it may go on without the model that it began with.
 ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const std::filesystem::path& own) {
   if (recipe.vocabulary) return ClipTokenizer::load(*recipe.vocabulary);
   if (std::filesystem::exists(own / "merges.txt")) return ClipTokenizer::load(own);
-  auto tokenizer = ClipTokenizer::from_merges(
-      train_bpe([&](const auto& visit) { data.for_each_caption(visit); }, recipe.vocab_size));
+  ClipTokenizer tokenizer = find_tokenizer(recipe, data);
   make_folder(own);
   tokenizer.save(own);
   return tokenizer;
@@ -58,7 +82,7 @@ bool is_statistic(const std::string& name) {
 /// The statistics as they were, put back on demand.
 class StatisticsBackup {
  public:
-  explicit StatisticsBackup(const NamedParameters& tensors) {
+  explicit StatisticsBackup(const NamedTensors& tensors) {
     for (const auto& [name, tensor] : tensors)
       if (is_statistic(name)) copies_.emplace_back(tensor, tensor.clone());
   }
@@ -94,10 +118,27 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   return data;
 }
 
-std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe) {
+/// Throws Error, before the first step, when none of its samples can be read.
+void check_readable(const Dataset& data) {
+  std::string last;
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    try {
+      const Sample sample = data.get(i);
+      decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+      return;
+    } catch (const Error& error) {
+      last = error.what();
+    }
+  }
+  fail("none of the {} validation samples can be read, the last: {}", data.size(), last);
+}
+
+std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe, Communicator& communicator) {
   std::vector<std::unique_ptr<Dataset>> sets;
-  for (const std::string& source : recipe.validation)
+  for (const std::string& source : recipe.validation) {
     sets.push_back(open_dataset(source, {recipe.validation_templates}));
+    if (communicator.rank() == 0) check_readable(*sets.back());  // which validates
+  }
   return sets;
 }
 
@@ -117,7 +158,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
     : communicator_(communicator),
       recipe_(std::move(recipe)),
       data_(open_training_set(recipe_, communicator)),
-      validation_(open_validation_sets(recipe_)),
+      validation_(open_validation_sets(recipe_, communicator)),
       folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
       traced_steps_(traced_steps),
       guard_(recipe_.spike_guard) {
@@ -141,7 +182,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_);
   objective_->learn_from(teacher_.get());
   const TensorMap initial = folder_.has_checkpoint() ? TensorMap() : initial_weights(recipe_, *tokenizer_);
-  NamedParameters moving;
+  NamedTensors moving;
   for (const auto& [name, tensor] : objective_->tensors()) {
     const std::string weight = name.substr(name.find('.') + 1);
     if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
@@ -207,29 +248,19 @@ bool Trainer::run() {
                       communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
                       static_cast<double>(count.total) / 1e6, tokenizer_->size(), loss_of_chance(recipe_)));
 
+  if (recipe_.warmup_steps >= recipe_.steps)
+    message(fmt::format("the learning rate rises to the very end: train.warmup_steps is {}", recipe_.warmup_steps));
+
   const auto is_validated = [&](std::int64_t after) {
     return after > 0 && after % recipe_.validate_every_steps == 0 && after != recipe_.steps;  // at the end anyway
   };
   if (is_validated(steps)) run_validation(steps);  // what of it was interrupted
-  std::int64_t saved = steps;
-  const auto save_once = [&] {
-    if (saved != steps) save(steps);
-    saved = steps;
-  };
   const double peak = peak_flops(recipe_);
   Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
   for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
     if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
-    const Batch batch = [&] {
-      const Trace::Span span(objective_->trace(), "wait for data");
-      try {
-        return next_batch(loader);
-      } catch (const Error&) {
-        if (communicator_.size() == 1) save_once();  // other ranks may be elsewhere
-        throw;
-      }
-    }();
+    const Batch batch = next_batch(loader, steps);
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
     StepResult result;
     try {
@@ -253,10 +284,10 @@ bool Trainer::run() {
           .samples_per_second = recipe_.batch_size / seconds,
           .loader_wait = waited / seconds,
           .mfu = flops / seconds / peak});
-    if (steps % recipe_.save_every_steps == 0) save_once();
+    if (steps % recipe_.save_every_steps == 0) save(steps);
     if (is_validated(steps)) run_validation(steps);
   }
-  save_once();
+  save(steps);
   if (steps < recipe_.steps) {
     write_report(steps);
     message(fmt::format("stopped after step {}; --resume continues", steps));
@@ -298,12 +329,19 @@ void Trainer::write_report(std::int64_t steps) const {
                        recipe_);
 }
 
-Batch Trainer::next_batch(Loader& loader) {
-  const auto waiting = communicator_.waiting_for_files();
-  return loader.next();
+Batch Trainer::next_batch(Loader& loader, std::int64_t steps) {
+  const Trace::Span span(objective_->trace(), "wait for data");
+  try {
+    const auto waiting = communicator_.waiting_for_files();
+    return loader.next();
+  } catch (const Error&) {
+    if (communicator_.size() == 1) save(steps);  // other ranks may be elsewhere
+    throw;
+  }
 }
 
 void Trainer::save(std::int64_t steps) {
+  if (steps == std::exchange(saved_, steps)) return;
   TrainingState state{steps, optimiser_->state()};  // of all ranks' shards
   if (communicator_.rank() != 0) return;
   const auto waiting = communicator_.waiting_for_files();
@@ -322,6 +360,7 @@ std::int64_t Trainer::restore() {
   objective_->load_state(state->tensors);
   if (average_) average_->load_state(state->tensors);
   if (recipe_.spike_guard > 0) guard_.load_state(state->tensors.at("spike_guard"));
+  saved_ = state->steps;
   updates_ = state->steps - guard_.skipped();
   optimiser_->load_state(state->tensors, updates_);
   return state->steps;

@@ -43,8 +43,9 @@ class Trainer {
   };
   void show(const StepFigures& figures);
   void message(const std::string& line);
-  Batch next_batch(Loader& loader);
-  void save(std::int64_t steps);
+  /// Saves what is done so far if no batch can be made.
+  Batch next_batch(Loader& loader, std::int64_t steps);
+  void save(std::int64_t steps);  ///< once each
   std::int64_t restore();
   bool run_validation(std::int64_t steps);  ///< false if interrupted
   void write_report(std::int64_t steps) const;
@@ -64,6 +65,7 @@ class Trainer {
   std::unique_ptr<Optimiser> optimiser_;
   std::unique_ptr<WeightAverage> average_;  ///< null without ema_decay
   SpikeGuard guard_;
+  std::int64_t saved_ = 0;    ///< steps of the newest checkpoint
   std::int64_t updates_ = 0;  ///< steps that were not skipped
 };
 

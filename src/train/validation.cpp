@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <span>
 
 #include "base/error.h"
@@ -56,7 +55,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
     const auto dim = static_cast<std::ptrdiff_t>(rows.size() / count);
     for (std::size_t i = 0; i < count; ++i) {
       if (!failures[i].empty()) {
-        print_error("gondola-train: left out of the validation: {}", failures[i]);
+        print_error("gondola train: left out of the validation: {}", failures[i]);
         continue;
       }
       encoded.labels.push_back(samples[i].label);
@@ -127,6 +126,7 @@ std::optional<std::map<std::string, double>> validate(const Dataset& dataset, co
   const auto dim = static_cast<std::size_t>(recipe.model.embed_dim);
   EncodedSet set = encode_images(dataset, recipe, encoders);
   if (interrupted()) return std::nullopt;
+  if (set.labels.empty()) return std::map<std::string, double>();  // each has been named; the run goes on
   normalise_rows(set.images, dim);
   std::vector<std::string> texts;
   if (!dataset.class_names().empty()) {

@@ -1,14 +1,14 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
+#include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "data/dataset.h"
 #include "text/clip_tokenizer.h"
-#include "torch_towers/clip_model.h"
 #include "train/recipe.h"
 
 namespace gondola {

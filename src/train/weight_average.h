@@ -3,10 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "checkpoint/tensor.h"
+#include "torch_towers/tensors.h"
 
 namespace gondola {
 
@@ -15,8 +14,6 @@ namespace gondola {
 /// start is forgotten soon (TensorFlow's ExponentialMovingAverage with num_updates).
 class WeightAverage {
  public:
-  using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-
   /// Starts as a copy of the tensors, which it refers to from then on.
   WeightAverage(NamedTensors tensors, double decay);
 

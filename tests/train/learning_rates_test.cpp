@@ -77,7 +77,7 @@ TEST(Optimiser, MultipliesEachParametersRate) {
   recipe.epsilon = 1e-12;
   recipe.layer_decay = 0.5;
   recipe.text_rate = 3;
-  NamedParameters parameters;
+  NamedTensors parameters;
   for (const char* name :
        {"visual.proj", "visual.transformer.resblocks.11.ln_1.weight", "text_projection", "logit_scale"})
     parameters.emplace_back(name, torch::zeros({2, 2}, torch::requires_grad()));

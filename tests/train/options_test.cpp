@@ -46,7 +46,7 @@ class Runs : public testing::Test {
 
   /// The run's last checkpoint.
   static TensorMap checkpoint(const fs::path& run, int steps) {
-    return read_safetensors(run / "checkpoints" / fmt::format("step-{:08}.safetensors", steps)).tensors;
+    return read_safetensors(run / "checkpoints" / fmt::format("step-{:08}.safetensors", steps));
   }
 
   test::TemporaryFolder folder_;
@@ -177,6 +177,18 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
   };
   refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
   refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
+}
+
+TEST_F(Runs, HaveTheVocabularyOfTheModelThatTheyBeginWith) {
+  const std::string initial = (run("initial", recipe(vit, {"train.steps=1"})) / "model").string();
+  const fs::path file = test::write(folder_.path() / "recipe.toml",
+                                    fmt::format("[model]\n{}\ninitial = \"{}\"\n[data]\ntrain = [\"{}\"]\n[train]\n"
+                                                "batch_size = 8\nsteps = 1\nthreads = 1\n",
+                                                vit, initial, test::write_pairs(folder_.path()).string()));
+  const fs::path fine_tuned = run("fine-tuned", read_recipe(file, {}));
+  EXPECT_EQ(read_file(fine_tuned / "model" / "merges.txt"), read_file(fs::path(initial) / "merges.txt"));
+  EXPECT_THAT([&] { Trainer(read_recipe(file, {"model.vocab_size=530"}), folder_.path() / "other", false, alone); },
+              ThrowsMessage<Error>(HasSubstr("set model.vocabulary to " + initial + " and model.vocab_size to 0")));
 }
 
 TEST_F(Runs, ResizeThePositionsOfAnotherImageSize) {

@@ -214,9 +214,9 @@ TEST(GradientSync, SendsTheBucketsThatFitTogether) {
   Communicator alone;
   const auto parameter = [](std::int64_t bytes) { return torch::zeros({bytes / 4}); };
   constexpr std::int64_t mb = 1 << 20;
-  const NamedParameters parameters = {{"a", parameter(20 * mb)}, {"b", parameter(30 * mb)}, {"c", parameter(4)}};
+  const NamedTensors parameters = {{"a", parameter(20 * mb)}, {"b", parameter(30 * mb)}, {"c", parameter(4)}};
   EXPECT_EQ(GradientSync(parameters, alone).bucket_sizes(), (std::vector<std::int64_t>{4, 30 * mb, 20 * mb}));
-  NamedParameters equal;
+  NamedTensors equal;
   for (int i = 0; i < 100; ++i) equal.emplace_back("x", parameter(mb / 4));
   const std::vector<std::int64_t> sizes = GradientSync(equal, alone).bucket_sizes();  // an eighth of 25 MB
   EXPECT_EQ(sizes.front(), 3 * mb);

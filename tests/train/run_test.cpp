@@ -62,7 +62,7 @@ class Steps : public testing::TestWithParam<Architecture> {};
 TEST_P(Steps, AreThoseOfPyTorch) {
   const test::TemporaryFolder folder;
   const fs::path run = folder.path() / "run", golden = test::golden("train") / GetParam().name;
-  start_from(run, read_safetensors(golden / "start.safetensors").tensors);
+  start_from(run, read_safetensors(golden / "start.safetensors"));
   const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(GetParam(), "steps = 3\n"));
   ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, /*resume=*/true, alone).run());
 
@@ -75,7 +75,7 @@ TEST_P(Steps, AreThoseOfPyTorch) {
     EXPECT_GT(lines[i].at("samples_per_second"), 0);
   }
   const ModelFiles model = load_model_files((run / "model").string());
-  for (const auto& [name, expected] : read_safetensors(golden / "end.safetensors").tensors) {
+  for (const auto& [name, expected] : read_safetensors(golden / "end.safetensors")) {
     ASSERT_TRUE(model.weights.contains(name)) << name;
     const auto found = to_floats(model.weights.at(name)), wanted = to_floats(expected);
     ASSERT_EQ(found.size(), wanted.size());
@@ -193,15 +193,16 @@ TEST_F(Samples, ThatCannotBeReadAreLeftOutOfTheValidation) {
   const fs::path held_out = folder_.path() / "held-out.csv";
   fs::copy_file(pairs_, held_out);
   std::ofstream(held_out, std::ios::app) << (folder_.path() / "broken.png").string() << ",broken\n";
-  const fs::path nothing =
-      write(folder_.path() / "nothing.csv", "image,caption\n" + (folder_.path() / "broken.png").string() + ",broken\n");
-  const auto recipe_file =
-      recipe(fmt::format("['{}', '{}', '{}']", nothing.string(), pairs_.string(), held_out.string()));
+  const auto recipe_file = recipe(fmt::format("['{}', '{}']", pairs_.string(), held_out.string()));
   ASSERT_TRUE(Trainer(read_recipe(recipe_file, {}), run_, false, alone).run());
   const auto lines = metrics(run_);
   EXPECT_EQ(lines.at(lines.size() - 1).at("text_to_image_recall@1"),
             lines.at(lines.size() - 2).at("text_to_image_recall@1"));
-  EXPECT_EQ(lines.at(lines.size() - 3).at("validation"), nothing.string());
+  const fs::path nothing =
+      write(folder_.path() / "nothing.csv", "image,caption\n" + (folder_.path() / "broken.png").string() + ",broken\n");
+  const Recipe of_nothing = read_recipe(recipe(fmt::format("['{}']", nothing.string())), {});
+  EXPECT_THAT([&] { Trainer(of_nothing, folder_.path() / "other", false, alone); },
+              ThrowsMessage<Error>(HasSubstr("none of the 1 validation samples")));
 }
 
 class RecipeErrors : public testing::Test {
@@ -279,11 +280,22 @@ TEST_F(RecipeErrors, NeedOneLengthAndAtLeastAStep) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
-TEST_F(RecipeErrors, ARunOfNoStepMayBeResumedWithOtherValues) {
+TEST_F(RecipeErrors, ARunOfNoStepMayBeStartedAgainWithOtherValues) {
+  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
+  for (const bool resume : {false, true}) {
+    const fs::path run = folder_.path() / (resume ? "resumed" : "again");
+    EXPECT_THROW(Trainer(read_recipe(recipe, {"model.initial=\"nowhere\""}), run, false, alone), Error);
+    EXPECT_TRUE(Trainer(read_recipe(recipe, {}), run, resume, alone).run());
+  }
+}
+
+TEST_F(RecipeErrors, OneProcessAtATimeTrainsInAFolder) {
   const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
-  EXPECT_THROW(Trainer(read_recipe(recipe, {"model.initial=\"nowhere\""}), run, false, alone), Error);
-  EXPECT_TRUE(Trainer(read_recipe(recipe, {}), run, true, alone).run());
+  Trainer first(read_recipe(recipe, {}), run, false, alone);
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, true, alone); },
+              ThrowsMessage<Error>(HasSubstr("another process is training there")));
+  EXPECT_TRUE(first.run());
 }
 
 /// "--out runs" for "--out runs/mine" must do no harm to what is there.
@@ -295,6 +307,7 @@ TEST_F(RecipeErrors, AFolderOfOtherThingsIsNotResumed) {
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), runs, true, alone); },
               ThrowsMessage<Error>(HasSubstr("not the folder of a run")));
   EXPECT_EQ(read_file(runs / "metrics.jsonl"), "mine");
+  EXPECT_FALSE(fs::exists(runs / ".lock"));
   fs::remove(runs / "metrics.jsonl");
   EXPECT_TRUE(Trainer(read_recipe(recipe, {}), runs, true, alone).run());
   for (const char* file : {"checkpoints/other.tmp", "log"}) EXPECT_EQ(read_file(runs / file), "mine");
@@ -305,9 +318,11 @@ TEST_F(RecipeErrors, ARunGoesOnWithoutTheModelThatItBeganWith) {
   const fs::path first = folder_.path() / "first", second = folder_.path() / "second";
   ASSERT_TRUE(Trainer(read_recipe(recipe, {}), first, false, alone).run());
   const std::string initial = "model.initial=" + (first / "model").string();
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {initial}), second, false, alone).run());
+  std::vector<std::string> overrides = {initial, "model.vocabulary=\"\""};  // that of the model
+  ASSERT_TRUE(Trainer(read_recipe(recipe, overrides), second, false, alone).run());
   fs::remove_all(first);
-  EXPECT_TRUE(Trainer(read_recipe(recipe, {initial, "train.steps=2"}), second, true, alone).run());
+  overrides.push_back("train.steps=2");
+  EXPECT_TRUE(Trainer(read_recipe(recipe, overrides), second, true, alone).run());
 }
 
 TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
@@ -320,6 +335,9 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
               ThrowsMessage<Error>(HasSubstr("train.seed")));
   EXPECT_NO_THROW(
       Trainer(read_recipe(recipe, {"data.max_broken=2000"}), run, true, alone));  // nothing that it learns from
+  fs::remove_all(run / "checkpoints");
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, alone); },
+              ThrowsMessage<Error>(HasSubstr("--resume")));
 }
 
 }  // namespace

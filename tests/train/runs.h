@@ -11,11 +11,6 @@
 
 namespace gondola::test {
 
-inline std::filesystem::path write(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path) << text;
-  return path;
-}
-
 /// The lines of a run's metrics.jsonl.
 inline std::vector<Json> metrics(const std::filesystem::path& run) {
   std::vector<Json> lines;
