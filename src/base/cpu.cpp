@@ -7,8 +7,8 @@
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 
+#include "base/environment.h"
 #include "base/error.h"
 
 namespace gondola {
@@ -80,15 +80,15 @@ Isa detect() {
 
 Isa choose() {
   const Isa best = detect();
-  const char* wanted = std::getenv("GONDOLA_ISA");
-  if (wanted == nullptr || *wanted == '\0') return best;
+  const auto wanted = environment("GONDOLA_ISA");
+  if (!wanted) return best;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    if (names[i] != wanted) continue;
-    if (static_cast<Isa>(i) > best) fail("GONDOLA_ISA={}: this machine has no more than {}", wanted, name(best));
-    if (!includes(best, static_cast<Isa>(i))) fail("GONDOLA_ISA={}: this machine lacks it", wanted);
+    if (names[i] != *wanted) continue;
+    if (static_cast<Isa>(i) > best) fail("GONDOLA_ISA={}: this machine has no more than {}", *wanted, name(best));
+    if (!includes(best, static_cast<Isa>(i))) fail("GONDOLA_ISA={}: this machine lacks it", *wanted);
     return static_cast<Isa>(i);
   }
-  fail("GONDOLA_ISA={}: expected scalar, avx2, avx2vnni, avx512, avx512vnni, avx512bf16 or amx", wanted);
+  fail("GONDOLA_ISA={}: expected one of {}", *wanted, fmt::join(names, ", "));
 }
 
 }  // namespace

@@ -2,10 +2,14 @@
 
 namespace gondola {
 
-/// From here on SIGINT and SIGTERM only set a flag, so that long work can stop cleanly; a second one kills as usual.
+/// From here on SIGINT, SIGTERM and SIGHUP (unless that is ignored) only set a flag, so that long work can stop
+/// cleanly; a second SIGINT or SIGTERM kills as usual.
 void catch_interrupts();
 
 /// Whether such a signal has arrived.
 bool interrupted();
+
+/// Throws Error once it has.
+void stop_if_interrupted();
 
 }  // namespace gondola

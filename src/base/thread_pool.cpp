@@ -18,6 +18,7 @@ int available_processors() {
 }
 
 ThreadPool::ThreadPool(int threads) {
+  if (threads == 0) threads = available_processors();
   try {
     for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
   } catch (const std::system_error&) {

@@ -16,8 +16,8 @@ int available_processors();
 /// its own and runs everything in place.
 class ThreadPool {
  public:
-  /// Throws Error when the system does not allow so many.
-  explicit ThreadPool(int threads = available_processors());
+  /// 0 threads are one for each of available_processors(). Throws Error when the system does not allow so many.
+  explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -7,7 +7,6 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/inputs.h"
-#include "engine/cpu_encoder.h"
 #include "kernels/kernels.h"
 #include "pipeline/device_encoder.h"
 
@@ -19,7 +18,7 @@ constexpr int usual_text_tokens = 20;  ///< a caption; --full takes the whole co
 int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
   const ModelFiles files = load_model_files(model_name(global), global.config);
   const Precision precision = tower_precision(global, files, options.tower);
-  ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
+  ThreadPool pool(global.threads);
   TowerBench bench(files, options.tower, global.device, precision, options.full, pool);
   const bool on_cpu = global.device == "cpu";  // whose peak is known
   constexpr double giga = 1e9;
@@ -45,7 +44,6 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
       fmt::print("{:>6} {:>10.1f} {:>10.0f} {:>8}\n", batch, rate, operations / giga,
                  on_cpu ? fmt::format("{:.0f}%", 100 * fraction) : "-");
     }
-    std::fflush(stdout);
   }
   return 0;
 }

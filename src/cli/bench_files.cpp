@@ -57,7 +57,7 @@ class FilesBench {
       : global_(global),
         model_(load_model_files(model_name(global), global.config)),
         precision_(tower_precision(global, model_, "image")),
-        pool_(global.threads > 0 ? global.threads : available_processors()),
+        pool_(global.threads),
         tower_(model_, "image", global.device, precision_, false, pool_),
         files_(expand_images(options.files)) {}
 
@@ -116,7 +116,7 @@ class FilesBench {
     const double seconds = best_seconds(enough, [&] {
       embed_images(
           {tower_.encoder(), pool_, model_.preprocess}, files_.size(),
-          [&](std::size_t i) { return load_image(files_[i]); }, [](const ImageEmbedding&) {});
+          [&](std::size_t i) { return read_image(files_[i]); }, [](const ImageEmbedding&) {});
     });
     return static_cast<double>(files_.size()) / seconds;
   }

@@ -20,48 +20,33 @@ namespace gondola::cli {
 namespace {
 
 /// A transformer as the kernels see it: so many items of so many tokens are what one thread takes through it at a time.
-struct TowerShape {
-  std::size_t items = 0, tokens = 0;
-  std::size_t width = 0, heads = 0, layers = 0, mlp_width = 0, embed_dim = 0;
-  std::size_t norms = 0;  ///< of all tokens, besides those in the layers
-  Activation activation = Activation::gelu;
+struct TowerShape : TransformerConfig {
+  std::size_t items = 0, tokens = 0, embed_dim = 0;
+  std::size_t norms = 0;       ///< of all tokens, besides those in the layers
   std::size_t patch_size = 0;  ///< 0 in a text tower
-  bool causal = false;
 
   std::size_t rows() const { return items * tokens; }
   std::size_t head_width() const { return width / heads; }
 };
 
+std::size_t size(int value) {
+  return static_cast<std::size_t>(value);
+}
+
 TowerShape image_shape(const ModelConfig& config, std::size_t items) {
   const ImageTowerConfig& image = config.image;
-  const auto size = [](int value) { return static_cast<std::size_t>(value); };
-  return {items,
+  return {{image, {}, /*is_causal=*/false},
+          items,
           size(image.tokens()),
-          size(image.width),
-          size(image.heads),
-          size(image.layers),
-          size(image.mlp_width),
           size(config.embed_dim),
           image.pre_norm ? 1u : 0u,
-          image.activation,
-          size(image.patch_size),
-          false};
+          size(image.patch_size)};
 }
 
 TowerShape text_shape(const ModelConfig& config) {
   const TextTowerConfig& text = config.text;
-  const auto size = [](int value) { return static_cast<std::size_t>(value); };
-  return {std::max<std::size_t>(1, text_rows_at_a_time / size(text.context_length)),
-          size(text.context_length),
-          size(text.width),
-          size(text.heads),
-          size(text.layers),
-          size(text.mlp_width),
-          size(config.embed_dim),
-          0,
-          text.activation,
-          0,
-          text.causal};
+  const std::size_t items = std::max<std::size_t>(1, text_rows_at_a_time / size(text.context_length));
+  return {{text, {}, text.causal}, items, size(text.context_length), size(config.embed_dim), 0, 0};
 }
 
 /// One kind of operation of a pass, as each thread does it.
@@ -296,7 +281,6 @@ class PartPrinter {
   void print(const Part& part, const MeasuredSeconds& measured) const {
     const double rate = static_cast<double>(part.calls) * threads_ * part.operations / measured.seconds;
     json_ ? print_json(part, measured, rate) : print_text(part, measured, rate);
-    std::fflush(stdout);
   }
 
  private:
@@ -336,9 +320,10 @@ int bench_kernels(const GlobalOptions& global, const BenchOptions& options) {
   const ModelFiles files = load_model_files(model_name(global), global.config);
   const bool image = options.tower == "image";
   if (image && files.config.image.architecture != ImageArchitecture::vit)
-    fail("--kernels: the image tower of {} is a ModifiedResNet, expected a ViT", files.config.name);
+    fail("--kernels: the image tower of {} is a ModifiedResNet, expected a ViT; --tower text has a transformer",
+         files.config.name);
   const Precision precision = tower_precision(global, files, options.tower);
-  ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
+  ThreadPool pool(global.threads);
   TowerBench tower(files, options.tower, global.device, precision, true, pool);
   const TowerShape shape =
       image ? image_shape(files.config, tower.encoder().images_at_a_time()) : text_shape(files.config);

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 
-#include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/streams.h"
@@ -28,10 +27,11 @@ struct Options {
 const std::map<std::string, DType> types = {
     {"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}};
 
-void run(const Options& options, const GlobalOptions& global) {
+void run(const GlobalOptions& global, const Options& options) {
   require_new_folder(options.out);
   catch_interrupts();
   ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
+  if (is_quantized(model.weights)) print_error("gondola: its int8 weights are written as {}", options.dtype);
   model.weights = dequantize(model.weights);
   check_weights(model.config, model.weights);
   std::unique_ptr<ClipTokenizer> tokenizer;
@@ -41,14 +41,14 @@ void run(const Options& options, const GlobalOptions& global) {
     print_error("gondola: the model has no vocabulary beside it; none is written");
   }
   model.family = options.layout == "hf" ? Family::hugging_face : Family::open_clip;
-  if (interrupted()) fail("interrupted");
+  stop_if_interrupted();
   write_model_folder(options.out, model, tokenizer.get(), types.at(options.dtype));
   fmt::print("{}\n", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
 }
 
 }  // namespace
 
-void add_convert(CLI::App& app, const GlobalOptions& global, int& status) {
+void add_convert(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
@@ -61,10 +61,7 @@ void add_convert(CLI::App& app, const GlobalOptions& global, int& status) {
       ->check(CLI::IsMember({"fp32", "fp16", "bf16"}))
       ->capture_default_str();
   command->footer("Example: gondola convert ViT-B-32.pt --to hf --out clip-vit-base-patch32");
-  command->callback([options, &global, &status] {
-    run(*options, global);
-    status = 0;
-  });
+  command->callback([options, &global] { run(global, *options); });
 }
 
 }  // namespace gondola::cli

@@ -71,10 +71,6 @@ class EmbeddingFile {
   bool normalise_;
 };
 
-void stop_if_interrupted() {
-  if (interrupted()) fail("interrupted");
-}
-
 int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model) {
   const std::vector<std::string> images = expand_images(options.images);
   const fs::path metadata = options.out / "metadata" / "metadata_0.parquet";
@@ -96,7 +92,7 @@ int embed_image_files(const GlobalOptions& global, const Options& options, Loade
 
 /// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.
 std::vector<std::string> read_texts(const Options& options, const LoadedModel& model, const TextStages& stages) {
-  std::vector<std::string> lines = read_lines(options.text_file);
+  std::vector<std::string> lines = read_text_lines(options.text_file);
   if (options.truncate) return lines;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     try {

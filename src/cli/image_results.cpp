@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/streams.h"
+#include "cli/inputs.h"
 #include "pipeline/embed.h"
 
 namespace gondola::cli {
@@ -42,7 +43,7 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const st
   const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
   const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
   embed_images(
-      model.image_stages(), images.size(), [&](std::size_t index) { return load_image(images[index], decode); },
+      model.image_stages(), images.size(), [&](std::size_t index) { return read_image(images[index], decode); },
       [&](const ImageEmbedding& result) {
         const std::string& image = images[result.index];
         if (result.error.empty()) {

@@ -8,7 +8,6 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
-#include "engine/cpu_encoder.h"
 #include "pipeline/device_encoder.h"
 
 namespace gondola::cli {
@@ -162,10 +161,10 @@ void print_text(const nlohmann::ordered_json& description) {
 
 }  // namespace
 
-void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
+void add_info(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
   command->footer("Example: gondola info ViT-B-32.pt");
-  command->callback([&global, &status] {
+  command->callback([&global] {
     const ModelFiles files = load_model_files(model_name(global), global.config, global.vocab);
     const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
     const nlohmann::ordered_json description = describe(files, global, precision);
@@ -174,7 +173,6 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& status) {
     } else {
       print_text(description);
     }
-    status = 0;
   });
 }
 

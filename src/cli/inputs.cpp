@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <set>
+#include <span>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/streams.h"
 #include "text/utf8.h"
 
 namespace gondola::cli {
@@ -20,25 +23,38 @@ namespace fs = std::filesystem;
 constexpr std::array<std::string_view, 8> extensions = {".jpg", ".jpeg", ".jpe", ".jfif",
                                                         ".png", ".webp", ".gif", ".bmp"};
 
-bool has_image_extension(const fs::path& path) {
+/// Of pictures that people have and we do not read.
+constexpr std::array<std::string_view, 7> foreign_extensions = {".heic", ".heif", ".avif", ".jxl",
+                                                                ".tif",  ".tiff", ".dng"};
+
+std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return extension;
 }
 
-/// A folder that cannot be read stands for itself: so does reading it as an image fail, and says why.
-void find_images(const fs::path& folder, std::vector<fs::path>& found) {
+struct FoundImages {
+  std::vector<fs::path> paths;
+  std::map<std::string, std::size_t> foreign;  ///< pictures of other kinds, by extension
+};
+
+/// All but what is hidden, as ripgrep does: macOS leaves "._IMG_1.jpg" beside IMG_1.jpg. A folder that cannot be read
+/// stands for itself: so does reading it as an image fail, and says why.
+void find_images(const fs::path& folder, FoundImages& found) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().filename().string().starts_with('.')) continue;
     std::error_code unknown;  // of what is gone by now
     if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) {
       find_images(entry->path(), found);
-    } else if (entry->is_regular_file(unknown) && has_image_extension(entry->path())) {
-      found.push_back(entry->path());
+    } else if (entry->is_regular_file(unknown)) {
+      const std::string extension = lower_extension(entry->path());
+      if (std::ranges::find(extensions, extension) != extensions.end()) found.paths.push_back(entry->path());
+      if (std::ranges::find(foreign_extensions, extension) != foreign_extensions.end()) ++found.foreign[extension];
     }
   }
-  if (error) found.push_back(folder);
+  if (error) found.paths.push_back(folder);
 }
 
 void append_expanded(const std::string& argument, std::vector<std::string>& images) {
@@ -47,11 +63,20 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
     images.push_back(argument);
     return;
   }
-  std::vector<fs::path> found;
+  FoundImages found;
   find_images(argument, found);
-  if (found.empty()) fail("{}: no images ({}) in this folder", argument, fmt::join(extensions, ", "));
-  std::sort(found.begin(), found.end());
-  for (const fs::path& path : found) images.push_back(path.string());
+  for (const auto& [extension, count] : found.foreign)
+    print_error("gondola: {}: {} {} left out, which is not supported", argument, count, extension);
+  if (found.paths.empty()) found.paths.emplace_back(argument);  // read_image says so
+  std::ranges::sort(found.paths);
+  for (const fs::path& path : found.paths) images.push_back(path.string());
+}
+
+/// Paths may begin like an image does: "BMW/1.jpg", "GIF89a.gif".
+bool may_be_text(std::string_view bytes) {
+  bytes = bytes.substr(0, 32);
+  const auto is_control = [](char c) { return c > 0 && c < ' ' && c != '\n' && c != '\r' && c != '\t'; };
+  return std::ranges::none_of(bytes, is_control) && bytes.find(std::string_view("\0\0", 2)) == std::string_view::npos;
 }
 
 std::string trimmed(const std::string& text) {
@@ -71,6 +96,8 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
     }
     const std::size_t before = images.size();
     const std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
+    if (is_image(std::as_bytes(std::span(paths))) && !may_be_text(paths))
+      fail("stdin is an image, expected paths of images, one a line");
     const char end = paths.find('\0') == std::string::npos ? '\n' : '\0';  // find -print0
     std::istringstream all(paths);
     for (std::string path; std::getline(all, path, end);) {
@@ -82,6 +109,13 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
   return images;
 }
 
+Image read_image(const std::string& path, const DecodeOptions& options) {
+  std::error_code error;
+  const fs::directory_iterator folder(path, error);
+  if (!error) fail("{}: no images ({}) in this folder", path, fmt::join(extensions, ", "));
+  return load_image(path, options);
+}
+
 std::vector<std::string> distinct_labels(const std::vector<std::string>& labels) {
   std::vector<std::string> kept;
   std::set<std::string> seen;
@@ -90,11 +124,15 @@ std::vector<std::string> distinct_labels(const std::vector<std::string>& labels)
   return kept;
 }
 
-std::vector<std::string> read_labels(const fs::path& file) {
-  const std::vector<std::string> lines = read_lines(file);
+std::vector<std::string> read_text_lines(const fs::path& file) {
+  std::vector<std::string> lines = read_lines(file);
   for (std::size_t i = 0; i < lines.size(); ++i)
     if (!is_valid_utf8(lines[i])) fail("{}:{}: is not UTF-8", file.string(), i + 1);
-  std::vector<std::string> labels = distinct_labels(lines);
+  return lines;
+}
+
+std::vector<std::string> read_labels(const fs::path& file) {
+  std::vector<std::string> labels = distinct_labels(read_text_lines(file));
   if (labels.empty()) fail("{}: has no label", file.string());
   return labels;
 }

@@ -4,16 +4,26 @@
 #include <string>
 #include <vector>
 
+#include "image/image.h"
+
 namespace gondola::cli {
 
 inline constexpr const char* image_argument_help =
     "image file, folder of images, or - for paths from stdin, one a line (or of find -print0)";
 
 /// The image files that the IMAGE arguments name: a file stands for itself, a folder for the images in it (by
-/// extension, recursively, in name order), "-" for the paths on stdin, one a line or each with a NUL after it. A path
-/// that does not exist is kept: reading it fails like any other bad input, and so is a folder that cannot be read.
-/// Throws Error for a folder without images and an empty stdin.
+/// extension, recursively, in name order, without hidden ones; stderr tells of those in formats that are not
+/// supported),
+/// "-" for the paths on stdin, one a line or each with a NUL after it. A path that does not exist is kept: reading it
+/// fails like any other bad input, and so is a folder that cannot be read or has no images. Throws Error when stdin is
+/// empty or an image itself.
 std::vector<std::string> expand_images(const std::vector<std::string>& arguments);
+
+/// The image that one of those paths names. Throws Error.
+Image read_image(const std::string& path, const DecodeOptions& options = {});
+
+/// The lines of a file. Throws Error when one is not UTF-8.
+std::vector<std::string> read_text_lines(const std::filesystem::path& file);
 
 /// The labels without blanks around them, without empty ones, and each once: a second would share its score.
 std::vector<std::string> distinct_labels(const std::vector<std::string>& labels);

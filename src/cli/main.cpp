@@ -37,7 +37,7 @@ void take_words_verbatim(CLI::App& app) {
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
-    if (word.starts_with("--")) return "there is no option " + word;
+    if (word.starts_with("--") && word != "--") return "there is no option " + word;
     if (app.get_subcommands().empty()) return "there is no command " + word;
   }
   return error.what();
@@ -91,8 +91,12 @@ int main(int argc, char** argv) {
   add_train(app, global, status);
   for (const char* command : {"info", "convert", "quantize"})
     app.get_subcommand(command)->add_option("MODEL", global.model, "as --model")->excludes(model);
-  for (CLI::App* command : app.get_subcommands({}))
+  const CLI::Validator named(
+      [](const std::string& folder) { return folder.empty() ? std::string("expected a folder") : std::string(); }, "");
+  for (CLI::App* command : app.get_subcommands({})) {
+    if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(named);
     command->footer(command->get_footer() + "\nOptions of every command (--model, --json …): gondola -h");
+  }
 
   constexpr int wrong_usage = 2;
   try {

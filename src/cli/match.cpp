@@ -25,11 +25,13 @@ void print_json(const std::string& image, const Options& options, std::span<cons
   fmt::print("{}\n", to_json_line({{"image", image}, {"texts", texts}}));
 }
 
+/// Without scores where they are empty.
 void print_text(const std::string& image, const Options& options, std::span<const float> cosines,
                 std::span<const double> scores) {
   std::vector<TableRow> rows;
   for (std::size_t i = 0; i < options.texts.size(); ++i)
-    rows.push_back({options.texts[i], fmt::format("similarity {:6.3f}  score {:6.3f}", cosines[i], scores[i])});
+    rows.push_back({options.texts[i], fmt::format("similarity {:6.3f}", cosines[i]) +
+                                          (scores.empty() ? "" : fmt::format("  score {:6.3f}", scores[i]))});
   print_table(image, rows);
 }
 
@@ -40,21 +42,27 @@ int run(const GlobalOptions& global, const Options& options) {
   std::vector<float> texts =
       embed_texts(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error), options.texts);
   normalise_rows(texts, dim);
-  return for_each_embedding(global, model, images, options.exif, true,
-                            [&](const std::string& image, std::span<const float> embedding) {
-                              std::vector<float> unit(embedding.begin(), embedding.end());
-                              normalise_rows(unit, dim);
-                              const std::vector<float> cosines = similarities(unit, texts, dim);
-                              const std::vector<double> scores = model.scores(cosines);
-                              (global.json ? print_json : print_text)(image, options, cosines, scores);
-                            });
+  const bool texts_compete = !model.config().sigmoid_loss;
+  return for_each_embedding(
+      global, model, images, options.exif, true, [&](const std::string& image, std::span<const float> embedding) {
+        std::vector<float> unit(embedding.begin(), embedding.end());
+        normalise_rows(unit, dim);
+        const std::vector<float> cosines = similarities(unit, texts, dim);
+        const std::vector<double> scores = model.scores(cosines);
+        if (global.json)
+          print_json(image, options, cosines, scores);
+        else  // a text alone has all of the softmax
+          print_text(image, options, cosines,
+                     texts_compete && options.texts.size() == 1 ? std::span<const double>() : scores);
+      });
 }
 
 }  // namespace
 
 void add_match(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("match", "Tell how well each text fits each image");
+  CLI::App* command = app.add_subcommand(
+      "match", "Tell how well each text fits each image: its cosine similarity, and its score beside the other texts");
   command->footer("Example: gondola match beach.jpg --text \"a sunny beach\" --text \"a city at night\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
   command->add_option("--text", options->texts, "a text; to be repeated")->required()->allow_extra_args(false);

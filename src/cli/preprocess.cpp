@@ -48,7 +48,7 @@ Outcome preprocess_file(const std::string& image, const fs::path& tensor, const 
   try {
     const std::size_t size = static_cast<std::size_t>(config.size);
     std::vector<float> pixels(3 * size * size);
-    preprocess(load_image(image, {.apply_exif_orientation = exif}), config, pixels);
+    preprocess(read_image(image, {.apply_exif_orientation = exif}), config, pixels);
     write_npy(tensor, std::array{std::size_t{3}, size, size}, pixels);
     return {tensor, {}};
   } catch (const std::exception& error) {
@@ -66,16 +66,15 @@ void print(const GlobalOptions& global, const std::string& image, const Outcome&
   }
 }
 
-/// Returns whether all images were written.
-bool run(const PreprocessOptions& options, const GlobalOptions& global) {
+int run(const GlobalOptions& global, const PreprocessOptions& options) {
   const std::vector<std::string> images = expand_images(options.images);
   const std::vector<fs::path> tensors = tensor_paths(images, options.out);
   const PreprocessConfig config = load_model_files(model_name(global), global.config).preprocess;
   make_folder(options.out);
 
-  ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
+  ThreadPool pool(global.threads);
   constexpr std::size_t batch_size = 64;  // results appear, in order, after each batch
-  bool all_written = true;
+  int status = 0;
   for (std::size_t start = 0; start < images.size(); start += batch_size) {
     std::vector<Outcome> outcomes(std::min(batch_size, images.size() - start));
     pool.for_each(outcomes.size(), [&](std::size_t i, int) {
@@ -83,10 +82,10 @@ bool run(const PreprocessOptions& options, const GlobalOptions& global) {
     });
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
       print(global, images[start + i], outcomes[i]);
-      all_written = all_written && outcomes[i].error.empty();
+      if (!outcomes[i].error.empty()) status = 1;
     }
   }
-  return all_written;
+  return status;
 }
 
 }  // namespace
@@ -99,7 +98,7 @@ void add_preprocess(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_option("--out", options->out, "folder of the tensors")->required();
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
   command->footer("Example: gondola preprocess cat.jpg --out tensors");
-  command->callback([options, &global, &status] { status = run(*options, global) ? 0 : 1; });
+  command->callback([options, &global, &status] { status = run(global, *options); });
 }
 
 }  // namespace gondola::cli

@@ -1,4 +1,5 @@
 #include "pipeline/quantize.h"
+#include "cli/image_results.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +10,6 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
-#include "base/streams.h"
 #include "cli/command.h"
 #include "cli/inputs.h"
 
@@ -88,24 +88,18 @@ int run(const GlobalOptions& global, const Options& options) {
   QuantizeInputs inputs;
   const std::vector<std::string> images = expand_images(options.images);
   inputs.images = images.size();
-  inputs.load = [&](std::size_t index) { return load_image(images[index]); };
+  inputs.load = [&](std::size_t index) { return read_image(images[index]); };
   inputs.tokenizer = tokenizer.get();
   if (!options.labels_file.empty()) {
     if (!tokenizer)
       fail("{}: labels need a vocabulary, and the model has none; name one with --vocab", model.config.name);
     inputs.labels = read_labels(options.labels_file);
   }
-  ThreadPool pool(global.threads > 0 ? global.threads : available_processors());
+  ThreadPool pool(global.threads);
   QuantizationReport report;
   const ModelFiles quantized = quantize(model, inputs, pool, report);
   write_model_folder(options.out, quantized, tokenizer.get(), std::nullopt);
-  for (const auto& [image, error] : report.errors) {
-    if (global.json) {
-      fmt::print("{}\n", to_json_line({{"image", images[image]}, {"error", error}}));
-    } else {
-      print_error("gondola: {}", error);
-    }
-  }
+  for (const auto& [image, error] : report.errors) report_failure(global, images[image], error);
   if (global.json) {
     print_json(report);
     fmt::print("{}\n", to_json_line({{"model", options.out.string()}}));

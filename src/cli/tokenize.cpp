@@ -30,11 +30,10 @@ void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& toke
   fmt::print("{}{}\n", line, encoded.truncated ? " (truncated)" : "");
 }
 
-/// Returns whether every text fits its context.
-bool run(const Options& options, const GlobalOptions& global) {
+int run(const GlobalOptions& global, const Options& options) {
   const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
   const ClipTokenizer tokenizer = load_tokenizer(model);
-  bool all_fit = true;
+  int status = 0;
   for (const std::string& text : options.texts) {
     try {
       const auto encoded = tokenizer.encode(text, model.config.text.context_length,
@@ -45,7 +44,7 @@ bool run(const Options& options, const GlobalOptions& global) {
         print_text(encoded, tokenizer);
       }
     } catch (const Error& error) {
-      all_fit = false;
+      status = 1;  // a text that does not fit its context
       if (global.json) {
         fmt::print("{}\n", to_json_line({{"text", text}, {"error", error.what()}}));
       } else {
@@ -53,7 +52,7 @@ bool run(const Options& options, const GlobalOptions& global) {
       }
     }
   }
-  return all_fit;
+  return status;
 }
 
 }  // namespace
@@ -64,7 +63,7 @@ void add_tokenize(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_option("TEXT", options->texts, "text, in quotes")->required();
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->footer("Example: gondola tokenize \"a photo of a dog\" --json");
-  command->callback([options, &global, &status] { status = run(*options, global) ? 0 : 1; });
+  command->callback([options, &global, &status] { status = run(global, *options); });
 }
 
 }  // namespace gondola::cli

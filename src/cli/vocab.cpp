@@ -36,7 +36,7 @@ void for_each_line(const std::vector<fs::path>& files, const std::function<void(
   }
 }
 
-void run(const Options& options, const GlobalOptions& global) {
+void run(const GlobalOptions& global, const Options& options) {
   require_new_folder(options.out);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges(
       train_bpe([&](const auto& visit) { for_each_line(options.files, visit); }, options.size));
@@ -52,7 +52,7 @@ void run(const Options& options, const GlobalOptions& global) {
 
 }  // namespace
 
-void add_vocab(CLI::App& app, const GlobalOptions& global, int& status) {
+void add_vocab(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("vocab", "Train a byte-level BPE vocabulary from texts, one a line");
   command->add_option("FILE", options->files, "text files, UTF-8")->required()->check(CLI::ExistingFile);
@@ -61,10 +61,7 @@ void add_vocab(CLI::App& app, const GlobalOptions& global, int& status) {
       ->check(CLI::Range(514, 10'000'000));
   command->add_option("--out", options->out, "folder to write vocab.json and merges.txt to, new or empty")->required();
   command->footer("Example: gondola vocab captions.txt --size 8192 --out vocabulary");
-  command->callback([options, &global, &status] {
-    run(*options, global);
-    status = 0;
-  });
+  command->callback([options, &global] { run(global, *options); });
 }
 
 }  // namespace gondola::cli

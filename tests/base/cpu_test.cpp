@@ -67,7 +67,7 @@ void refuse(const char* wanted) {
 }
 
 TEST(CpuDeathTest, RefusesUnknownNames) {
-  EXPECT_EXIT(refuse("sse9"), testing::ExitedWithCode(7), "GONDOLA_ISA=sse9: expected scalar");
+  EXPECT_EXIT(refuse("sse9"), testing::ExitedWithCode(7), "GONDOLA_ISA=sse9: expected one of scalar");
 }
 
 TEST(CpuDeathTest, RefusesWhatTheProcessorLacks) {

@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <fstream>
-
 #include "base/error.h"
 #include "tests/support/files.h"
 
@@ -11,13 +9,10 @@ namespace gondola {
 namespace {
 
 using test::TemporaryFolder;
+using test::write;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-void write(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
 
 TEST(ReadFile, ReadsAllBytes) {
   TemporaryFolder folder;

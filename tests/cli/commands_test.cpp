@@ -1,66 +1,28 @@
 // The program as a user runs it, held against transformers and NumPy (tests/reference/cli.py).
 #include <gmock/gmock.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
 #include <set>
 
 #include "base/json.h"
+#include "tests/cli/program.h"
 #include "tests/support/files.h"
 
 namespace gondola {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 namespace fs = std::filesystem;
 
-struct Result {
-  int status = -1;
-  std::string out, error;
-  /// stdout as JSON, one object a line.
-  std::vector<Json> lines() const {
-    std::vector<Json> parsed;
-    for (std::size_t at = 0; at < out.size();) {
-      const std::size_t end = std::min(out.find('\n', at), out.size());
-      parsed.push_back(Json::parse(out.substr(at, end - at)));
-      at = end + 1;
-    }
-    return parsed;
-  }
-};
-
-class Commands : public testing::Test {
- protected:
-  /// `arguments` is a piece of shell; so is what stands before the program, `emulator`.
-  Result run(const std::string& arguments, const std::string& emulator = "") {
-    const fs::path error = folder_.path() / "stderr";
-    const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' " +
-                                emulator + " '" + std::string(GONDOLA_BINARY_DIR) + "/gondola' " + arguments + " 2> '" +
-                                error.string() + "'";
-    Result result;
-    FILE* pipe = ::popen(command.c_str(), "r");
-    std::array<char, 4096> buffer;
-    for (std::size_t read; (read = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-      result.out.append(buffer.data(), read);
-    result.status = WEXITSTATUS(::pclose(pipe));
-    result.error = read_file(error);
-    return result;
-  }
-
-  std::string out(const char* name) const { return "'" + (folder_.path() / name).string() + "'"; }
-
-  const fs::path golden_ = test::golden("cli");
-  const Json expected_ = Json::parse(read_file(golden_ / "expected.json"));
-  test::TemporaryFolder folder_;
-  const fs::path cache_ = folder_.path() / "cache";
-};
+using Commands = test::Program;
+using test::Result;
 
 std::string joined(const Json& words) {
   std::string text;
@@ -113,38 +75,11 @@ TEST_F(Commands, ClassifyKeepsEncodedLabelsInTheUsersCache) {
   EXPECT_GT(fs::last_write_time(entry), healed - std::chrono::hours(1)) << "it counts as used";
 }
 
-/// As Windows writes them.
-TEST_F(Commands, FilesOfLinesMayHaveByteOrderMarksAndCarriageReturns) {
-  std::ofstream(folder_.path() / "labels.txt") << "\xef\xbb\xbf"
-                                               << "cat\r\n\r\n dog\r\n";
-  std::ofstream(folder_.path() / "paths.txt") << "images/a.png\r\n";
-  const Result result =
-      run("classify - --model model --json --labels-file " + out("labels.txt") + " < " + out("paths.txt"));
-  ASSERT_EQ(result.status, 0) << result.error;
-  const Json line = result.lines().at(0);
-  EXPECT_EQ(line.at("image"), "images/a.png");
-  std::set<std::string> labels;
-  for (const Json& one : line.at("labels")) labels.insert(one.at("label"));
-  EXPECT_THAT(labels, ElementsAre("cat", "dog"));
-  std::ofstream(folder_.path() / "labels.txt") << "cat\ncaf\xe9\n";
-  EXPECT_THAT(run("classify images --model model --labels-file " + out("labels.txt")).error,
-              HasSubstr("labels.txt:2: is not UTF-8"));
-  std::ofstream(folder_.path() / "labels.txt") << "\n";
-  EXPECT_THAT(run("classify images --model model --labels-file " + out("labels.txt")).error, HasSubstr("has no label"));
-}
-
-/// A label's double would take half of its score.
-TEST_F(Commands, ClassifyTakesALabelOnce) {
-  const std::string command = "classify images/a.png --model model --labels ";
-  EXPECT_EQ(run(command + "'cat,dog, cat'").out, run(command + "cat,dog").out);
-}
-
-TEST_F(Commands, PathsMayEndWithNul) {
-  std::ofstream(folder_.path() / "paths") << "images/a.png" << '\0' << "images/b.jpg" << '\0';
-  const Result result = run("classify - --model model --json --labels cat,dog < " + out("paths"));
-  ASSERT_EQ(result.lines().size(), 2u) << result.error;
-  EXPECT_EQ(result.lines()[0].at("image"), "images/a.png");
-  EXPECT_EQ(result.lines()[1].at("image"), "images/b.jpg");
+/// Among the texts of a softmax a single one has all of the score.
+TEST_F(Commands, MatchOfASingleTextShowsItsSimilarity) {
+  EXPECT_THAT(run("match images/a.png --model model --text 'a cat'").out,
+              AllOf(HasSubstr("similarity"), Not(HasSubstr("score"))));
+  EXPECT_THAT(run("match images/a.png --model model --text 'a cat' --text 'a dog'").out, HasSubstr("score"));
 }
 
 /// A file that is opened must not be given the place of stderr, nor a message that cannot be written stop anything.
@@ -463,6 +398,9 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   EXPECT_THAT(run("classify images/a.png --label cat").error, HasSubstr("no option --label"));
   EXPECT_EQ(run("info model --model model").status, 2);
   EXPECT_EQ(run("info --precision int4").status, 2);
+  EXPECT_THAT(run("embed images --model model --out ''").error, HasSubstr("--out: expected a folder"));
+  EXPECT_THAT(run("classify --labels cat -- images/a.png images/none --model model").error,
+              Not(HasSubstr("option --\n")));
   EXPECT_EQ(run("match images/a.png --text x --model missing").status, 1);
   EXPECT_EQ(run("classify empty.jpg --labels cat --model model").status, 1);
   EXPECT_EQ(run("tokenize hello --model model > /dev/full").status, 1);

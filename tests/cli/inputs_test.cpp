@@ -1,0 +1,87 @@
+// What the commands take for images, labels and texts.
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <set>
+
+#include "tests/cli/program.h"
+
+namespace gondola {
+namespace {
+
+using test::Result;
+using testing::ElementsAre;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+using Inputs = test::Program;
+
+TEST_F(Inputs, PathsMayEndWithNul) {
+  std::ofstream(folder_.path() / "paths") << "images/a.png" << '\0' << "images/b.jpg" << '\0';
+  const Result result = run("classify - --model model --json --labels cat,dog < " + out("paths"));
+  ASSERT_EQ(result.lines().size(), 2u) << result.error;
+  EXPECT_EQ(result.lines()[0].at("image"), "images/a.png");
+  EXPECT_EQ(result.lines()[1].at("image"), "images/b.jpg");
+}
+
+TEST_F(Inputs, FoldersGiveTheirPicturesAndSayWhatIsLeftOut) {
+  const fs::path photos = folder_.path() / "photos", none = folder_.path() / "none";
+  fs::create_directories(photos / ".thumbnails");
+  fs::create_directories(none);
+  for (const char* copy : {"a.PNG", "._a.png", ".thumbnails/a.png", "IMG_1.HEIC", "IMG_2.heic", "notes.txt"})
+    fs::copy_file(golden_ / "images" / "a.png", photos / copy);
+  const Result result =
+      run("classify " + out("photos") + " " + out("none") + " images/b.jpg --model model --json " + "--labels cat,dog");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.error, HasSubstr("2 .heic left out"));
+  ASSERT_EQ(result.lines().size(), 3u);
+  EXPECT_EQ(result.lines()[0].at("image"), (photos / "a.PNG").string());
+  EXPECT_THAT(result.lines()[1].at("error").get<std::string>(), HasSubstr("no images (.jpg"));
+  EXPECT_TRUE(result.lines()[2].contains("labels"));
+}
+
+TEST_F(Inputs, AnImageOnStdinIsNoListOfPaths) {
+  EXPECT_THAT(run("classify - --model model --labels cat,dog < images/b.jpg").error, HasSubstr("stdin is an image"));
+  fs::create_directories(folder_.path() / "BM");
+  fs::copy_file(golden_ / "images" / "a.png", folder_.path() / "BM" / "a.png");
+  std::ofstream(folder_.path() / "paths") << "BM/a.png\n";
+  EXPECT_EQ(run("preprocess - --model '" + (golden_ / "model").string() + "' --out " + out("tensors") + " < paths",
+                "; cd '" + folder_.path().string() + "' && ")
+                .status,
+            0);
+}
+
+TEST_F(Inputs, EmbedRefusesTextsThatAreNotUtf8) {
+  std::ofstream(folder_.path() / "texts.txt") << "a cat\ncaf\xe9\n";
+  EXPECT_THAT(run("embed --model model --text-file " + out("texts.txt") + " --out " + out("e")).error,
+              HasSubstr("texts.txt:2: is not UTF-8"));
+}
+
+/// As Windows writes them.
+TEST_F(Inputs, FilesOfLinesMayHaveByteOrderMarksAndCarriageReturns) {
+  std::ofstream(folder_.path() / "labels.txt") << "\xef\xbb\xbf"
+                                               << "cat\r\n\r\n dog\r\n";
+  std::ofstream(folder_.path() / "paths.txt") << "images/a.png\r\n";
+  const Result result =
+      run("classify - --model model --json --labels-file " + out("labels.txt") + " < " + out("paths.txt"));
+  ASSERT_EQ(result.status, 0) << result.error;
+  const Json line = result.lines().at(0);
+  EXPECT_EQ(line.at("image"), "images/a.png");
+  std::set<std::string> labels;
+  for (const Json& one : line.at("labels")) labels.insert(one.at("label"));
+  EXPECT_THAT(labels, ElementsAre("cat", "dog"));
+  std::ofstream(folder_.path() / "labels.txt") << "cat\ncaf\xe9\n";
+  EXPECT_THAT(run("classify images --model model --labels-file " + out("labels.txt")).error,
+              HasSubstr("labels.txt:2: is not UTF-8"));
+  std::ofstream(folder_.path() / "labels.txt") << "\n";
+  EXPECT_THAT(run("classify images --model model --labels-file " + out("labels.txt")).error, HasSubstr("has no label"));
+}
+
+/// A label's double would take half of its score.
+TEST_F(Inputs, ClassifyTakesALabelOnce) {
+  const std::string command = "classify images/a.png --model model --labels ";
+  EXPECT_EQ(run(command + "'cat,dog, cat'").out, run(command + "cat,dog").out);
+}
+
+}  // namespace
+}  // namespace gondola

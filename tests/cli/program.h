@@ -1,0 +1,58 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "tests/support/files.h"
+
+namespace gondola::test {
+
+struct Result {
+  int status = -1;
+  std::string out, error;
+  /// stdout as JSON, one object a line.
+  std::vector<Json> lines() const {
+    std::vector<Json> parsed;
+    for (std::size_t at = 0; at < out.size();) {
+      const std::size_t end = std::min(out.find('\n', at), out.size());
+      parsed.push_back(Json::parse(out.substr(at, end - at)));
+      at = end + 1;
+    }
+    return parsed;
+  }
+};
+
+/// The program as a user runs it, in the folder of golden files and with a cache of its own.
+class Program : public testing::Test {
+ protected:
+  /// `arguments` is a piece of shell; so is what stands before the program, `emulator`.
+  Result run(const std::string& arguments, const std::string& emulator = "") {
+    const std::filesystem::path error = folder_.path() / "stderr";
+    const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' " +
+                                emulator + " '" + std::string(GONDOLA_BINARY_DIR) + "/gondola' " + arguments + " 2> '" +
+                                error.string() + "'";
+    Result result;
+    FILE* pipe = ::popen(command.c_str(), "r");
+    std::array<char, 4096> buffer;
+    for (std::size_t read; (read = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+      result.out.append(buffer.data(), read);
+    result.status = WEXITSTATUS(::pclose(pipe));
+    result.error = read_file(error);
+    return result;
+  }
+
+  std::string out(const char* name) const { return "'" + (folder_.path() / name).string() + "'"; }
+
+  const std::filesystem::path golden_ = golden("cli");
+  const Json expected_ = Json::parse(read_file(golden_ / "expected.json"));
+  TemporaryFolder folder_;
+  const std::filesystem::path cache_ = folder_.path() / "cache";
+};
+
+}  // namespace gondola::test
