@@ -1,7 +1,6 @@
 #include "checkpoint/fields.h"
 
 #include <algorithm>
-#include <string_view>
 
 #include "base/error.h"
 

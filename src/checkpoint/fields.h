@@ -31,7 +31,6 @@ class Fields {
   void refuse_set(std::initializer_list<const char*> keys, const std::string& why) const;
   /// Refuses every field that is not in one of the lists.
   void refuse_others(std::initializer_list<std::initializer_list<const char*>> known) const;
-  const std::string& origin() const { return origin_; }
 
  private:
   const Json& object_;

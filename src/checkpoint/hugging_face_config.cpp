@@ -1,5 +1,7 @@
 #include "checkpoint/hugging_face_config.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -8,6 +10,9 @@
 
 namespace gondola {
 namespace {
+
+/// Pillow's numbers, by Interpolation.
+constexpr std::array<int, 3> resample_numbers = {0, 2, 3};
 
 /// transformers' id of old configurations, whose texts are pooled at the largest id (its PR 24773).
 constexpr int legacy_end_id = 2;
@@ -33,8 +38,7 @@ std::string activation_name(Activation activation) {
 }
 
 /// "text_config", over which the older "text_config_dict" has precedence.
-Json tower_object(const Json& json, const std::string& name, const std::string& origin) {
-  if (!json.is_object()) fail("{}: expected an object", origin);
+Json tower_object(const Json& json, const std::string& name) {
   for (const std::string& key : {name + "_dict", name})
     if (json.contains(key) && !json.at(key).is_null()) return json.at(key);
   return Json::object();
@@ -123,7 +127,7 @@ ModelConfig read_hugging_face_config(const Json& json, const std::string& origin
   const Fields fields(json, origin);
   if (fields.string("model_type", "clip") != "clip") fields.refuse("model_type", "only \"clip\" is supported");
   if (fields.has("quantization_config")) check_quantization(fields.object("quantization_config"));
-  const Json image = tower_object(json, "vision_config", origin), text = tower_object(json, "text_config", origin);
+  const Json image = tower_object(json, "vision_config"), text = tower_object(json, "text_config");
   ModelConfig config;
   config.name = origin;
   config.embed_dim = fields.integer("projection_dim", 512);
@@ -179,19 +183,10 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
     fail("{}: prepares images of {} pixels cropped to {}, the model sees {}", origin, size.edge, result, image_size);
   if (!crops && !size.squash) fields.refuse("do_center_crop", "images that are not square are not supported");
   preprocess.resize_mode = size.squash ? ResizeMode::squash : ResizeMode::shortest;
-  switch (fields.integer("resample", 3)) {  // Pillow's numbers
-    case 0:
-      preprocess.interpolation = Interpolation::nearest;
-      break;
-    case 2:
-      preprocess.interpolation = Interpolation::bilinear;
-      break;
-    case 3:
-      preprocess.interpolation = Interpolation::bicubic;
-      break;
-    default:
-      fields.refuse("resample", "neither 0 (nearest), 2 (bilinear) nor 3 (bicubic)");
-  }
+  const auto resample = std::ranges::find(resample_numbers, fields.integer("resample", 3));
+  if (resample == resample_numbers.end())
+    fields.refuse("resample", "neither 0 (nearest), 2 (bilinear) nor 3 (bicubic)");
+  preprocess.interpolation = static_cast<Interpolation>(resample - resample_numbers.begin());
   if (std::abs(fields.number("rescale_factor", 1.0 / 255) - 1.0 / 255) > 1e-12)
     fields.refuse("rescale_factor", "only 1/255 is supported");
   preprocess.mean = fields.channels("image_mean", preprocess.mean);
@@ -203,20 +198,18 @@ nlohmann::ordered_json to_hugging_face_preprocess(const PreprocessConfig& config
   if (config.resize_mode == ResizeMode::longest) fail("transformers' CLIPImageProcessor has no padding");
   const nlohmann::ordered_json square = {{"height", config.size}, {"width", config.size}};
   const bool squash = config.resize_mode == ResizeMode::squash;
-  constexpr int resample[] = {0, 2, 3};  // Pillow's numbers
-  nlohmann::ordered_json json = {{"image_processor_type", "CLIPImageProcessor"},
-                                 {"do_resize", true},
-                                 {"size", squash ? square : nlohmann::ordered_json{{"shortest_edge", config.size}}},
-                                 {"resample", resample[static_cast<std::size_t>(config.interpolation)]},
-                                 {"do_center_crop", !squash},
-                                 {"crop_size", square},
-                                 {"do_convert_rgb", true},
-                                 {"do_rescale", true},
-                                 {"rescale_factor", 1.0 / 255},
-                                 {"do_normalize", true},
-                                 {"image_mean", config.mean},
-                                 {"image_std", config.std}};
-  return json;
+  return {{"image_processor_type", "CLIPImageProcessor"},
+          {"do_resize", true},
+          {"size", squash ? square : nlohmann::ordered_json{{"shortest_edge", config.size}}},
+          {"resample", resample_numbers[static_cast<std::size_t>(config.interpolation)]},
+          {"do_center_crop", !squash},
+          {"crop_size", square},
+          {"do_convert_rgb", true},
+          {"do_rescale", true},
+          {"rescale_factor", 1.0 / 255},
+          {"do_normalize", true},
+          {"image_mean", config.mean},
+          {"image_std", config.std}};
 }
 
 }  // namespace gondola

@@ -1,5 +1,8 @@
 #include "checkpoint/model_files.h"
 
+#include <algorithm>
+#include <fstream>
+#include <map>
 #include <utility>
 
 #include "base/error.h"
@@ -38,14 +41,47 @@ bool is_safetensors(const path& file) {
   return file.extension() == ".safetensors";
 }
 
+void refuse_lfs_pointer(const path& file) {
+  constexpr std::string_view start = "version https://git-lfs";
+  std::string bytes(start.size(), '\0');
+  std::ifstream(file, std::ios::binary).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  if (bytes == start) fail("{}: is what Git LFS has in the place of the file; git lfs pull fetches it", file.string());
+}
+
 TensorMap read_weights(const path& file) {
-  return is_safetensors(file) ? read_safetensors(file).tensors : read_pytorch_archive(file).tensors;
+  refuse_lfs_pointer(file);
+  return is_safetensors(file) ? read_safetensors(file) : read_pytorch_archive(file).tensors;
+}
+
+/// What large models are saved as: {"weight_map": {weight: file beside it, …}}.
+TensorMap read_shards(const path& index) {
+  const Json json = read_json(index);
+  const Json map = json.is_object() ? json.value("weight_map", Json()) : Json();
+  if (!map.is_object()) fail("{}: expected an object \"weight_map\"", index.string());
+  std::map<std::string, TensorMap> shards;
+  TensorMap weights;
+  for (const auto& [weight, file] : map.items()) {
+    if (!file.is_string() || path(file.get<std::string>()).has_parent_path())
+      fail("{}: {} is in {}, expected the name of a file", index.string(), weight, file.dump());
+    const auto [shard, is_new] = shards.try_emplace(file.get<std::string>());
+    if (is_new) shard->second = read_weights(index.parent_path() / shard->first);
+    const auto found = shard->second.find(weight);
+    if (found == shard->second.end()) fail("{}: {} has no {}", index.string(), shard->first, weight);
+    weights.insert(*found);
+  }
+  return weights;
 }
 
 using Names = std::initializer_list<const char*>;
 constexpr Names open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
                                      "open_clip_pytorch_model.bin"};
-constexpr Names hugging_face_weights = {"model.safetensors", "pytorch_model.bin"};
+constexpr Names hugging_face_weights = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                        "pytorch_model.bin.index.json"};
+
+/// Whether a file is one of these in a folder with the configuration of that name.
+bool has_config(const path& file, const char* config, Names weights) {
+  return std::ranges::find(weights, file.filename().string()) != weights.end() && exists(file.parent_path() / config);
+}
 
 /// The first of the files that exists.
 std::optional<path> first_of(const path& folder, Names names) {
@@ -59,11 +95,11 @@ path weights_in(const path& folder, Names names) {
   fail("{}: has none of {}", folder.string(), fmt::join(names, ", "));
 }
 
-ModelFiles read_open_clip_folder(const path& folder) {
+ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "open_clip folder";
   apply_open_clip_config(folder / "open_clip_config.json", model);
-  model.source = weights_in(folder, open_clip_weights);
+  model.source = weights;
   model.weights = from_open_clip_names(read_weights(model.source));
   return model;
 }
@@ -80,7 +116,7 @@ std::pair<Json, path> image_processor_of(const path& folder) {
   return {exists(own) ? read_json(own) : Json(), own};
 }
 
-ModelFiles read_hugging_face_folder(const path& folder) {
+ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "Hugging Face folder";
   model.family = Family::hugging_face;
@@ -91,8 +127,9 @@ ModelFiles read_hugging_face_folder(const path& folder) {
     fail("{}: has neither processor_config.json nor {}: what the model expects of pictures is unknown", folder.string(),
          origin.filename().string());
   model.preprocess = read_hugging_face_preprocess(preprocess, model.config.image.image_size, origin.string());
-  model.source = weights_in(folder, hugging_face_weights);
-  model.weights = from_hugging_face_names(read_weights(model.source));
+  model.source = weights;
+  model.weights = from_hugging_face_names(model.source.extension() == ".json" ? read_shards(model.source)
+                                                                              : read_weights(model.source));
   return model;
 }
 
@@ -100,17 +137,22 @@ ModelFiles read_folder(const path& folder) {
   // A repository may hold both layouts, of which a cache may have fetched the weights of one.
   const bool hugging_face = exists(folder / "config.json");
   if (exists(folder / "open_clip_config.json") && (!hugging_face || first_of(folder, open_clip_weights)))
-    return read_open_clip_folder(folder);
-  if (hugging_face) return read_hugging_face_folder(folder);
+    return read_open_clip_folder(folder, weights_in(folder, open_clip_weights));
+  if (hugging_face) return read_hugging_face_folder(folder, weights_in(folder, hugging_face_weights));
   fail("{}: has neither open_clip_config.json nor config.json", folder.string());
 }
 
 ModelFiles read_single_file(const path& file, const std::optional<path>& config_path) {
+  if (!config_path && has_config(file, "open_clip_config.json", open_clip_weights))
+    return read_open_clip_folder(file.parent_path(), file);
+  if (!config_path && has_config(file, "config.json", hugging_face_weights))
+    return read_hugging_face_folder(file.parent_path(), file);
+  refuse_lfs_pointer(file);
   ModelFiles model;
   model.source = file;
   bool torch_script = false, of_openai = false;
   if (is_safetensors(file)) {
-    model.weights = read_safetensors(file).tensors;
+    model.weights = read_safetensors(file);
   } else {
     PytorchArchive archive = read_pytorch_archive(file);
     torch_script = archive.torch_script;

@@ -1,8 +1,8 @@
 #include "checkpoint/model_locations.h"
 
 #include <array>
+#include <ranges>
 #include <utility>
-#include <vector>
 
 #include "base/environment.h"
 #include "base/error.h"
@@ -30,12 +30,6 @@ constexpr std::array<std::pair<const char*, const char*>, 9> openai_files = {{{"
 constexpr std::array<const char*, 3> vocabulary_repositories = {
     "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14"};
 
-std::string names_of(const auto& files) {
-  std::string names;
-  for (const auto& [name, unused] : files) names += (names.empty() ? "" : ", ") + std::string(name);
-  return names;
-}
-
 path openai_cache() {
   return path(environment("HOME").value_or("/")) / ".cache" / "clip";
 }
@@ -62,6 +56,13 @@ std::optional<path> cached_snapshot(const std::string& repository) {
   return snapshot;
 }
 
+std::optional<path> vocabulary_in(const path& folder) {
+  if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) return folder;
+  if (exists(folder / "tokenizer.json")) return folder;
+  const path openai = folder / "bpe_simple_vocab_16e6.txt.gz";
+  return exists(openai) ? std::optional(openai) : std::nullopt;
+}
+
 }  // namespace
 
 path find_model(const std::string& name) {
@@ -71,24 +72,16 @@ path find_model(const std::string& name) {
       if (exists(openai_cache() / file)) return openai_cache() / file;
       fail("{}: not at {}, where clip.load leaves it", name, (openai_cache() / file).string());
     }
-  const std::string repository = open_clip_repository(name).value_or(name);
+  constexpr std::string_view of_open_clip = "hf-hub:";
+  const std::string repository =
+      name.starts_with(of_open_clip) ? name.substr(of_open_clip.size()) : open_clip_repository(name).value_or(name);
   if (repository.find('/') == std::string::npos || repository.find('/') != repository.rfind('/'))
-    fail("{}: no such file or folder, nor one of OpenAI's names ({})", name, names_of(openai_files));
+    fail("{}: no such file or folder, nor one of OpenAI's names ({})", name,
+         fmt::join(std::views::keys(openai_files), ", "));
   if (const auto snapshot = cached_snapshot(repository)) return *snapshot;
-  fail("{}: no such file or folder, and the Hugging Face cache has no {}", name,
-       repository_folder(repository).string());
+  fail("{}: no such file or folder, and the Hugging Face cache has no {} (hf download {} fetches it)", name,
+       repository_folder(repository).string(), repository);
 }
-
-namespace {
-
-std::optional<path> vocabulary_in(const path& folder) {
-  if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) return folder;
-  if (exists(folder / "tokenizer.json")) return folder;
-  const path openai = folder / "bpe_simple_vocab_16e6.txt.gz";
-  return exists(openai) ? std::optional(openai) : std::nullopt;
-}
-
-}  // namespace
 
 std::optional<path> find_openai_vocabulary() {
   for (const char* repository : vocabulary_repositories)

@@ -7,8 +7,8 @@
 namespace gondola {
 
 /// The folder or file that a name stands for: a path, one of OpenAI's names ("ViT-B/32") in ~/.cache/clip, a Hugging
-/// Face repository ("openai/clip-vit-base-patch32") or an open_clip tag ("ViT-B-32/laion2b_s34b_b79k") in the Hugging
-/// Face cache. Throws Error that says where it was looked for.
+/// Face repository ("openai/clip-vit-base-patch32", open_clip's "hf-hub:…") or an open_clip tag
+/// ("ViT-B-32/laion2b_s34b_b79k") in the Hugging Face cache. Throws Error that says where it was looked for.
 std::filesystem::path find_model(const std::string& name_or_path);
 
 /// OpenAI's vocabulary of 49,408 tokens in the caches.

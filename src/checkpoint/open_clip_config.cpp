@@ -1,5 +1,7 @@
 #include "checkpoint/open_clip_config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,6 +16,18 @@ constexpr const char* custom_block = "custom attention blocks are not supported"
 constexpr int default_head_width = 64;
 constexpr double default_mlp_ratio = 4;
 constexpr double default_norm_eps = 1e-5;
+
+// By TextPooling and ResizeMode; the first is the default.
+constexpr std::array<const char*, 4> poolings = {"argmax", "eos", "last", "first"};
+constexpr std::array<const char*, 3> resize_modes = {"shortest", "longest", "squash"};
+
+/// The value of the enumeration whose name a field holds.
+template <class Enum, std::size_t count>
+Enum read_choice(const Fields& fields, const char* key, const std::array<const char*, count>& names) {
+  const auto found = std::ranges::find(names, fields.string(key, names.front()));
+  if (found == names.end()) fields.refuse(key, fmt::format("none of {}", fmt::join(names, ", ")));
+  return static_cast<Enum>(found - names.begin());
+}
 
 /// Both towers' settings of the custom attention block.
 void refuse_custom_blocks(const Fields& fields) {
@@ -111,15 +125,6 @@ ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
   return image;
 }
 
-TextPooling read_text_pooling(const Fields& fields) {
-  const std::string pooling = fields.string("pool_type", "argmax");
-  if (pooling == "argmax") return TextPooling::largest_id;
-  if (pooling == "eos") return TextPooling::end_token;
-  if (pooling == "last") return TextPooling::last;
-  if (pooling == "first") return TextPooling::first;
-  fields.refuse("pool_type", "none of \"argmax\", \"eos\", \"last\" and \"first\"");
-}
-
 TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
   if (fields.has("hf_model_name")) fields.refuse("hf_model_name", "text towers of transformers are not supported");
   if (fields.string("text_arch", "clip") != "clip") fields.refuse("text_arch", "this text tower is not supported");
@@ -150,7 +155,7 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
   text.activation = read_activation(fields, quick_gelu);
   text.norm_eps = read_norm_eps(fields);
   text.causal = !fields.boolean("no_causal_mask", false);
-  text.pooling = read_text_pooling(fields);
+  text.pooling = read_choice<TextPooling>(fields, "pool_type", poolings);
   if (text.pooling == TextPooling::end_token && !fields.has("eos_id"))
     fields.refuse("pool_type", "needs eos_id, the end token's id");
   text.end_id = fields.integer("eos_id", text.vocab_size - 1);
@@ -205,7 +210,6 @@ nlohmann::ordered_json text_tower_json(const TextTowerConfig& text, bool quick_g
                                  {"layers", text.layers}};
   add_common_fields(json, text, quick_gelu, name);
   if (!text.causal) json["no_causal_mask"] = true;
-  constexpr std::array<const char*, 4> poolings = {"argmax", "eos", "last", "first"};
   if (text.pooling != TextPooling::largest_id) json["pool_type"] = poolings[static_cast<std::size_t>(text.pooling)];
   if (text.end_id != text.vocab_size - 1 || text.pooling == TextPooling::end_token) json["eos_id"] = text.end_id;
   if (text.start_id != text.vocab_size - 2) json["bos_id"] = text.start_id;
@@ -262,14 +266,7 @@ PreprocessConfig read_open_clip_preprocess(const Json& json, int image_size, con
   if (interpolation != "bicubic" && interpolation != "bilinear")
     fields.refuse("interpolation", "neither \"bicubic\" nor \"bilinear\"");
   preprocess.interpolation = interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
-  const std::string mode = fields.string("resize_mode", "shortest");
-  if (mode == "longest") {
-    preprocess.resize_mode = ResizeMode::longest;
-  } else if (mode == "squash") {
-    preprocess.resize_mode = ResizeMode::squash;
-  } else if (mode != "shortest") {
-    fields.refuse("resize_mode", "none of \"shortest\", \"longest\" and \"squash\"");
-  }
+  preprocess.resize_mode = read_choice<ResizeMode>(fields, "resize_mode", resize_modes);
   preprocess.fill = static_cast<std::uint8_t>(std::min(fields.integer("fill_color", 0), 255));
   return preprocess;
 }
@@ -278,8 +275,7 @@ nlohmann::ordered_json to_open_clip_preprocess(const PreprocessConfig& config) {
   nlohmann::ordered_json json = {{"mean", config.mean}, {"std", config.std}};
   if (config.interpolation == Interpolation::nearest) fail("open_clip does not resize to the nearest pixel");
   json["interpolation"] = config.interpolation == Interpolation::bicubic ? "bicubic" : "bilinear";
-  constexpr std::array<const char*, 3> modes = {"shortest", "longest", "squash"};
-  json["resize_mode"] = modes[static_cast<std::size_t>(config.resize_mode)];
+  json["resize_mode"] = resize_modes[static_cast<std::size_t>(config.resize_mode)];
   if (config.fill != 0) json["fill_color"] = config.fill;
   return json;
 }

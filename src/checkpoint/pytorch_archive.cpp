@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -15,7 +14,7 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-constexpr std::array<std::pair<std::string_view, DType>, 20> type_names = {{
+constexpr std::array<std::pair<std::string_view, DType>, 20> storage_types = {{
     {"torch FloatStorage", DType::float32}, {"torch DoubleStorage", DType::float64},
     {"torch HalfStorage", DType::float16},  {"torch BFloat16Storage", DType::bfloat16},
     {"torch LongStorage", DType::int64},    {"torch IntStorage", DType::int32},
@@ -145,9 +144,9 @@ class Reader {
     const PickleValue* id = value.kind == Kind::persistent ? value.items[0] : nullptr;
     if (id == nullptr || id->items.size() < 3 || id->items[2]->kind != Kind::text) refuse(name, "it has no storage");
     if (type == nullptr) type = id->items[1];
-    const auto found = std::find_if(type_names.begin(), type_names.end(),
+    const auto found = std::find_if(storage_types.begin(), storage_types.end(),
                                     [&](const auto& entry) { return entry.first == type->text; });
-    if (found == type_names.end()) refuse(name, "its type is not supported (" + type->text + ")");
+    if (found == storage_types.end()) refuse(name, "its type is not supported (" + type->text + ")");
     return {found->second, zip_.read(prefix_ + "data/" + id->items[2]->text)};
   }
 

@@ -112,7 +112,7 @@ std::string pad_to_alignment(std::string header) {
 
 }  // namespace
 
-SafetensorsFile read_safetensors(const path& file) {
+TensorMap read_safetensors(const path& file) {
   const auto mapping = std::make_shared<const MappedFile>(file);
   const std::span<const std::byte> bytes = mapping->bytes();
   if (bytes.size() < length_bytes) fail("{}: {} bytes are too few for a safetensors file", file.string(), bytes.size());
@@ -126,22 +126,20 @@ SafetensorsFile read_safetensors(const path& file) {
   const Json header = parse_json(text, file.string());
   const std::span<const std::byte> data = bytes.subspan(length_bytes + header_length);
 
-  SafetensorsFile result;
+  TensorMap tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == metadata_key) {
       if (!entry.is_object()) fail("{}: {} is not an object", file.string(), metadata_key);
-      for (const auto& [key, value] : entry.items()) {
+      for (const auto& [key, value] : entry.items())
         if (!value.is_string()) fail("{}: {} \"{}\" is not a string", file.string(), metadata_key, key);
-        result.metadata[key] = value.get<std::string>();
-      }
       continue;
     }
     Tensor tensor = read_entry(name, entry, data, file);
     tensor.owner = mapping;
-    result.tensors.emplace(name, std::move(tensor));
+    tensors.emplace(name, std::move(tensor));
   }
-  check_coverage(result.tensors, data, file);
-  return result;
+  check_coverage(tensors, data, file);
+  return tensors;
 }
 
 void write_safetensors(const path& file, const TensorMap& tensors, const std::map<std::string, std::string>& metadata) {

@@ -8,14 +8,9 @@
 
 namespace gondola {
 
-struct SafetensorsFile {
-  TensorMap tensors;
-  std::map<std::string, std::string> metadata;
-};
-
 /// Maps the file and checks every rule of the format (huggingface/safetensors, README "Format"): header at most 100 MB,
 /// no duplicate names, the data covered without holes or overlaps, shapes that fit their bytes. Throws Error.
-SafetensorsFile read_safetensors(const std::filesystem::path& path);
+TensorMap read_safetensors(const std::filesystem::path& path);
 
 /// Writes atomically; wider types first, so that a mapping is aligned, and in name order within a type.
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,

@@ -38,7 +38,7 @@ ZipArchive::ZipArchive(const std::filesystem::path& path) : file_(std::make_shar
       const auto at64 = field<std::uint64_t>(bytes.subspan(at - locator64_size), 8);
       if (at64 > bytes.size() || bytes.size() - at64 < end64_size ||
           field<std::uint32_t>(bytes.subspan(at64), 0) != end64_signature)
-        fail("{}", message("its 64-bit directory is damaged"));
+        refuse("its 64-bit directory is damaged");
       const auto end64 = bytes.subspan(at64);
       count = field<std::uint64_t>(end64, 32);
       size = field<std::uint64_t>(end64, 40);
@@ -47,24 +47,24 @@ ZipArchive::ZipArchive(const std::filesystem::path& path) : file_(std::make_shar
     read_directory(offset, size, count);
     return;
   }
-  fail("{}", message("not a ZIP file, or truncated: its directory is missing"));
+  refuse("not a ZIP file, or truncated: its directory is missing");
 }
 
 bool ZipArchive::is_zip(std::span<const std::byte> bytes) {
   return bytes.size() >= sizeof local_signature && field<std::uint32_t>(bytes, 0) == local_signature;
 }
 
-std::string ZipArchive::message(const std::string& what) const {
-  return file_->path().string() + ": " + what;
+void ZipArchive::refuse(const std::string& what) const {
+  fail("{}: {}", file_->path().string(), what);
 }
 
 void ZipArchive::read_directory(std::uint64_t offset, std::uint64_t size, std::uint64_t count) {
   const std::span<const std::byte> bytes = file_->bytes();
-  if (offset > bytes.size() || size > bytes.size() - offset) fail("{}", message("its directory lies outside the file"));
+  if (offset > bytes.size() || size > bytes.size() - offset) refuse("its directory lies outside the file");
   std::span<const std::byte> rest = bytes.subspan(offset, size);
   for (; count > 0; --count) {
     if (rest.size() < central_size || field<std::uint32_t>(rest, 0) != central_signature)
-      fail("{}", message("its directory is damaged"));
+      refuse("its directory is damaged");
     Entry entry;
     entry.flags = field<std::uint16_t>(rest, 8);
     entry.method = field<std::uint16_t>(rest, 10);
@@ -73,8 +73,7 @@ void ZipArchive::read_directory(std::uint64_t offset, std::uint64_t size, std::u
     entry.header = field<std::uint32_t>(rest, 42);
     const std::size_t name_size = field<std::uint16_t>(rest, 28), extra_size = field<std::uint16_t>(rest, 30),
                       comment_size = field<std::uint16_t>(rest, 32);
-    if (rest.size() - central_size < name_size + extra_size + comment_size)
-      fail("{}", message("its directory is damaged"));
+    if (rest.size() - central_size < name_size + extra_size + comment_size) refuse("its directory is damaged");
     const std::string name(reinterpret_cast<const char*>(rest.data()) + central_size, name_size);
     std::span<const std::byte> extra = rest.subspan(central_size + name_size, extra_size);
     while (extra.size() >= 4) {
@@ -90,7 +89,7 @@ void ZipArchive::read_directory(std::uint64_t offset, std::uint64_t size, std::u
           }
       extra = extra.subspan(4 + length);
     }
-    if (!entries_.emplace(name, entry).second) fail("{}", message("has two entries named " + name));
+    if (!entries_.emplace(name, entry).second) refuse("has two entries named " + name);
     rest = rest.subspan(central_size + name_size + extra_size + comment_size);
   }
 }
@@ -103,26 +102,25 @@ std::vector<std::string> ZipArchive::names() const {
 
 SharedBytes ZipArchive::read(const std::string& name) {
   const auto found = entries_.find(name);
-  if (found == entries_.end()) fail("{}", message("has no entry " + name));
+  if (found == entries_.end()) refuse("has no entry " + name);
   const Entry& entry = found->second;
   const std::span<const std::byte> bytes = file_->bytes();
   if (entry.header > bytes.size() || bytes.size() - entry.header < local_size ||
       field<std::uint32_t>(bytes.subspan(entry.header), 0) != local_signature)
-    fail("{}", message("the entry " + name + " lies outside the file"));
+    refuse("the entry " + name + " lies outside the file");
   const auto local = bytes.subspan(entry.header);
   const std::uint64_t start = local_size + field<std::uint16_t>(local, 26) + field<std::uint16_t>(local, 28);
-  if (start > local.size() || entry.compressed > local.size() - start)
-    fail("{}", message("the entry " + name + " is truncated"));
+  if (start > local.size() || entry.compressed > local.size() - start) refuse("the entry " + name + " is truncated");
   constexpr std::uint16_t encrypted = 1, stored = 0, deflated = 8;
-  if ((entry.flags & encrypted) != 0) fail("{}", message("the entry " + name + " is encrypted"));
+  if ((entry.flags & encrypted) != 0) refuse("the entry " + name + " is encrypted");
   const auto data = local.subspan(start, entry.compressed);
   if (entry.method == stored) {
-    if (entry.size != entry.compressed) fail("{}", message("the entry " + name + " has two sizes"));
+    if (entry.size != entry.compressed) refuse("the entry " + name + " has two sizes");
     return {data, file_};
   }
   constexpr std::uint64_t most_inflated = 256 << 20;  // PyTorch stores tensors; only descriptions are deflated
   if (entry.method != deflated || entry.size > most_inflated - inflated_ || entry.compressed > UINT32_MAX)
-    fail("{}", message("the entry " + name + " is compressed in an unsupported way"));
+    refuse("the entry " + name + " is compressed in an unsupported way");
   inflated_ += entry.size;
   auto inflated = std::make_shared<std::vector<std::byte>>(entry.size);
   z_stream stream{};
@@ -135,8 +133,7 @@ SharedBytes ZipArchive::read(const std::string& name) {
     status = inflate(&stream, Z_FINISH);
     inflateEnd(&stream);
   }
-  if (status != Z_STREAM_END || stream.total_out != entry.size)
-    fail("{}", message("the entry " + name + " is damaged"));
+  if (status != Z_STREAM_END || stream.total_out != entry.size) refuse("the entry " + name + " is damaged");
   return {*inflated, inflated};
 }
 

@@ -41,7 +41,7 @@ class ZipArchive {
   };
 
   void read_directory(std::uint64_t offset, std::uint64_t size, std::uint64_t count);
-  std::string message(const std::string& what) const;
+  [[noreturn]] void refuse(const std::string& what) const;
 
   std::shared_ptr<const MappedFile> file_;
   std::map<std::string, Entry> entries_;

@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-constexpr const char* names[] = {
+constexpr const char* weight_names[] = {
     "ln_1.weight",          "ln_1.bias",          "attn.in_proj_weight", "attn.in_proj_bias",
     "attn.out_proj.weight", "attn.out_proj.bias", "ln_2.weight",         "ln_2.bias",
     "mlp.c_fc.weight",      "mlp.c_fc.bias",      "mlp.c_proj.weight",   "mlp.c_proj.bias"};
@@ -19,7 +19,7 @@ void divide(std::span<float> values, std::span<const float> scales) {
 }  // namespace
 
 BlockWeights::BlockWeights(const Weights& weights) {
-  for (const char* name : names) {
+  for (const char* name : weight_names) {
     const FloatArray array = weights[name];
     values_[name] = {array.values().begin(), array.values().end()};
   }

@@ -186,10 +186,6 @@ Precision default_precision(const TensorMap& weights) {
   return kernels_for(active_isa()).native_bf16 ? Precision::bf16 : Precision::fp32;
 }
 
-Precision image_precision(const ModelConfig& config, Precision precision) {
-  return config.image.architecture == ImageArchitecture::vit ? precision : Precision::fp32;
-}
-
 std::unique_ptr<Encoder> make_cpu_encoder(const ModelConfig& config, TensorMap weights, const CpuOptions& options,
                                           ThreadPool& pool) {
   return std::make_unique<CpuEncoder>(config, std::move(weights), options, pool);

@@ -14,9 +14,6 @@ namespace gondola {
 /// else fp32.
 Precision default_precision(const TensorMap& weights);
 
-/// What the image tower runs in when `precision` is asked for: a ModifiedResNet stays in fp32.
-Precision image_precision(const ModelConfig& config, Precision precision);
-
 /// Tokens of texts that a thread takes through the tower together, about: they make good use of a panel of weights.
 inline constexpr std::size_t text_rows_at_a_time = 200;
 

@@ -32,7 +32,6 @@ struct Operand {
   const RowScale* scales = nullptr;  ///< int8: [rows][blocks of the depth]
   Operand(const float* values, std::size_t row_stride) : data(values), stride(row_stride) {}
   Operand(Rows rows) : data(rows.data), stride(rows.stride) {}                                 // NOLINT
-  Operand(ConstRows rows) : data(rows.data), stride(rows.stride) {}                            // NOLINT
   Operand(const RowsOut& rows) : data(rows.data), stride(rows.stride), scales(rows.scales) {}  // NOLINT
 };
 

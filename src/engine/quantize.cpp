@@ -7,7 +7,6 @@
 #include <numeric>
 
 #include "base/cpu.h"
-#include "base/error.h"
 #include "base/interrupt.h"
 #include "engine/block_weights.h"
 #include "engine/linear.h"
@@ -193,7 +192,7 @@ std::vector<QuantizedLayer> quantize_blocks(TensorMap& weights, const std::strin
   std::vector<TensorMap> blocks(static_cast<std::size_t>(layers));
   std::vector<QuantizedLayer> report(blocks.size() * each);
   pool.for_each(blocks.size(), [&](std::size_t i, int) {
-    if (interrupted()) fail("interrupted");
+    stop_if_interrupted();
     const Weights block = transformer.below("resblocks." + std::to_string(i));
     blocks[i] = BlockQuantizer(kernels, block, calibration).run(std::span(report).subspan(i * each, each));
   });

@@ -55,7 +55,8 @@ Precision default_precision(const std::string& device, const TensorMap& weights)
 }
 
 Precision image_precision(const std::string& device, const ModelConfig& config, Precision precision) {
-  return device == "cpu" ? image_precision(config, precision) : precision;
+  const bool is_vit = config.image.architecture == ImageArchitecture::vit;
+  return device == "cpu" && !is_vit ? Precision::fp32 : precision;
 }
 
 std::unique_ptr<Encoder> make_encoder(const std::string& device, const ModelConfig& config, TensorMap weights,

@@ -14,7 +14,7 @@ namespace gondola {
 /// What `--precision auto` means on a device: on the CPU default_precision, else bf16.
 Precision default_precision(const std::string& device, const TensorMap& weights);
 
-/// What the image tower runs in there when `precision` is asked for: on the CPU image_precision's answer.
+/// What the image tower runs in there when `precision` is asked for: on the CPU a ModifiedResNet stays in fp32.
 Precision image_precision(const std::string& device, const ModelConfig& config, Precision precision);
 
 /// The towers on a device: "cpu" for make_cpu_encoder, else ("cuda", "cuda:1") for libtorch's, from a library that is

@@ -74,6 +74,7 @@ std::string head_of_entry(const std::string& key) {
 
 std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
                                     std::span<const std::string> templates, Overflow overflow) try {
+  if (model.files().source.extension() == ".json") return std::nullopt;  // shards, whose versions it does not tell
   std::string key = fmt::format("binary {}\nweights {}, {:016x}\n", version_of(own_binary()),
                                 version_of(model.files().source), model.text_weights_hash());
   key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());

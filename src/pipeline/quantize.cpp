@@ -16,6 +16,7 @@
 #include "metrics/zero_shot.h"
 #include "pipeline/embed.h"
 #include "pipeline/zero_shot_classifier.h"
+#include "text/byte_alphabet.h"
 
 namespace gondola {
 namespace {
@@ -24,12 +25,11 @@ constexpr std::size_t most_texts = 256;
 
 /// Whole words of the vocabulary, evenly spread over it.
 std::vector<std::string> vocabulary_words(const ClipTokenizer& tokenizer, std::size_t most) {
-  constexpr std::string_view end_of_word = "</w>";
   std::vector<std::string> words;
   for (std::int32_t id = 0; id < tokenizer.size(); ++id) {
     std::string_view token = tokenizer.token(id);
     if (!token.ends_with(end_of_word)) continue;
-    token.remove_suffix(end_of_word.size());
+    token.remove_suffix(std::string_view(end_of_word).size());
     const bool letters = std::ranges::all_of(token, [](char c) { return c >= 'a' && c <= 'z'; });
     if (letters && token.size() > 2) words.emplace_back(token);
   }
@@ -116,7 +116,7 @@ class Half {
     embed_images(
         {encoder, pool_, preprocess_}, count, [&](std::size_t i) { return inputs_.load(2 * i + first_); },
         [&](const ImageEmbedding& image) {
-          if (interrupted()) fail("interrupted");
+          stop_if_interrupted();
           embeddings.insert(embeddings.end(), image.values.begin(), image.values.end());
           if (!image.error.empty()) errors.emplace(image.index, image.error);
           progress.update(image.index + 1);

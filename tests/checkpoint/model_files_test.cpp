@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/safetensors.h"
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
 
@@ -157,6 +159,46 @@ TEST_F(HuggingFaceFolder, NamesNoEndTokenThatTheVocabularyHasNot) {
   model.config.text.pooling = TextPooling::largest_id;
   EXPECT_THAT([&] { write_model_folder(temporary_.path() / "out", model, &tokenizer, std::nullopt); },
               ThrowsMessage<Error>(HasSubstr("end with the token")));
+}
+
+/// transformers' save_pretrained of a large model.
+TEST_F(HuggingFaceFolder, MayHaveItsWeightsInShards) {
+  const TensorMap whole = load().weights;
+  std::map<std::string, TensorMap> shards;
+  Json map;
+  for (const auto& [name, tensor] : read_safetensors(folder_ / "model.safetensors")) {
+    const std::string shard = name.starts_with("vision_model.") ? "a.safetensors" : "b.safetensors";
+    shards[shard][name] = tensor;
+    map[name] = shard;
+  }
+  for (const auto& [name, tensors] : shards) write_safetensors(folder_ / name, tensors, {});
+  fs::remove(folder_ / "model.safetensors");
+  write("model.safetensors.index.json", Json{{"weight_map", map}}.dump());
+  const TensorMap sharded = load().weights;
+  ASSERT_EQ(sharded.size(), whole.size());
+  for (const auto& [name, tensor] : whole) EXPECT_EQ(to_floats(sharded.at(name)), to_floats(tensor)) << name;
+
+  map["extra"] = "a.safetensors";
+  write("model.safetensors.index.json", Json{{"weight_map", map}}.dump());
+  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("a.safetensors has no extra")));
+  map["extra"] = "../other.safetensors";
+  write("model.safetensors.index.json", Json{{"weight_map", map}}.dump());
+  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("expected the name of a file")));
+}
+
+TEST_F(HuggingFaceFolder, MayBeNamedByItsWeights) {
+  const ModelFiles by_file = load_model_files((folder_ / "model.safetensors").string());
+  EXPECT_EQ(by_file.family, Family::hugging_face);
+  EXPECT_EQ(by_file.vocabulary, folder_);
+  fs::copy_file(test::golden("models/vit_state_dict.pt"), folder_ / "pytorch_model.bin");
+  EXPECT_EQ(load_model_files((folder_ / "model.safetensors").string()).source, folder_ / "model.safetensors");
+  EXPECT_THROW(load_model_files((folder_ / "pytorch_model.bin").string()), Error)
+      << "whose names are not transformers'";
+}
+
+TEST_F(HuggingFaceFolder, OfGitLfsPointersSaysSo) {
+  write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("git lfs pull")));
 }
 
 /// As huggingface_hub leaves a repository of both layouts, of which transformers fetched its own weights.

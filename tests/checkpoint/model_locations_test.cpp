@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <optional>
 
@@ -35,14 +34,9 @@ class Caches : public testing::Test {
 
   static void set(const char* name, const fs::path& value) { ::setenv(name, value.c_str(), 1); }
 
-  static void write(const fs::path& file, const std::string& text) {
-    fs::create_directories(file.parent_path());
-    std::ofstream(file) << text;
-  }
-
   /// A repository in a cache; returns its snapshot.
   static fs::path add_repository(const fs::path& cache, const std::string& folder) {
-    write(cache / folder / "refs" / "main", "0123abc\n");
+    test::write(cache / folder / "refs" / "main", "0123abc\n");
     const fs::path snapshot = cache / folder / "snapshots" / "0123abc";
     fs::create_directories(snapshot);
     return snapshot;
@@ -60,6 +54,8 @@ TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
   EXPECT_THAT([&] { find_model(name); }, ThrowsMessage<Error>(HasSubstr((home_cache_ / "huggingface").string())));
   const fs::path at_home = add_repository(home_cache_ / "huggingface" / "hub", repository);
   EXPECT_EQ(find_model(name), at_home);
+  EXPECT_EQ(find_model("hf-hub:" + name), at_home) << "open_clip's way of writing it";
+  EXPECT_THAT([&] { find_model("hf-hub:a/b"); }, ThrowsMessage<Error>(HasSubstr("hf download a/b")));
   const std::pair<const char*, const char*> variables[] = {
       {"XDG_CACHE_HOME", "huggingface/hub"}, {"HF_HOME", "hub"}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HUB_CACHE", ""}};
   for (const auto& [variable, below] : variables) {  // each counts more than the one before
@@ -79,7 +75,7 @@ TEST_F(Caches, HoldOpenClipsModelsByTheirTags) {
 TEST_F(Caches, HoldOpenAIsFiles) {
   const fs::path file = home_cache_ / "clip" / "ViT-B-32.pt";
   EXPECT_THAT([] { find_model("ViT-B/32"); }, ThrowsMessage<Error>(HasSubstr(file.string())));
-  write(file, "");
+  test::write(file, "");
   EXPECT_EQ(find_model("ViT-B/32"), file);
   EXPECT_THAT([] { find_model("ViT-B-99"); }, ThrowsMessage<Error>(HasSubstr("ViT-L/14@336px")));
 }
@@ -89,7 +85,7 @@ TEST_F(Caches, LeadNowhereElse) {
   add_repository(hub, "models--a--b");
   fs::create_directories(hub / "elsewhere");
   for (const char* commit : {"../../elsewhere", "", "no-such-commit"}) {
-    write(hub / "models--a--b" / "refs" / "main", commit);
+    test::write(hub / "models--a--b" / "refs" / "main", commit);
     EXPECT_THROW(find_model("a/b"), Error) << commit;
   }
 }
@@ -100,16 +96,16 @@ TEST_F(Caches, HoldTheVocabularyThatOpenAIsModelsShare) {
   fs::create_directories(model);
   EXPECT_EQ(find_vocabulary(model, of_openai), std::nullopt);
   const fs::path of_clip = home_cache_ / "clip" / "bpe_simple_vocab_16e6.txt.gz";
-  write(of_clip, "");
+  test::write(of_clip, "");
   EXPECT_EQ(find_vocabulary(model, of_openai), of_clip);
   const fs::path snapshot =
       add_repository(home_cache_ / "huggingface" / "hub", "models--openai--clip-vit-large-patch14");
-  write(snapshot / "tokenizer.json", "{}");
+  test::write(snapshot / "tokenizer.json", "{}");
   EXPECT_EQ(find_vocabulary(model, of_openai), snapshot);
   EXPECT_EQ(find_vocabulary(model, 1000), std::nullopt) << "of another model";
-  write(model / "merges.txt", "");
+  test::write(model / "merges.txt", "");
   EXPECT_EQ(find_vocabulary(model, of_openai), snapshot) << "half a vocabulary is none";
-  write(model / "vocab.json", "{}");
+  test::write(model / "vocab.json", "{}");
   EXPECT_EQ(find_vocabulary(model, of_openai), model);
 }
 

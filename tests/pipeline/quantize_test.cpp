@@ -16,7 +16,7 @@ namespace gondola {
 namespace {
 
 /// Noise of its own for each index.
-Image noise(std::size_t index) {
+Image square_noise(std::size_t index) {
   Image image;
   image.mode = PixelMode::rgb;
   image.width = image.height = 32;
@@ -96,7 +96,7 @@ TEST_F(Quantize, RefusesImagesThatDoNotStayReadable) {
   std::atomic<int> loads = 0;
   inputs_.load = [&](std::size_t index) {
     if (index == 7 && ++loads == 2) throw Error("image 7 is gone");
-    return noise(index);
+    return square_noise(index);
   };
   EXPECT_THAT([&] { run(model_, 2); }, testing::ThrowsMessage<Error>(testing::HasSubstr("image 7 is gone")));
 }
@@ -121,7 +121,7 @@ TEST_F(Quantize, NeedsImagesAndForLabelsAVocabulary) {
 TEST_F(Quantize, GoesOnPastImagesThatCannotBeRead) {
   inputs_.load = [](std::size_t index) {
     if (index % 5 == 0) throw Error("image " + std::to_string(index));
-    return noise(index);
+    return square_noise(index);
   };
   run(model_, 2);
   EXPECT_THAT(report_.errors, testing::ElementsAre(testing::Pair(0, "image 0"), testing::Pair(5, "image 5"),

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "base/error.h"
@@ -20,10 +19,6 @@ namespace fs = std::filesystem;
 
 std::size_t files_in(const fs::path& folder) {
   return fs::exists(folder) ? static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), {})) : 0;
-}
-
-void overwrite(const fs::path& file, const std::string& bytes) {
-  std::ofstream(file, std::ios::binary) << bytes;
 }
 
 /// A classifier's scores of one image, and how many prompts were encoded for it.
@@ -99,10 +94,10 @@ TEST_F(CachedClassifier, EncodesAnewWhateverChanges) {
   precision_ = Precision::bf16;
   expect_encoded_anew("precision");
   const fs::path merges = model_folder_ / "merges.txt";
-  overwrite(merges, "#version: 0.2\nt h\nth e</w>\n");
+  test::write(merges, "#version: 0.2\nt h\nth e</w>\n");
   labels_ = {"cat", "dog"};
   expect_encoded_anew("vocabulary");
-  overwrite(merges, read_file(test::golden("cli") / "model" / "merges.txt"));
+  test::write(merges, read_file(test::golden("cli") / "model" / "merges.txt"));
   expect_encoded_anew("vocabulary of the same labels");
 }
 
@@ -117,7 +112,7 @@ TEST_F(CachedClassifier, EncodesAnewWhenTheWeightsChange) {
       8 + static_cast<unsigned char>(weights_[0]) + 256u * static_cast<unsigned char>(weights_[1]);
   for (std::size_t i = header; i + 4 <= weights_.size(); i += 4)
     weights_[i + 1] = static_cast<char>(weights_[i + 1] ^ 1);
-  overwrite(file, weights_);
+  test::write(file, weights_);
   fs::last_write_time(file, time);
   expect_encoded_anew("weights");
 }
@@ -163,7 +158,7 @@ TEST_F(CachedClassifier, IgnoresDamagedEntriesAndReplacesThem) {
   const std::string bytes = read_file(entry);
   for (std::uint64_t number = 0; number < 60; ++number) {
     const std::string damaged = number == 0 ? "" : test::mutate(bytes, number);
-    overwrite(entry, damaged);
+    test::write(entry, damaged);
     const Answer found = ask(cache_);
     EXPECT_EQ(found.scores, fresh.scores) << number;
     EXPECT_EQ(found.encoded > 0, damaged != bytes) << number;
@@ -173,7 +168,7 @@ TEST_F(CachedClassifier, IgnoresDamagedEntriesAndReplacesThem) {
 
 TEST_F(CachedClassifier, DoesWithoutAFolderThatCannotBeWritten) {
   const Answer fresh = ask(std::nullopt);
-  overwrite(folder_.path() / "file", "");
+  test::write(folder_.path() / "file", "");
   for (const fs::path& cache : {folder_.path() / "file" / "cache", fs::path("/proc/gondola")}) {
     for (int run = 0; run < 2; ++run) {
       const Answer found = ask(cache);
