@@ -1,11 +1,10 @@
 #include <gondola/model.h>
 
-#include <algorithm>
 #include <utility>
 
-#include "api/decode_input.h"
 #include "api/with_errors.h"
 #include "base/error.h"
+#include "image/image.h"
 #include "metrics/zero_shot.h"
 #include "pipeline/embed.h"
 #include "pipeline/zero_shot_classifier.h"
@@ -13,12 +12,34 @@
 namespace gondola {
 namespace {
 
+Image decode(const std::filesystem::path& path) {
+  return load_image(path);
+}
+
+Image decode(const EncodedImage& encoded) {
+  return decode_image(encoded.bytes, "image in memory");
+}
+
+Image decode(const RgbImage& rgb) {
+  if (rgb.width <= 0 || rgb.height <= 0 ||
+      rgb.pixels.size() != static_cast<std::size_t>(rgb.width) * static_cast<std::size_t>(rgb.height) * 3)
+    fail("RGB image of {} × {} pixels: found {} bytes, expected width × height × 3", rgb.width, rgb.height,
+         rgb.pixels.size());
+  Image image;
+  image.mode = PixelMode::rgb;
+  image.width = rgb.width;
+  image.height = rgb.height;
+  image.pixels.assign(rgb.pixels.begin(), rgb.pixels.end());
+  return image;
+}
+
 /// n × embed_dim values of length 1 each.
 std::vector<float> embed_inputs(LoadedModel& model, std::span<const ImageInput> images) {
   std::vector<float> embeddings;
   embeddings.reserve(images.size() * model.embed_dim());
   embed_images(
-      model.image_stages(), images.size(), [&](std::size_t index) { return decode_input(images[index]); },
+      model.image_stages(), images.size(),
+      [&](std::size_t index) { return std::visit([](const auto& image) { return decode(image); }, images[index]); },
       [&](const ImageEmbedding& result) {
         if (!result.error.empty()) throw Error(result.error);
         embeddings.insert(embeddings.end(), result.values.begin(), result.values.end());
