@@ -40,7 +40,8 @@ function(gondola_tests NAME)
   cmake_parse_arguments(ARG "" "" "USES;LINKS;DEPENDS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${NAME}/*.cpp)
   add_executable(test_${NAME} ${sources})
-  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS})
+  # To compile them takes longer than to run them.
+  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS} $<$<CONFIG:Release>:-O1>)
   target_compile_definitions(test_${NAME} PRIVATE
     GONDOLA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" GONDOLA_BINARY_DIR="${PROJECT_BINARY_DIR}")
   target_include_directories(test_${NAME} PRIVATE ${PROJECT_SOURCE_DIR})
