@@ -110,10 +110,14 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
 }
 
 Image read_image(const std::string& path, const DecodeOptions& options) {
-  std::error_code error;
-  const fs::directory_iterator folder(path, error);
-  if (!error) fail("{}: no images ({}) in this folder", path, fmt::join(extensions, ", "));
-  return load_image(path, options);
+  try {
+    return load_image(path, options);
+  } catch (const Error&) {
+    std::error_code unreadable;
+    const fs::directory_iterator folder(path, unreadable);
+    if (unreadable) throw;
+    fail("{}: no images ({}) in this folder", path, fmt::join(extensions, ", "));
+  }
 }
 
 std::vector<std::string> distinct_labels(const std::vector<std::string>& labels) {

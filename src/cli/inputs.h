@@ -12,11 +12,10 @@ inline constexpr const char* image_argument_help =
     "image file, folder of images, or - for paths from stdin, one a line (or of find -print0)";
 
 /// The image files that the IMAGE arguments name: a file stands for itself, a folder for the images in it (by
-/// extension, recursively, in name order, without hidden ones; stderr tells of those in formats that are not
-/// supported),
-/// "-" for the paths on stdin, one a line or each with a NUL after it. A path that does not exist is kept: reading it
-/// fails like any other bad input, and so is a folder that cannot be read or has no images. Throws Error when stdin is
-/// empty or an image itself.
+/// extension, recursively, in name order, without hidden ones; stderr tells of those that are of other formats), "-"
+/// for the paths on stdin, one a line or each with a NUL after it. A path that does not exist is kept: reading it fails
+/// like any other bad input, and so is a folder that cannot be read or has no images. Throws Error when stdin is empty
+/// or an image itself.
 std::vector<std::string> expand_images(const std::vector<std::string>& arguments);
 
 /// The image that one of those paths names. Throws Error.

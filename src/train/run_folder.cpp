@@ -77,22 +77,20 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
       for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
         if (fs::exists(written)) fail("{}: is there, but no recipe.json: not the folder of a run", written.string());
     }
-    lock();
-    if (fs::exists(recipe_file)) {
-      if (has_checkpoint()) {
-        check_same_recipe(recipe_file, recipe);
-      } else if (!resume || read_file(recipe_file) != text) {
-        fs::remove_all(vocabulary());  // perhaps of another recipe or other captions; nothing else was saved
-      }
-    }
   }
   make_folder(checkpoints());
   lock();
+  if (fs::exists(recipe_file)) {
+    if (has_checkpoint()) {
+      check_same_recipe(recipe_file, recipe);
+    } else if (!resume || read_file(recipe_file) != text) {
+      fs::remove_all(vocabulary());  // perhaps of another recipe or other captions; nothing else was saved
+    }
+  }
   write_file_atomically(recipe_file, text);
 }
 
 void RunFolder::lock() {
-  if (lock_) return;
   lock_ = std::make_unique<FileLock>(path_ / ".lock");
   try {
     if (lock_->try_lock()) return;

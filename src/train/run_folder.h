@@ -57,6 +57,7 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
 
+  /// For as long as the object lives. Throws Error when another process has the folder.
   void lock();
 
   std::filesystem::path path_;
