@@ -1,5 +1,7 @@
 #include "base/npy.h"
 
+#include <unistd.h>
+
 #include <string>
 #include <utility>
 
@@ -41,28 +43,33 @@ std::string to_bytes(NpyType type, std::span<const float> values) {
 
 NpyWriter::NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape)
     : path_(std::move(path)), temporary_(temporary_beside(path_)), type_(type), row_shape_(std::move(row_shape)) {
-  out_.open(temporary_, std::ios::binary | std::ios::trunc);
+  out_.reset(std::fopen(temporary_.c_str(), "wbe"));
   if (!out_) fail("{}: cannot be written", temporary_.string());
   write_header();
+}
+
+void NpyWriter::write(std::string_view bytes) {
+  if (std::fwrite(bytes.data(), 1, bytes.size(), out_.get()) != bytes.size())
+    fail("{}: cannot be written (is the disk full?)", temporary_.string());
 }
 
 void NpyWriter::write_header() {
   std::vector<std::size_t> shape = {rows_};
   shape.insert(shape.end(), row_shape_.begin(), row_shape_.end());
-  out_ << header(type_, shape);
+  write(header(type_, shape));
 }
 
 void NpyWriter::append(std::span<const float> row) {
-  out_ << to_bytes(type_, row);
-  if (!out_) fail("{}: cannot be written (is the disk full?)", temporary_.string());
+  write(to_bytes(type_, row));
   ++rows_;
 }
 
 void NpyWriter::finish() {
-  out_.seekp(0);
+  std::rewind(out_.get());
   write_header();
-  out_.close();
-  if (!out_) fail("{}: cannot be written (is the disk full?)", temporary_.string());
+  if (std::fflush(out_.get()) != 0 || ::fsync(::fileno(out_.get())) != 0)
+    fail("{}: cannot be written (is the disk full?)", temporary_.string());
+  out_.reset();
   move_into_place(temporary_, path_);
   finished_ = true;
 }

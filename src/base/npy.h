@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace gondola {
@@ -17,17 +19,22 @@ class NpyWriter {
   NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape);
   /// Appends one row of product(row_shape) values.
   void append(std::span<const float> row);
-  /// Writes the final header and renames the file into place. A writer that is destroyed unfinished leaves no file.
+  /// Writes the final header, flushes the file to the disk and renames it into place. A writer that is destroyed
+  /// unfinished leaves no file.
   void finish();
   ~NpyWriter();
 
  private:
+  void write(std::string_view bytes);
   void write_header();
   std::filesystem::path path_, temporary_;
   NpyType type_;
   std::vector<std::size_t> row_shape_;
   std::size_t rows_ = 0;
-  std::ofstream out_;
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::unique_ptr<std::FILE, Close> out_;
   bool finished_ = false;
 };
 

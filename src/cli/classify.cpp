@@ -73,9 +73,9 @@ int run(const GlobalOptions& global, const Options& options) {
   LoadedModel model(model_source(global));
   const ZeroShotClassifier classifier = make_classifier(model, labels, options);
   return for_each_embedding(global, model, images, options.exif, true,
-                            [&](const std::string& image, std::span<const float> embedding) {
+                            [&](std::size_t index, std::span<const float> embedding) {
                               const auto best = best_labels(options, classifier, embedding);
-                              global.json ? print_json(image, best) : print_text(image, best);
+                              global.json ? print_json(images[index], best) : print_text(images[index], best);
                             });
 }
 

@@ -8,12 +8,11 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
-#include "base/npy.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "cli/embedding_files.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
-#include "data/parquet_writer.h"
 #include "metrics/zero_shot.h"
 #include "pipeline/embed.h"
 
@@ -27,72 +26,66 @@ struct Options {
   std::string text_file;
   fs::path out;
   std::string dtype = "fp16";
-  bool raw = false, truncate = false, exif = false;
+  bool raw = false, truncate = false, exif = false, resume = false;
 };
 
-/// Writes embeddings row by row to DIR/KIND_emb/KIND_emb_0.npy, the layout of clip-retrieval.
-class EmbeddingFile {
- public:
-  EmbeddingFile(const Options& options, const std::string& kind, std::size_t dim)
-      : path_(options.out / (kind + "_emb") / (kind + "_emb_0.npy")),
-        writer_(make_folder_of(path_), options.dtype == "fp16" ? NpyType::float16 : NpyType::float32, {dim}),
-        dim_(dim),
-        normalise_(!options.raw) {}
+/// All that an embedding depends on beside its input.
+Json made_by(const Options& options, const LoadedModel& model) {
+  return {{"weights", fmt::format("{:016x}", model.weights_hash())},
+          {"precision", name(model.precision())},
+          {"dtype", options.dtype},
+          {"raw", options.raw},
+          {"exif", options.exif}};
+}
 
-  /// Whole rows of embed_dim values.
-  void append(std::span<const float> embeddings) {
-    for (; !embeddings.empty(); embeddings = embeddings.subspan(dim_)) {
-      std::vector<float> row(embeddings.begin(), embeddings.begin() + static_cast<std::ptrdiff_t>(dim_));
-      if (normalise_) normalise_rows(row, dim_);
-      writer_.append(row);
-      ++rows_;
-    }
+void append(EmbeddingFiles& files, const Options& options, std::size_t index, std::span<const float> embedding) {
+  std::vector<float> row(embedding.begin(), embedding.end());
+  if (!options.raw) normalise_rows(row, row.size());
+  files.append(index, options.dtype == "fp16" ? NpyType::float16 : NpyType::float32, row);
+  stop_if_interrupted();
+}
+
+/// Calls embed(first), which appends the embeddings of inputs[first], …; what it has when it fails is kept.
+template <typename Embed>
+void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
+  try {
+    embed(files.done());
+  } catch (const Error& error) {
+    files.save();
+    if (files.rows().empty()) throw;
+    fail("{}; --resume goes on after {} of {}", error.what(), files.done(), inputs);
   }
+  files.finish();
+}
 
-  void finish() { writer_.finish(); }
-
-  void report(const GlobalOptions& global) const {
+void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_t dim) {
+  for (std::size_t i = 0; i < files.rows().size(); ++i) {
+    const std::string path = files.file(i).string();
     if (global.json) {
-      fmt::print("{}\n", to_json_line({{"embeddings", path_.string()}, {"rows", rows_}, {"embed_dim", dim_}}));
+      fmt::print("{}\n", to_json_line({{"embeddings", path}, {"rows", files.rows()[i]}, {"embed_dim", dim}}));
     } else {
-      fmt::print("{}: {} × {}\n", path_.string(), rows_, dim_);
+      fmt::print("{}: {} × {}\n", path, files.rows()[i], dim);
     }
   }
+}
 
- private:
-  static const fs::path& make_folder_of(const fs::path& path) {
-    make_folder(path.parent_path());
-    return path;
-  }
-
-  fs::path path_;
-  NpyWriter writer_;
-  std::size_t dim_, rows_ = 0;
-  bool normalise_;
-};
-
-int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model) {
-  const std::vector<std::string> images = expand_images(options.images);
-  const fs::path metadata = options.out / "metadata" / "metadata_0.parquet";
-  make_folder(metadata.parent_path());
-  EmbeddingFile file(options, "img", model.embed_dim());
-  std::vector<std::string> embedded;
-  const int status = for_each_embedding(global, model, images, options.exif, false,
-                                        [&](const std::string& image, std::span<const float> embedding) {
-                                          stop_if_interrupted();
-                                          file.append(embedding);
-                                          embedded.push_back(image);
-                                        });
-  if (embedded.empty()) fail("none of the images can be embedded");
-  write_parquet(metadata, "image_path", embedded);
-  file.finish();
-  file.report(global);
+int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model,
+                      std::span<const std::string> images, EmbeddingFiles& files) {
+  int status = 0;
+  complete(files, images.size(), [&](std::size_t first) {
+    status = for_each_embedding(
+        global, model, images.subspan(first), options.exif, false,
+        [&](std::size_t index, std::span<const float> embedding) { append(files, options, first + index, embedding); });
+  });
+  if (files.rows().empty()) fail("none of the images can be embedded");
+  report(global, files, model.embed_dim());
   return status;
 }
 
 /// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.
 std::vector<std::string> read_texts(const Options& options, const LoadedModel& model, const TextStages& stages) {
   std::vector<std::string> lines = read_text_lines(options.text_file);
+  if (lines.empty()) fail("{}: has no text", options.text_file);
   if (options.truncate) return lines;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     try {
@@ -104,33 +97,42 @@ std::vector<std::string> read_texts(const Options& options, const LoadedModel& m
   return lines;
 }
 
-void embed_text_lines(const GlobalOptions& global, const Options& options, LoadedModel& model, const TextStages& stages,
-                      std::span<const std::string> lines) {
+void embed_text_lines(const GlobalOptions& global, const Options& options, const TextStages& stages,
+                      std::span<const std::string> lines, EmbeddingFiles& files, std::size_t dim) {
   constexpr std::size_t texts_per_step = 512;
-  EmbeddingFile file(options, "text", model.embed_dim());
   Progress progress("texts", lines.size(), "done");
-  for (std::size_t first = 0; first < lines.size(); first += texts_per_step) {
-    stop_if_interrupted();
-    const std::size_t count = std::min(texts_per_step, lines.size() - first);
-    file.append(embed_texts(stages, lines.subspan(first, count)));
-    progress.update(first + count);
-  }
-  progress.clear();
-  file.finish();
-  file.report(global);
+  complete(files, lines.size(), [&](std::size_t first) {
+    for (; first < lines.size(); first = files.done()) {
+      const std::size_t count = std::min(texts_per_step, lines.size() - first);
+      const std::vector<float> embeddings = embed_texts(stages, lines.subspan(first, count));
+      for (std::size_t i = 0; i < count; ++i)
+        append(files, options, first + i, std::span(embeddings).subspan(i * dim, dim));
+      progress.update(files.done());
+    }
+    progress.clear();
+  });
+  report(global, files, dim);
 }
 
 int run(const GlobalOptions& global, const Options& options) {
-  catch_interrupts();  // a stopped run leaves no half-written file
+  catch_interrupts();
   LoadedModel model(model_source(global));
+  const Json made_by_these = made_by(options, model);
+  std::vector<std::string> images, texts;
+  std::optional<EmbeddingFiles> image_files, text_files;
   std::optional<TextStages> stages;
-  std::vector<std::string> texts;
-  if (!options.text_file.empty()) {  // a text that is too long is found now rather than after hours of images
+  if (!options.text_file.empty()) {  // what is wrong with the texts is found now rather than after hours of images
     stages.emplace(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error));
     texts = read_texts(options, model, *stages);
+    text_files.emplace(options.out, "text", made_by_these, texts, options.resume);
   }
-  const int status = options.images.empty() ? 0 : embed_image_files(global, options, model);
-  if (stages) embed_text_lines(global, options, model, *stages, texts);
+  int status = 0;
+  if (!options.images.empty()) {
+    images = expand_images(options.images);
+    image_files.emplace(options.out, "img", made_by_these, images, options.resume);
+    status = embed_image_files(global, options, model, images, *image_files);
+  }
+  if (stages) embed_text_lines(global, options, *stages, texts, *text_files, model.embed_dim());
   return status;
 }
 
@@ -141,7 +143,8 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("embed", "Write the embeddings of images and texts as .npy");
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
-      "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet");
+      "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
+      "after each million the next file. What was interrupted goes on with --resume.");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
   inputs->add_option("INPUT", options->images, image_argument_help);
   inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
@@ -153,6 +156,7 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_flag("--raw", options->raw, "do not normalise to length 1");
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->add_flag("--resume", options->resume, "go on after what --out has of the same images and texts");
   command->callback([options, &global, &status] { status = run(global, *options); });
 }
 

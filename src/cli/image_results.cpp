@@ -35,9 +35,9 @@ ModelSource model_source(const GlobalOptions& global) {
           global.threads,     global.device, parse_precision(global.precision)};
 }
 
-int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const std::vector<std::string>& images,
+int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::span<const std::string> images,
                        bool apply_exif_orientation, bool show_prints,
-                       const std::function<void(const std::string& image, std::span<const float> embedding)>& show) {
+                       const std::function<void(std::size_t index, std::span<const float> embedding)>& show) {
   int status = 0;
   Progress progress("images", images.size(), "done");
   const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
@@ -45,12 +45,11 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, const st
   embed_images(
       model.image_stages(), images.size(), [&](std::size_t index) { return read_image(images[index], decode); },
       [&](const ImageEmbedding& result) {
-        const std::string& image = images[result.index];
         if (result.error.empty()) {
-          show(image, result.values);
+          show(result.index, result.values);
         } else {
           progress.clear();
-          report_failure(global, image, result.error);
+          report_failure(global, images[result.index], result.error);
           status = 1;
         }
         if (images.size() > 1 && !seen) progress.update(result.index + 1);

@@ -44,15 +44,15 @@ int run(const GlobalOptions& global, const Options& options) {
   normalise_rows(texts, dim);
   const bool texts_compete = !model.config().sigmoid_loss;
   return for_each_embedding(
-      global, model, images, options.exif, true, [&](const std::string& image, std::span<const float> embedding) {
+      global, model, images, options.exif, true, [&](std::size_t index, std::span<const float> embedding) {
         std::vector<float> unit(embedding.begin(), embedding.end());
         normalise_rows(unit, dim);
         const std::vector<float> cosines = similarities(unit, texts, dim);
         const std::vector<double> scores = model.scores(cosines);
         if (global.json)
-          print_json(image, options, cosines, scores);
+          print_json(images[index], options, cosines, scores);
         else  // a text alone has all of the softmax
-          print_text(image, options, cosines,
+          print_text(images[index], options, cosines,
                      texts_compete && options.texts.size() == 1 ? std::span<const double>() : scores);
       });
 }

@@ -76,7 +76,7 @@ std::optional<std::string> head_key(const LoadedModel& model, std::span<const st
                                     std::span<const std::string> templates, Overflow overflow) try {
   if (model.files().source.extension() == ".json") return std::nullopt;  // shards, whose versions it does not tell
   std::string key = fmt::format("binary {}\nweights {}, {:016x}\n", version_of(own_binary()),
-                                version_of(model.files().source), model.text_weights_hash());
+                                version_of(model.files().source), model.weights_hash());
   key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
   key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
   if (model.device() != "cpu") key += fmt::format("plugin {}\n", version_of(encoder_plugin_path()));

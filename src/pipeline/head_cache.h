@@ -12,10 +12,10 @@
 
 namespace gondola {
 
-/// All that the weights of a zero-shot classifier depend on, in words: the text tower's weights and configuration, the
-/// vocabulary, precision, instruction set, the build that computes, and the prompts. Weights count by their file's size
-/// and time, and by samples of each tensor, so that a file of half a gigabyte need not be read. Nothing where one of
-/// them cannot be told, as when a file was removed.
+/// All that the weights of a zero-shot classifier depend on, in words: the model's weights, the text tower's
+/// configuration, the vocabulary, precision, instruction set, the build that computes, and the prompts. Weights count
+/// by their file's size and time, and by samples of each tensor, so that a file of half a gigabyte need not be read.
+/// Nothing where one of them cannot be told, as when a file was removed.
 std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
                                     std::span<const std::string> templates, Overflow overflow);
 

@@ -36,8 +36,8 @@ class LoadedModel {
   std::size_t embed_dim() const { return static_cast<std::size_t>(files_.config.embed_dim); }
   const std::string& device() const { return device_; }
   Precision precision() const { return precision_; }
-  /// Of the names, shapes and first values of the text tower's tensors: no training leaves those alone.
-  std::uint64_t text_weights_hash() const { return text_weights_hash_; }
+  /// Of the names, shapes and first values of all tensors: no training leaves those alone.
+  std::uint64_t weights_hash() const { return weights_hash_; }
   ThreadPool& pool() { return pool_; }
   Encoder& encoder() { return *encoder_; }
   /// Throws Error when the model has no vocabulary.
@@ -53,7 +53,7 @@ class LoadedModel {
   ModelFiles files_;
   std::string device_;
   Precision precision_;
-  std::uint64_t text_weights_hash_;
+  std::uint64_t weights_hash_;
   double logit_scale_, logit_bias_ = 0;
   ThreadPool pool_;
   std::unique_ptr<Encoder> encoder_;

@@ -1,0 +1,127 @@
+#include "cli/embedding_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/parquet_writer.h"
+
+namespace gondola::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool has_embeddings(const fs::path& folder) {
+  std::error_code none;
+  const fs::directory_iterator entries(folder, none);
+  return std::any_of(begin(entries), end(entries),
+                     [](const fs::directory_entry& entry) { return entry.path().extension() == ".npy"; });
+}
+
+/// Calls read(record) for the record at `path`.
+template <typename Read>
+void read_record(const fs::path& path, const Read& read) {
+  try {
+    read(parse_json(read_file(path), path.string()));
+  } catch (const Json::exception&) {
+    fail("{}: is not what embed writes", path.string());
+  }
+}
+
+std::string hexadecimal(const Hash& hash) {
+  return fmt::format("{:016x}", hash.value());
+}
+
+}  // namespace
+
+EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, std::span<const std::string> inputs,
+                               bool resume, std::size_t rows_per_file)
+    : folder_(std::move(folder)),
+      kind_(std::move(kind)),
+      made_by_(std::move(made_by)),
+      inputs_(inputs),
+      rows_per_file_(rows_per_file) {
+  require_same_model_as(kind_ == "img" ? "text" : "img");
+  if (resume && fs::exists(record_of(kind_))) {
+    restore();
+  } else if (const fs::path embeddings = file(0).parent_path(); has_embeddings(embeddings)) {
+    fail("{}: has embeddings{}", embeddings.string(),
+         resume ? " that cannot be resumed, without " + record_of(kind_).string()
+                : "; go on with them by --resume, or name another folder");
+  }
+}
+
+fs::path EmbeddingFiles::file(std::size_t number) const {
+  return folder_ / (kind_ + "_emb") / fmt::format("{}_emb_{}.npy", kind_, number);
+}
+
+void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const {
+  const fs::path path = record_of(other_kind);
+  if (!fs::exists(path)) return;
+  read_record(path, [&](const Json& record) {
+    if (record.at("made_by").at("weights") != made_by_.at("weights"))
+      fail("{}: the embeddings in this folder are another model's", path.string());
+  });
+}
+
+void EmbeddingFiles::restore() {
+  const fs::path path = record_of(kind_);
+  read_record(path, [&](const Json& record) {
+    for (const auto& [key, value] : made_by_.items())
+      if (const Json& before = record.at("made_by").at(key); before != value)
+        fail("{}: {} was {} and is {} now", path.string(), key, before.dump(), value.dump());
+    const auto done = record.at("inputs").get<std::size_t>();
+    if (done > inputs_.size()) fail("{}: {} inputs are embedded, more than are given", path.string(), done);
+    advance(done);
+    if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
+      fail("{}: the {} inputs that are embedded are not the first of those given", path.string(), done);
+    rows_ = record.at("rows").get<std::vector<std::size_t>>();
+  });
+}
+
+void EmbeddingFiles::advance(std::size_t done) {
+  for (; done_ < done; ++done_) {
+    inputs_hash_.add(inputs_[done_]);
+    inputs_hash_.add({"\n", 1});
+  }
+}
+
+void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const float> embedding) {
+  if (!writer_) {
+    const fs::path path = file(rows_.size());
+    make_folder(path.parent_path());
+    writer_.emplace(path, type, std::vector{embedding.size()});
+  }
+  writer_->append(embedding);
+  written_.push_back(inputs_[index]);
+  advance(index + 1);
+  if (written_.size() == rows_per_file_) save();
+}
+
+void EmbeddingFiles::save() {
+  if (writer_) {
+    if (kind_ == "img") {
+      const fs::path metadata = folder_ / "metadata";
+      make_folder(metadata);
+      write_parquet(metadata / fmt::format("metadata_{}.parquet", rows_.size()), "image_path", written_);
+    }
+    writer_->finish();
+    writer_.reset();
+    rows_.push_back(written_.size());
+    written_.clear();
+  }
+  if (rows_.empty()) return;
+  const nlohmann::ordered_json record = {
+      {"made_by", made_by_}, {"inputs", done_}, {"inputs_hash", hexadecimal(inputs_hash_)}, {"rows", rows_}};
+  write_file_atomically(record_of(kind_), to_json_line(record) + "\n");
+}
+
+void EmbeddingFiles::finish() {
+  advance(inputs_.size());
+  save();
+}
+
+}  // namespace gondola::cli

@@ -1,0 +1,148 @@
+// What embed leaves behind when it is stopped, and how it goes on.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/error.h"
+#include "cli/embedding_files.h"
+#include "tests/cli/program.h"
+
+namespace gondola {
+namespace {
+
+using cli::EmbeddingFiles;
+using test::Result;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+namespace fs = std::filesystem;
+
+constexpr std::size_t rows_per_file = 2;
+const std::vector<std::string> inputs = {"a.png", "b.png", "broken.png", "c.png", "d.png", "e.png"};
+const Json made_by = {{"weights", "1"}, {"dtype", "fp32"}};
+
+class Files : public testing::Test {
+ protected:
+  EmbeddingFiles open(bool resume, const Json& by = made_by, std::vector<std::string> given = inputs,
+                      const std::string& kind = "img") {
+    given_ = std::move(given);
+    return EmbeddingFiles(folder_.path(), kind, by, given_, resume, rows_per_file);
+  }
+  /// [index, 1], unless it is broken.png.
+  void embed(EmbeddingFiles& files, std::size_t end) {
+    for (std::size_t i = files.done(); i < end; ++i)
+      if (given_[i] != "broken.png") files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
+  }
+  std::vector<float> firsts(int number) const {
+    const auto rows = test::read_npy<float>(folder_.path() / "img_emb" / fmt::format("img_emb_{}.npy", number));
+    std::vector<float> values;
+    for (std::size_t i = 0; i < rows.values.size(); i += 2) values.push_back(rows.values[i]);
+    return values;
+  }
+  std::string paths(int number) const {
+    return read_file(folder_.path() / "metadata" / fmt::format("metadata_{}.parquet", number));
+  }
+
+  test::TemporaryFolder folder_;
+  std::vector<std::string> given_;
+};
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "none";
+}
+
+TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
+  {
+    EmbeddingFiles files = open(false);
+    embed(files, 4);
+    EXPECT_THAT(firsts(0), ElementsAre(0, 1));
+    EXPECT_FALSE(fs::exists(files.file(1))) << "before it is whole";
+    files.save();
+  }
+  EXPECT_THAT(firsts(1), ElementsAre(3));
+  {
+    EmbeddingFiles files = open(true);
+    EXPECT_EQ(files.done(), 4u);
+    embed(files, 5);  // and is killed
+  }
+  EmbeddingFiles files = open(true);
+  EXPECT_EQ(files.done(), 4u);
+  embed(files, 6);
+  files.finish();
+  EXPECT_THAT(firsts(2), ElementsAre(4, 5));
+  EXPECT_THAT(files.rows(), ElementsAre(2, 1, 2));
+  EXPECT_THAT(paths(0), HasSubstr("b.png"));
+  EXPECT_THAT(paths(1), AllOf(HasSubstr("c.png"), Not(HasSubstr("broken.png"))));
+  EXPECT_THAT(paths(2), HasSubstr("e.png"));
+  EXPECT_EQ(open(true).done(), 6u);
+}
+
+TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
+  {
+    EmbeddingFiles files = open(true);  // which there is nothing of yet
+    embed(files, 4);
+    files.save();
+  }
+  EXPECT_THAT(error_of([&] { open(false); }), HasSubstr("--resume"));
+  EXPECT_THAT(error_of([&] {
+                open(true, {{"weights", "1"}, {"dtype", "fp16"}});
+              }),
+              HasSubstr("dtype was \"fp32\" and is \"fp16\" now"));
+  EXPECT_THAT(error_of([&] { open(true, made_by, {"a.png", "b.png", "c.png", "d.png"}); }), HasSubstr("not the first"));
+  EXPECT_THAT(error_of([&] { open(true, made_by, {"a.png"}); }), HasSubstr("more than are given"));
+  const Json other_weights = {{"weights", "2"}, {"dtype", "fp32"}};
+  EXPECT_THAT(error_of([&] { open(false, other_weights, {"a cat"}, "text"); }), HasSubstr("another model's"));
+  EXPECT_EQ(error_of([&] { open(false, made_by, {"a cat"}, "text"); }), "none");
+  std::ofstream(folder_.path() / "img_emb.json") << "{\"rows\": 3}";
+  EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("is not what embed writes"));
+  fs::remove(folder_.path() / "img_emb.json");
+  EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("cannot be resumed"));
+}
+
+using Embed = test::Program;
+
+TEST_F(Embed, GoesOnAfterAnInterruptAndLosesNothing) {
+  constexpr int copies = 3000;
+  std::ofstream list(folder_.path() / "paths");
+  for (int i = 0; i < copies; ++i) list << (i % 2 == 0 ? "images/a.png\n" : "images/b.jpg\n");
+  list.close();
+  const std::string embed = "embed - --model model --dtype fp32 --json < " + out("paths") + " --out ";
+  const Result whole = run(embed + out("whole"));
+  ASSERT_EQ(whole.status, 0) << whole.error;
+
+  const std::string stopped = " 2> " + out("message") + " & until [ -d " + out("parts") +
+                              "/img_emb ]; do sleep 0.01; done; kill -INT $!; wait $!; exit $?; :";
+  EXPECT_EQ(run(embed + out("parts") + stopped).status, 1);
+  EXPECT_THAT(read_file(folder_.path() / "message"), HasSubstr("--resume goes on after"));
+  EXPECT_THAT(run(embed + out("parts")).error, HasSubstr("has embeddings; go on with them by --resume"));
+  const Result resumed = run(embed + out("parts") + " --resume");
+  ASSERT_EQ(resumed.status, 0) << resumed.error;
+  ASSERT_EQ(resumed.lines().size(), 2u);
+
+  const auto values = [](const Json& line) {
+    return test::read_npy<float>(line.at("embeddings").get<std::string>()).values;
+  };
+  std::vector<float> rows = values(resumed.lines()[0]);
+  EXPECT_LT(rows.size(), values(whole.lines()[0]).size());
+  std::ranges::copy(values(resumed.lines()[1]), std::back_inserter(rows));
+  EXPECT_EQ(rows, values(whole.lines()[0]));
+  EXPECT_EQ(run(embed + out("parts") + " --resume").out, resumed.out) << "when nothing is left to do";
+}
+
+TEST_F(Embed, TextsAndImagesOfOneFolderAreOfOneModel) {
+  std::ofstream(folder_.path() / "texts") << "a cat\na dog\n";
+  ASSERT_EQ(run("embed --text-file " + out("texts") + " --model model --dtype fp32 --out " + out("e")).status, 0);
+  EXPECT_EQ(test::read_npy<float>(folder_.path() / "e" / "text_emb" / "text_emb_0.npy").shape.at(0), 2u);
+  const std::string images = "embed images --out " + out("e") + " --model ";
+  EXPECT_THAT(run(images + "../models/vit_open_clip").error, HasSubstr("another model's"));
+  EXPECT_EQ(run(images + "model").status, 0);
+}
+
+}  // namespace
+}  // namespace gondola
