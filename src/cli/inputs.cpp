@@ -10,6 +10,7 @@
 #include <span>
 #include <sstream>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/streams.h"
@@ -27,13 +28,6 @@ constexpr std::array<std::string_view, 8> extensions = {".jpg", ".jpeg", ".jpe",
 constexpr std::array<std::string_view, 7> foreign_extensions = {".heic", ".heif", ".avif", ".jxl",
                                                                 ".tif",  ".tiff", ".dng"};
 
-std::string lower_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return extension;
-}
-
 struct FoundImages {
   std::vector<fs::path> paths;
   std::map<std::string, std::size_t> foreign;  ///< pictures of other kinds, by extension
@@ -49,7 +43,7 @@ void find_images(const fs::path& folder, FoundImages& found) {
     if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) {
       find_images(entry->path(), found);
     } else if (entry->is_regular_file(unknown)) {
-      const std::string extension = lower_extension(entry->path());
+      const std::string extension = lower_ascii(entry->path().extension().string());
       if (std::ranges::find(extensions, extension) != extensions.end()) found.paths.push_back(entry->path());
       if (std::ranges::find(foreign_extensions, extension) != foreign_extensions.end()) ++found.foreign[extension];
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "data/download.h"
 #include "data/ranges.h"
@@ -107,13 +108,6 @@ std::unique_ptr<Dataset> open_source(const std::string& source, const DatasetOpt
 }
 
 }  // namespace
-
-std::string lower_ascii(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lower;
-}
 
 bool is_there(const std::filesystem::path& path) {
   std::error_code unreachable;

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/environment.h"
 #include "data/sources.h"
 

@@ -38,9 +38,6 @@ std::vector<std::string> expand_urls(const std::string& pattern);
 /// Nothing unless all of the text is a number without a sign that 64 bits hold.
 std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10);
 
-/// ASCII letters in lower case.
-std::string lower_ascii(std::string_view text);
-
 /// A shard or a row group that claims more samples is not believed: its order alone would take so many numbers.
 inline constexpr std::size_t max_shard_samples = 100'000'000;
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
