@@ -48,9 +48,14 @@ NpyWriter::NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::
   write_header();
 }
 
+void NpyWriter::require(bool written) {
+  if (written) return;
+  out_.reset();
+  fail("{}: cannot be written (is the disk full?)", temporary_.string());
+}
+
 void NpyWriter::write(std::string_view bytes) {
-  if (std::fwrite(bytes.data(), 1, bytes.size(), out_.get()) != bytes.size())
-    fail("{}: cannot be written (is the disk full?)", temporary_.string());
+  require(out_ && std::fwrite(bytes.data(), 1, bytes.size(), out_.get()) == bytes.size());
 }
 
 void NpyWriter::write_header() {
@@ -65,10 +70,9 @@ void NpyWriter::append(std::span<const float> row) {
 }
 
 void NpyWriter::finish() {
-  std::rewind(out_.get());
+  require(out_ && std::fseek(out_.get(), 0, SEEK_SET) == 0);
   write_header();
-  if (std::fflush(out_.get()) != 0 || ::fsync(::fileno(out_.get())) != 0)
-    fail("{}: cannot be written (is the disk full?)", temporary_.string());
+  require(std::fflush(out_.get()) == 0 && ::fsync(::fileno(out_.get())) == 0);
   out_.reset();
   move_into_place(temporary_, path_);
   finished_ = true;

@@ -25,6 +25,8 @@ class NpyWriter {
   ~NpyWriter();
 
  private:
+  /// Closes the file and throws Error unless `written`: what is lost then would be missing among the rows.
+  void require(bool written);
   void write(std::string_view bytes);
   void write_header();
   std::filesystem::path path_, temporary_;

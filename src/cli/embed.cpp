@@ -5,10 +5,12 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/streams.h"
+#include "checkpoint/open_clip_config.h"
 #include "cli/command.h"
 #include "cli/embedding_files.h"
 #include "cli/image_results.h"
@@ -29,9 +31,21 @@ struct Options {
   bool raw = false, truncate = false, exif = false, resume = false;
 };
 
+std::string describe(const PreprocessConfig& config) {
+  const auto& [size, resize_mode, interpolation, mean, std, rgb_first, floor_crop_offset, fill, rescale_by_reciprocal] =
+      config;
+  return fmt::format("{} {} {} {} {} {} {} {} {}", size, static_cast<int>(resize_mode), static_cast<int>(interpolation),
+                     fmt::join(mean, " "), fmt::join(std, " "), rgb_first, floor_crop_offset, fill,
+                     rescale_by_reciprocal);
+}
+
 /// All that an embedding depends on beside its input.
 Json made_by(const Options& options, const LoadedModel& model) {
+  Hash configuration;
+  configuration.add(to_open_clip_config(model.config()).dump());
+  configuration.add(describe(model.files().preprocess));
   return {{"weights", fmt::format("{:016x}", model.weights_hash())},
+          {"configuration", fmt::format("{:016x}", configuration.value())},
           {"precision", name(model.precision())},
           {"dtype", options.dtype},
           {"raw", options.raw},
@@ -42,7 +56,16 @@ void append(EmbeddingFiles& files, const Options& options, std::size_t index, st
   std::vector<float> row(embedding.begin(), embedding.end());
   if (!options.raw) normalise_rows(row, row.size());
   files.append(index, options.dtype == "fp16" ? NpyType::float16 : NpyType::float32, row);
-  stop_if_interrupted();
+}
+
+/// Whether there is something to resume.
+bool saved(EmbeddingFiles& files) {
+  try {
+    files.save();
+  } catch (const std::exception&) {
+    return false;
+  }
+  return !files.rows().empty();
 }
 
 /// Calls embed(first), which appends the embeddings of inputs[first], …; what it has when it fails is kept.
@@ -50,9 +73,8 @@ template <typename Embed>
 void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
   try {
     embed(files.done());
-  } catch (const Error& error) {
-    files.save();
-    if (files.rows().empty()) throw;
+  } catch (const std::exception& error) {
+    if (!saved(files)) throw;
     fail("{}; --resume goes on after {} of {}", error.what(), files.done(), inputs);
   }
   files.finish();
@@ -71,15 +93,16 @@ void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_
 
 int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model,
                       std::span<const std::string> images, EmbeddingFiles& files) {
-  int status = 0;
+  if (files.failed() > 0)
+    print_error("gondola: {} of the {} images that are done have no embedding", files.failed(), files.done());
   complete(files, images.size(), [&](std::size_t first) {
-    status = for_each_embedding(
+    for_each_embedding(
         global, model, images.subspan(first), options.exif, false,
         [&](std::size_t index, std::span<const float> embedding) { append(files, options, first + index, embedding); });
   });
   if (files.rows().empty()) fail("none of the images can be embedded");
   report(global, files, model.embed_dim());
-  return status;
+  return files.failed() == 0 ? 0 : 1;
 }
 
 /// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.
@@ -107,6 +130,7 @@ void embed_text_lines(const GlobalOptions& global, const Options& options, const
       const std::vector<float> embeddings = embed_texts(stages, lines.subspan(first, count));
       for (std::size_t i = 0; i < count; ++i)
         append(files, options, first + i, std::span(embeddings).subspan(i * dim, dim));
+      stop_if_interrupted();
       progress.update(files.done());
     }
     progress.clear();
@@ -144,7 +168,7 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
       "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
-      "after each million the next file. What was interrupted goes on with --resume.");
+      "the next 100,000 are in img_emb_1.npy. What was interrupted goes on with --resume.");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
   inputs->add_option("INPUT", options->images, image_argument_help);
   inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -15,8 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool has_embeddings(const fs::path& folder) {
-  std::error_code none;
-  const fs::directory_iterator entries(folder, none);
+  const fs::directory_iterator entries(folder);
   return std::any_of(begin(entries), end(entries),
                      [](const fs::directory_entry& entry) { return entry.path().extension() == ".npy"; });
 }
@@ -45,13 +45,19 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
       inputs_(inputs),
       rows_per_file_(rows_per_file) {
   require_same_model_as(kind_ == "img" ? "text" : "img");
-  if (resume && fs::exists(record_of(kind_))) {
+  lock();
+  const fs::path record = record_of(kind_), embeddings = file(0).parent_path();
+  if (resume && fs::exists(record)) {
     restore();
-  } else if (const fs::path embeddings = file(0).parent_path(); has_embeddings(embeddings)) {
+  } else if (has_embeddings(embeddings)) {
     fail("{}: has embeddings{}", embeddings.string(),
-         resume ? " that cannot be resumed, without " + record_of(kind_).string()
+         resume ? " that cannot be resumed, without " + record.string()
                 : "; go on with them by --resume, or name another folder");
   }
+}
+
+std::size_t EmbeddingFiles::failed() const {
+  return done_ - std::accumulate(rows_.begin(), rows_.end(), written_.size());
 }
 
 fs::path EmbeddingFiles::file(std::size_t number) const {
@@ -67,6 +73,16 @@ void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const 
   });
 }
 
+void EmbeddingFiles::lock() {
+  const fs::path folder = file(0).parent_path();
+  make_folder(folder);
+  lock_ = std::make_unique<FileLock>(folder / ".lock");
+  if (!lock_->try_lock()) fail("{}: another process writes there", folder.string());
+  std::error_code gone;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    if (is_temporary(entry.path())) fs::remove(entry.path(), gone);  // of a process that was killed
+}
+
 void EmbeddingFiles::restore() {
   const fs::path path = record_of(kind_);
   read_record(path, [&](const Json& record) {
@@ -78,7 +94,10 @@ void EmbeddingFiles::restore() {
     advance(done);
     if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
       fail("{}: the {} inputs that are embedded are not the first of those given", path.string(), done);
-    rows_ = record.at("rows").get<std::vector<std::size_t>>();
+    for (const Json& rows : record.at("rows")) {
+      if (!fs::exists(file(rows_.size()))) fail("{}: {} is gone", path.string(), file(rows_.size()).string());
+      rows_.push_back(rows.get<std::size_t>());
+    }
   });
 }
 
@@ -90,11 +109,7 @@ void EmbeddingFiles::advance(std::size_t done) {
 }
 
 void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const float> embedding) {
-  if (!writer_) {
-    const fs::path path = file(rows_.size());
-    make_folder(path.parent_path());
-    writer_.emplace(path, type, std::vector{embedding.size()});
-  }
+  if (!writer_) writer_ = std::make_unique<NpyWriter>(file(rows_.size()), type, std::vector{embedding.size()});
   writer_->append(embedding);
   written_.push_back(inputs_[index]);
   advance(index + 1);
@@ -102,6 +117,8 @@ void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const flo
 }
 
 void EmbeddingFiles::save() {
+  const fs::path record = record_of(kind_);
+  if (std::exchange(broken_, true)) fail("{}: not written, since a file before it was not", record.string());
   if (writer_) {
     if (kind_ == "img") {
       const fs::path metadata = folder_ / "metadata";
@@ -113,10 +130,13 @@ void EmbeddingFiles::save() {
     rows_.push_back(written_.size());
     written_.clear();
   }
-  if (rows_.empty()) return;
-  const nlohmann::ordered_json record = {
-      {"made_by", made_by_}, {"inputs", done_}, {"inputs_hash", hexadecimal(inputs_hash_)}, {"rows", rows_}};
-  write_file_atomically(record_of(kind_), to_json_line(record) + "\n");
+  if (!rows_.empty())
+    write_file_atomically(
+        record,
+        to_json_line(
+            {{"made_by", made_by_}, {"inputs", done_}, {"inputs_hash", hexadecimal(inputs_hash_)}, {"rows", rows_}}) +
+            "\n");
+  broken_ = false;
 }
 
 void EmbeddingFiles::finish() {

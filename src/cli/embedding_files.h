@@ -2,11 +2,12 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/file_lock.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/npy.h"
@@ -16,20 +17,22 @@ namespace gondola::cli {
 /// What embed writes of its images ("img") or texts ("text"), in the layout of clip-retrieval:
 /// DIR/KIND_emb/KIND_emb_N.npy and, of images, their paths in DIR/metadata/metadata_N.parquet, row by row.
 /// DIR/KIND_emb.json tells what they are made of and how far they are, so that a call that was stopped can be resumed.
-/// Each file appears whole.
+/// Each file appears whole, and one process at a time writes them.
 class EmbeddingFiles {
  public:
-  /// As clip-retrieval's --write_batch_size.
-  static constexpr std::size_t usual_rows_per_file = 1'000'000;
+  /// What a crash loses at most: minutes on a laptop. clip-retrieval, for GPUs, takes ten times as many.
+  static constexpr std::size_t usual_rows_per_file = 100'000;
 
   /// `made_by` is all that a row depends on beside its input; its "weights" are the model's. Throws Error when DIR has
   /// embeddings of this kind, unless `resume` is given and they are made by the same from the first of these inputs;
-  /// and when it has the other kind's by another model. `inputs` must outlive the object.
+  /// when it has the other kind's by another model; and when another process writes there. `inputs` must outlive the
+  /// object.
   EmbeddingFiles(std::filesystem::path folder, std::string kind, Json made_by, std::span<const std::string> inputs,
                  bool resume, std::size_t rows_per_file = usual_rows_per_file);
 
-  /// How many of the inputs have had their turn.
+  /// How many of the inputs have had their turn, and how many of those have no embedding.
   std::size_t done() const { return done_; }
+  std::size_t failed() const;
   /// Of each file.
   const std::vector<std::size_t>& rows() const { return rows_; }
   std::filesystem::path file(std::size_t number) const;
@@ -37,7 +40,7 @@ class EmbeddingFiles {
   /// The embedding of inputs[index]. Those between the one before and this have none.
   void append(std::size_t index, NpyType type, std::span<const float> embedding);
 
-  /// Completes the file that was begun.
+  /// Completes the file that was begun. Throws Error, and does so again when a file could not be saved before.
   void save();
 
   /// The same, when no input is left.
@@ -46,6 +49,7 @@ class EmbeddingFiles {
  private:
   std::filesystem::path record_of(const std::string& kind) const { return folder_ / (kind + "_emb.json"); }
   void require_same_model_as(const std::string& other_kind) const;
+  void lock();
   void restore();
   void advance(std::size_t done);
 
@@ -54,13 +58,15 @@ class EmbeddingFiles {
   Json made_by_;
   std::span<const std::string> inputs_;
   std::size_t rows_per_file_;
+  std::unique_ptr<FileLock> lock_;
 
   std::size_t done_ = 0;
   Hash inputs_hash_;  ///< of those done
   std::vector<std::size_t> rows_;
 
-  std::optional<NpyWriter> writer_;   ///< of the file that was begun
-  std::vector<std::string> written_;  ///< the inputs of its rows
+  std::unique_ptr<NpyWriter> writer_;  ///< of the file that was begun
+  std::vector<std::string> written_;   ///< the inputs of its rows
+  bool broken_ = false;                ///< a file could not be saved
 };
 
 }  // namespace gondola::cli

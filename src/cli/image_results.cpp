@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/streams.h"
@@ -26,7 +27,7 @@ void report_failure(const GlobalOptions& global, const std::string& image, const
   if (global.json) {
     fmt::print("{}\n", to_json_line({{"image", image}, {"error", error}}));
   } else {
-    print_error("gondola: {}", error);
+    print_error("gondola: {}{}", error.starts_with(image) ? "" : image + ": ", error);
   }
 }
 
@@ -52,6 +53,7 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
           report_failure(global, images[result.index], result.error);
           status = 1;
         }
+        stop_if_interrupted();
         if (images.size() > 1 && !seen) progress.update(result.index + 1);
       });
   return status;

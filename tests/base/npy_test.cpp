@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.h"
+#include "tests/support/file_size_limit.h"
 #include "tests/support/files.h"
 
 namespace gondola {
@@ -38,6 +39,22 @@ TEST(NpyWriter, LeavesNoFileWhenItIsNotFinished) {
   { NpyWriter(folder.path() / "a.npy", NpyType::float32, {5}).append(std::vector<float>(5)); }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   EXPECT_THROW(NpyWriter(folder.path() / "missing" / "a.npy", NpyType::float32, {5}), Error);
+}
+
+/// What could not be written would be missing among the rows.
+TEST(NpyWriter, LeavesNoFileAfterAFailedWrite) {
+  TemporaryFolder folder;
+  NpyWriter writer(folder.path() / "a.npy", NpyType::float32, {1000});
+  {
+    const test::FileSizeLimit limit(10'000);
+    const auto append_all = [&] {
+      for (int i = 0; i < 10; ++i) writer.append(std::vector<float>(1000));
+    };
+    EXPECT_THROW(append_all(), Error);
+  }
+  EXPECT_THROW(writer.append(std::vector<float>(1000)), Error);
+  EXPECT_THROW(writer.finish(), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "a.npy"));
 }
 
 TEST(WriteNpy, WritesTheBytesThatNumPyWrites) {

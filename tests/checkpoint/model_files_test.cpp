@@ -2,15 +2,14 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <fstream>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/safetensors.h"
+#include "tests/support/file_size_limit.h"
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
 
@@ -30,25 +29,13 @@ TEST(SingleFile, NeedsAConfigurationUnlessItIsOpenAIs) {
                 ThrowsMessage<Error>(AllOf(HasSubstr(kind), HasSubstr("--config"))));
 }
 
-/// Of files that this process writes.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit = {bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-    std::signal(SIGXFSZ, SIG_IGN);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, SIG_DFL);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_{};
-};
+TEST(SingleFile, MayBeSafetensorsOfAnyName) {
+  const test::TemporaryFolder folder;
+  const fs::path model = test::golden("models/vit_open_clip"), blob = folder.path() / "blob";
+  fs::copy_file(model / "open_clip_model.safetensors", blob);
+  EXPECT_EQ(load_model_files(blob.string(), model / "open_clip_config.json").weights.size(),
+            load_model_files(model.string()).weights.size());
+}
 
 class HuggingFaceFolder : public testing::Test {
  protected:
@@ -122,8 +109,8 @@ TEST_F(HuggingFaceFolder, NeedsDeviationsAboveZero) {
 TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
   ModelFiles model = load();
   const fs::path out = temporary_.path() / "out";
-  const auto refuses = [&](const char* why) {
-    EXPECT_THAT([&] { write_model_folder(out, model, nullptr, std::nullopt); }, ThrowsMessage<Error>(HasSubstr(why)));
+  const auto refuses = [&](const char* why, std::optional<DType> type = std::nullopt) {
+    EXPECT_THAT([&] { write_model_folder(out, model, nullptr, type); }, ThrowsMessage<Error>(HasSubstr(why)));
     EXPECT_FALSE(fs::exists(out)) << why;
   };
   model.preprocess.resize_mode = ResizeMode::longest;
@@ -134,13 +121,16 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
   model = load();
   model.weights["visual.transformer.resblocks.0.attn.in_proj_bias"] = make_tensor({4}, {1, 2, 3, 4});
   refuses("in_proj_bias");
+  model = load();
+  model.weights["text_projection"] = make_tensor({32, 16}, std::vector<float>(32 * 16, 70'000));
+  refuses("too large for fp16", DType::float16);
 
   model = load();
   fs::create_directory(out);
   fs::permissions(out, fs::perms::owner_all);
   const ClipTokenizer tokenizer = load_tokenizer(model);
   {
-    const FileSizeLimit as_on_a_full_disk(4000);
+    const test::FileSizeLimit as_on_a_full_disk(4000);
     EXPECT_THROW(write_model_folder(out, model, &tokenizer, std::nullopt), Error);
   }
   EXPECT_TRUE(fs::is_empty(out));

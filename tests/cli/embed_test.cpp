@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
+#include <list>
 
 #include "base/error.h"
 #include "cli/embedding_files.h"
@@ -26,13 +28,13 @@ class Files : public testing::Test {
  protected:
   EmbeddingFiles open(bool resume, const Json& by = made_by, std::vector<std::string> given = inputs,
                       const std::string& kind = "img") {
-    given_ = std::move(given);
-    return EmbeddingFiles(folder_.path(), kind, by, given_, resume, rows_per_file);
+    given_.push_back(std::move(given));
+    return EmbeddingFiles(folder_.path(), kind, by, given_.back(), resume, rows_per_file);
   }
   /// [index, 1], unless it is broken.png.
   void embed(EmbeddingFiles& files, std::size_t end) {
     for (std::size_t i = files.done(); i < end; ++i)
-      if (given_[i] != "broken.png") files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
+      if (inputs[i] != "broken.png") files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
   }
   std::vector<float> firsts(int number) const {
     const auto rows = test::read_npy<float>(folder_.path() / "img_emb" / fmt::format("img_emb_{}.npy", number));
@@ -45,7 +47,7 @@ class Files : public testing::Test {
   }
 
   test::TemporaryFolder folder_;
-  std::vector<std::string> given_;
+  std::list<std::vector<std::string>> given_;  ///< for as long as what was opened
 };
 
 std::string error_of(const std::function<void()>& call) {
@@ -71,16 +73,38 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
     EXPECT_EQ(files.done(), 4u);
     embed(files, 5);  // and is killed
   }
-  EmbeddingFiles files = open(true);
-  EXPECT_EQ(files.done(), 4u);
-  embed(files, 6);
-  files.finish();
-  EXPECT_THAT(firsts(2), ElementsAre(4, 5));
-  EXPECT_THAT(files.rows(), ElementsAre(2, 1, 2));
+  {
+    EmbeddingFiles files = open(true);
+    EXPECT_EQ(files.done(), 4u);
+    embed(files, 6);
+    EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("another process writes there"));
+    files.finish();
+    EXPECT_THAT(firsts(2), ElementsAre(4, 5));
+    EXPECT_THAT(files.rows(), ElementsAre(2, 1, 2));
+    EXPECT_EQ(files.failed(), 1u);
+  }
   EXPECT_THAT(paths(0), HasSubstr("b.png"));
   EXPECT_THAT(paths(1), AllOf(HasSubstr("c.png"), Not(HasSubstr("broken.png"))));
   EXPECT_THAT(paths(2), HasSubstr("e.png"));
   EXPECT_EQ(open(true).done(), 6u);
+}
+
+/// What is lost must not count as done.
+TEST_F(Files, StayAsTheyWereWhenOneCannotBeWritten) {
+  {
+    EmbeddingFiles files = open(false);
+    embed(files, 2);
+    fs::create_directory(files.file(1));  // in its way
+    embed(files, 4);
+    EXPECT_THROW(embed(files, 5), Error);
+    EXPECT_THROW(files.save(), Error);
+    fs::remove(files.file(1));
+  }
+  EmbeddingFiles files = open(true);
+  EXPECT_EQ(files.done(), 2u);
+  embed(files, 6);
+  files.finish();
+  EXPECT_THAT(firsts(1), ElementsAre(3, 4));
 }
 
 TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
@@ -99,10 +123,15 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
   const Json other_weights = {{"weights", "2"}, {"dtype", "fp32"}};
   EXPECT_THAT(error_of([&] { open(false, other_weights, {"a cat"}, "text"); }), HasSubstr("another model's"));
   EXPECT_EQ(error_of([&] { open(false, made_by, {"a cat"}, "text"); }), "none");
+  const std::string record = read_file(folder_.path() / "img_emb.json");
   std::ofstream(folder_.path() / "img_emb.json") << "{\"rows\": 3}";
   EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("is not what embed writes"));
   fs::remove(folder_.path() / "img_emb.json");
   EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("cannot be resumed"));
+  std::ofstream(folder_.path() / "img_emb.json") << record;
+  EXPECT_EQ(error_of([&] { open(true); }), "none");
+  fs::remove(folder_.path() / "img_emb" / "img_emb_0.npy");
+  EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("img_emb_0.npy is gone"));
 }
 
 using Embed = test::Program;
@@ -133,6 +162,14 @@ TEST_F(Embed, GoesOnAfterAnInterruptAndLosesNothing) {
   std::ranges::copy(values(resumed.lines()[1]), std::back_inserter(rows));
   EXPECT_EQ(rows, values(whole.lines()[0]));
   EXPECT_EQ(run(embed + out("parts") + " --resume").out, resumed.out) << "when nothing is left to do";
+}
+
+TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
+  const std::string embed = "embed images/a.png damaged.png images/b.jpg --model model --out " + out("e");
+  EXPECT_EQ(run(embed).status, 1);
+  const Result again = run(embed + " --resume");
+  EXPECT_EQ(again.status, 1);
+  EXPECT_THAT(again.error, HasSubstr("1 of the 3 images that are done have no embedding"));
 }
 
 TEST_F(Embed, TextsAndImagesOfOneFolderAreOfOneModel) {
