@@ -37,19 +37,18 @@ void apply_open_clip_config(const path& file, ModelFiles& model) {
   model.family = Family::open_clip;
 }
 
+/// Whether it is safetensors, by its name or, since the blobs of caches have other names, by its start: the header's
+/// length in eight bytes, then JSON. Throws Error for what is no weights at all.
 bool is_safetensors(const path& file) {
-  return file.extension() == ".safetensors";
-}
-
-void refuse_lfs_pointer(const path& file) {
-  constexpr std::string_view start = "version https://git-lfs";
-  std::string bytes(start.size(), '\0');
-  std::ifstream(file, std::ios::binary).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (bytes == start) fail("{}: is what Git LFS has in the place of the file; git lfs pull fetches it", file.string());
+  constexpr std::string_view lfs_pointer = "version https://git-lfs";
+  std::string start(lfs_pointer.size(), '\0');
+  std::ifstream(file, std::ios::binary).read(start.data(), static_cast<std::streamsize>(start.size()));
+  if (start == lfs_pointer)
+    fail("{}: is what Git LFS has in the place of the file; git lfs pull fetches it", file.string());
+  return file.extension() == ".safetensors" || (start[8] == '{' && !start.starts_with("PK"));
 }
 
 TensorMap read_weights(const path& file) {
-  refuse_lfs_pointer(file);
   return is_safetensors(file) ? read_safetensors(file) : read_pytorch_archive(file).tensors;
 }
 
@@ -147,7 +146,6 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
     return read_open_clip_folder(file.parent_path(), file);
   if (!config_path && has_config(file, "config.json", hugging_face_weights))
     return read_hugging_face_folder(file.parent_path(), file);
-  refuse_lfs_pointer(file);
   ModelFiles model;
   model.source = file;
   bool torch_script = false, of_openai = false;
@@ -192,7 +190,7 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
   make_scalars(model.weights);
   model.config.name = name_or_path;
-  const path beside = is_folder ? found : found.parent_path();
+  const path beside = is_folder ? found : absolute(found).parent_path();
   model.own_vocabulary = !vocabulary;
   model.vocabulary = vocabulary ? vocabulary : find_vocabulary(beside, model.config.text.vocab_size);
   return model;
@@ -203,7 +201,7 @@ ClipTokenizer load_tokenizer(const ModelFiles& model) {
     fail(
         "{}: no vocabulary (vocab.json with merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz) in {}, nor in "
         "the caches of Hugging Face and clip; name one with --vocab",
-        model.config.name, model.source.parent_path().string());
+        model.config.name, absolute(model.source).parent_path().string());
   const path& source = *model.vocabulary;
   ClipTokenizer tokenizer = ClipTokenizer::load(source);
   const TextTowerConfig& text = model.config.text;

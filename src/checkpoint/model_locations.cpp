@@ -34,11 +34,19 @@ path openai_cache() {
   return path(environment("HOME").value_or("/")) / ".cache" / "clip";
 }
 
+/// A folder that a variable names, with ~ for the user's own, which no shell has put there (an .env file, Docker).
+std::optional<path> folder_in(const char* variable) {
+  const auto value = environment(variable);
+  const auto home = environment("HOME");
+  if (value && home && value->starts_with("~/")) return *home + value->substr(1);
+  return value;
+}
+
 /// huggingface_hub's rules.
 path hugging_face_cache() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
-    if (const auto folder = environment(name)) return *folder;
-  return path(environment("HF_HOME").value_or(cache_home() / "huggingface")) / "hub";
+    if (const auto folder = folder_in(name)) return *folder;
+  return folder_in("HF_HOME").value_or(cache_home() / "huggingface") / "hub";
 }
 
 path repository_folder(std::string repository) {

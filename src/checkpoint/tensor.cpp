@@ -1,6 +1,7 @@
 #include "checkpoint/tensor.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -124,8 +125,12 @@ Tensor convert(const Tensor& tensor, DType type) {
   if (type != DType::float16 && type != DType::bfloat16) fail("weights cannot be converted to {}", name(type));
   std::vector<std::uint16_t> halves;
   halves.reserve(values.size());
-  for (float value : values)
+  constexpr float beyond_half = 65520;  // rounds to infinity
+  for (float value : values) {
+    if (type == DType::float16 && std::isfinite(value) && std::abs(value) >= beyond_half)
+      fail("{} is too large for fp16", value);
     halves.push_back(type == DType::float16 ? half_from_float(value) : bfloat16_from_float(value));
+  }
   return own(type, tensor.shape, std::move(halves));
 }
 

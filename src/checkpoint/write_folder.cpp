@@ -31,7 +31,11 @@ TensorMap convert_weights(const TensorMap& weights, std::optional<DType> type) {
   for (const auto& [name, tensor] : weights) {
     const bool is_kept = name == "logit_scale" || name == "logit_bias" || name.ends_with(".running_mean") ||
                          name.ends_with(".running_var") || name.ends_with(".num_batches_tracked");
-    result[name] = is_kept ? tensor : convert(tensor, *type);
+    try {
+      result[name] = is_kept ? tensor : convert(tensor, *type);
+    } catch (const Error& error) {
+      fail("{}: {}", name, error.what());
+    }
   }
   return result;
 }

@@ -42,6 +42,15 @@ void read_ids(const Json& tokens, Vocabulary& vocabulary) {
   }
 }
 
+/// Tokens that were added to a vocabulary stand for their text as it is, before any word is split. None but start and
+/// end are supported.
+void add_token(const std::string& token, const Json& id, Vocabulary& vocabulary) {
+  if (token == start_of_text || token == end_of_text)
+    read_ids({{token, id}}, vocabulary);
+  else if (const auto known = vocabulary.ids.find(token); known == vocabulary.ids.end() || known->second != id)
+    fail("{}: the added token \"{}\" is not supported", vocabulary.origin, token);
+}
+
 Vocabulary read_vocab_and_merges(const path& vocab) {
   const path merges = vocab.parent_path() / "merges.txt";
   if (!std::filesystem::exists(merges)) fail("{}: merges.txt is not beside it", vocab.string());
@@ -51,6 +60,10 @@ Vocabulary read_vocab_and_merges(const path& vocab) {
   vocabulary.merges = split_lines(read_file(merges, max_bytes));
   if (!vocabulary.merges.empty() && vocabulary.merges.front().starts_with("#version"))
     vocabulary.merges.erase(vocabulary.merges.begin());
+  if (const path added = vocab.parent_path() / "added_tokens.json"; std::filesystem::exists(added)) {
+    const Json tokens = parse_json(read_file(added, max_bytes), added.string());
+    for (const auto& [token, id] : tokens.items()) add_token(token, id, vocabulary);
+  }
   return vocabulary;
 }
 
@@ -82,7 +95,7 @@ Vocabulary read_tokenizer_json(const path& file) {
   if (json.contains("added_tokens") && json["added_tokens"].is_array())
     for (const Json& added : json["added_tokens"])
       if (added.is_object() && member(added, "content").is_string())
-        read_ids({{added["content"].get<std::string>(), member(added, "id")}}, vocabulary);
+        add_token(added["content"].get<std::string>(), member(added, "id"), vocabulary);
   return vocabulary;
 }
 

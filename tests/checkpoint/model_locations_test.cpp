@@ -65,6 +65,13 @@ TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
   }
 }
 
+TEST_F(Caches, MayBeBelowTheUsersFolder) {
+  const std::string repository = "models--openai--clip-vit-base-patch32";
+  ::setenv("HF_HOME", "~/hf", 1);
+  const fs::path expected = add_repository(fs::path(std::getenv("HOME")) / "hf" / "hub", repository);
+  EXPECT_EQ(find_model("openai/clip-vit-base-patch32"), expected);
+}
+
 TEST_F(Caches, HoldOpenClipsModelsByTheirTags) {
   const fs::path snapshot =
       add_repository(home_cache_ / "huggingface" / "hub", "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K");

@@ -51,6 +51,15 @@ TEST_F(Inputs, AnImageOnStdinIsNoListOfPaths) {
             0);
 }
 
+TEST_F(Inputs, AModelMayStandInTheCurrentFolder) {
+  EXPECT_EQ(run("tokenize --model model.safetensors 'the cat'", "; cd model && ").status, 0);
+}
+
+TEST_F(Inputs, AMessageCannotSteerTheTerminal) {
+  const Result result = run("classify \"$(printf 'a\\033b.png')\" --model model --labels cat");
+  EXPECT_THAT(result.error, HasSubstr("a\\x1bb.png"));
+}
+
 TEST_F(Inputs, EmbedRefusesTextsThatAreNotUtf8) {
   std::ofstream(folder_.path() / "texts.txt") << "a cat\ncaf\xe9\n";
   EXPECT_THAT(run("embed --model model --text-file " + out("texts.txt") + " --out " + out("e")).error,

@@ -172,6 +172,29 @@ TEST(ClipTokenizer, NamesWhatIsWrongWithAVocabulary) {
   EXPECT_THROW(ClipTokenizer::load(folder.path() / "missing"), Error);
 }
 
+/// transformers finds them in the text before anything else; to ignore them would give other embeddings.
+TEST(ClipTokenizer, RefusesAddedTokens) {
+  const test::TemporaryFolder folder;
+  for (const char* file : {"vocab.json", "merges.txt"})
+    std::filesystem::copy_file(test::golden("text") / file, folder.path() / file);
+  const Json vocab = Json::parse(read_file(folder.path() / "vocab.json"));
+  Json added = {{"<|endoftext|>", vocab.at("<|endoftext|>")}};
+  const auto load = [&] {
+    write_file_atomically(folder.path() / "added_tokens.json", added.dump());
+    return ClipTokenizer::load(folder.path());
+  };
+  EXPECT_NO_THROW(load());
+  added["<cat-toy>"] = vocab.size();
+  EXPECT_THAT(load, ThrowsMessage<Error>(HasSubstr("the added token \"<cat-toy>\" is not supported")));
+
+  const Json tokenizer = {
+      {"model", {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}, {"vocab", vocab}, {"merges", Json::array()}}},
+      {"added_tokens", {{{"id", vocab.size()}, {"content", "<cat-toy>"}}}}};
+  write_file_atomically(folder.path() / "tokenizer.json", tokenizer.dump());
+  EXPECT_THAT([&] { ClipTokenizer::load(folder.path() / "tokenizer.json"); },
+              ThrowsMessage<Error>(HasSubstr("<cat-toy>")));
+}
+
 TEST(ClipTokenizer, TakesNoQuadraticTimeForLongWords) {
   EXPECT_GT(small_tokenizer().encode(std::string(300'000, 'a')).size(), 1000u);
 }
