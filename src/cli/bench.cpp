@@ -15,6 +15,11 @@ namespace {
 
 constexpr int usual_text_tokens = 20;  ///< a caption; --full takes the whole context
 
+/// Whether a text is computed to the end of the context, however short it is.
+bool reads_padding(const TextTowerConfig& text) {
+  return !text.causal || text.pooling == TextPooling::last;
+}
+
 int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
   const ModelFiles files = load_model_files(model_name(global), global.config);
   const Precision precision = tower_precision(global, files, options.tower);
@@ -80,7 +85,8 @@ TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, const 
                        Precision precision, bool full, ThreadPool& pool)
     : config_(files.config),
       image_(tower == "image"),
-      text_tokens_(full ? config_.text.context_length : std::min(usual_text_tokens, config_.text.context_length)),
+      text_tokens_(full || reads_padding(config_.text) ? config_.text.context_length
+                                                       : std::min(usual_text_tokens, config_.text.context_length)),
       encoder_(make_encoder(device, config_, files.weights, {precision, full}, pool)) {
   const ForwardFlops flops = full ? count_forward_flops(config_) : count_needed_flops(config_, text_tokens_);
   operations_ = image_ ? flops.image : flops.text;

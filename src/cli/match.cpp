@@ -42,18 +42,18 @@ int run(const GlobalOptions& global, const Options& options) {
   std::vector<float> texts =
       embed_texts(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error), options.texts);
   normalise_rows(texts, dim);
-  const bool texts_compete = !model.config().sigmoid_loss;
+  const bool score_tells = model.config().sigmoid_loss || options.texts.size() > 1;  // one has all of a softmax
   return for_each_embedding(
       global, model, images, options.exif, true, [&](std::size_t index, std::span<const float> embedding) {
         std::vector<float> unit(embedding.begin(), embedding.end());
         normalise_rows(unit, dim);
         const std::vector<float> cosines = similarities(unit, texts, dim);
         const std::vector<double> scores = model.scores(cosines);
-        if (global.json)
+        if (global.json) {
           print_json(images[index], options, cosines, scores);
-        else  // a text alone has all of the softmax
-          print_text(images[index], options, cosines,
-                     texts_compete && options.texts.size() == 1 ? std::span<const double>() : scores);
+        } else {
+          print_text(images[index], options, cosines, score_tells ? scores : std::vector<double>());
+        }
       });
 }
 

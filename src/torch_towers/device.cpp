@@ -1,5 +1,6 @@
 #include "torch_towers/device.h"
 
+#include <ATen/Context.h>
 #include <torch/cuda.h>
 #include <torch/version.h>
 
@@ -24,6 +25,7 @@ torch::Device find_device(const std::string& name) {
   const auto count = static_cast<int>(torch::cuda::device_count());
   if (count == 0) fail("device {}: PyTorch {} finds no GPU here", name, TORCH_VERSION);
   if (device.index() >= count) fail("device {}: the last of {} GPUs is cuda:{}", name, count, count - 1);
+  at::globalContext().setAllowTF32CuDNN(false);  // which it is by default, for convolutions
   return device;
 }
 

@@ -6,7 +6,8 @@
 
 namespace gondola {
 
-/// A device by its name ("cpu", "cuda", "cuda:1"). Throws Error when it is not there.
+/// A device by its name ("cpu", "cuda", "cuda:1"). What is in fp32 there is computed in fp32. Throws Error when it is
+/// not there.
 torch::Device find_device(const std::string& name);
 
 }  // namespace gondola

@@ -1,6 +1,5 @@
 #include "torch_towers/torch_encoder.h"
 
-#include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/types.h>
 
@@ -21,7 +20,6 @@ class TorchEncoder : public Encoder {
       : model_(config), device_(find_device(device)), bf16_(precision == Precision::bf16) {
     if (precision == Precision::int8)
       fail("device {}: int8 is computed on the CPU alone; bf16 and fp32 are here", device);
-    if (!bf16_) at::globalContext().setAllowTF32CuDNN(false);  // which it is by default, for convolutions
     model_.load_weights(dequantize(weights));
     model_.eval();
     model_.to(device_);

@@ -61,6 +61,7 @@ void print_plan(Recipe recipe, const Plan& plan) {
 int main(int argc, char** argv) {
   prepare_standard_streams();
   CLI::App app("Trains a CLIP model from (image, text) pairs.", "gondola train");
+  app.set_version_flag("--version", GONDOLA_VERSION);
   std::string recipe;
   std::filesystem::path out;
   std::vector<std::string> overrides;

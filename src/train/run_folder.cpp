@@ -33,7 +33,12 @@ const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "train.peak_tflops"};
 
 void check_same_recipe(const fs::path& file, const Recipe& recipe) {
-  auto earlier = parse_json(read_file(file), file.string()).get<std::map<std::string, std::string>>();
+  std::map<std::string, std::string> earlier;
+  try {
+    parse_json(read_file(file), file.string()).get_to(earlier);
+  } catch (const Json::exception&) {
+    fail("{}: is not what a run writes", file.string());
+  }
   auto values = recipe.values;
   for (auto* map : {&earlier, &values})
     std::erase_if(*map, [](const auto& item) { return free_keys.contains(item.first); });

@@ -98,6 +98,17 @@ const Architecture resnet = {"resnet",
 INSTANTIATE_TEST_SUITE_P(Architectures, Steps, testing::Values(vit, resnet),
                          [](const auto& architecture) { return std::string(architecture.param.name); });
 
+/// 14.3 is where it begins.
+TEST(Scale, StaysBelowItsLimit) {
+  const test::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run";
+  const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(vit, "steps = 3\nmax_scale = 5\n"));
+  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, alone).run());
+  EXPECT_NEAR(metrics(run).back().at("scale").get<double>(), 5, 1e-3);
+  const ModelFiles model = load_model_files((run / "model").string());
+  EXPECT_LE(to_floats(model.weights.at("logit_scale"))[0], std::log(5.0) + 1e-6);
+}
+
 TEST(SigmoidLoss, LeavesAModelWithItsBias) {
   const test::TemporaryFolder folder;
   const fs::path run = folder.path() / "run";
@@ -120,7 +131,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
           "[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\ntrain = [\"{0}\"]\n"
           "validation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\nbatch_size = 4\n"
           "steps = 60\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\nvalidate_every_steps = 7\n"
-          "threads = 1\nsoft_targets = true\nseed = 9\nema_decay = 0.9\nspike_guard = 1.2\n",
+          "threads = 2\nsoft_targets = true\nseed = 9\nema_decay = 0.9\nspike_guard = 1.2\n",
           pairs.string()));
   const fs::path whole = folder.path() / "whole", interrupted = folder.path() / "interrupted";
   ASSERT_EQ(test::Process(recipe, whole).wait(), 0);
