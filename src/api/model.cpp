@@ -42,7 +42,7 @@ std::vector<float> embed_inputs(LoadedModel& model, std::span<const ImageInput> 
       [&](std::size_t index) { return std::visit([](const auto& image) { return decode(image); }, images[index]); },
       [&](const ImageEmbedding& result) {
         if (!result.error.empty() && images.size() == 1) throw Error(result.error);
-        if (!result.error.empty()) fail("image {} of {}: {}", result.index, images.size(), result.error);
+        if (!result.error.empty()) fail("image {} of {}: {}", result.index + 1, images.size(), result.error);
         embeddings.insert(embeddings.end(), result.values.begin(), result.values.end());
       });
   normalise_rows(embeddings, model.embed_dim());

@@ -27,4 +27,12 @@ bool FileLock::try_lock() {
   return false;
 }
 
+bool FileLock::try_lock_where_possible() {
+  try {
+    return try_lock();
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 }  // namespace gondola

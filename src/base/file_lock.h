@@ -16,6 +16,9 @@ class FileLock {
   /// Whether the lock is held now; if not, another has it. Throws Error where the file system has no locks.
   bool try_lock();
 
+  /// The same, but true where the file system has no locks.
+  bool try_lock_where_possible();
+
  private:
   std::filesystem::path path_;
   int descriptor_;

@@ -5,17 +5,24 @@
 
 #include <cstdio>
 
+#include "base/json.h"
+
 namespace gondola {
 namespace {
 
-/// Messages name what files hold, of any length and with any bytes, which must not steer the terminal.
+/// Messages quote what files hold, of any length and with any bytes, which must not steer the terminal.
 std::string printable(const std::string& line) {
   constexpr std::size_t longest = 4000;
+  const auto valid = Json::parse(to_json_line(line.substr(0, longest))).get<std::string>();
   std::string shown;
-  for (const char c : line.substr(0, longest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool control = (byte < ' ' && c != '\n' && c != '\t') || byte == 0x7f;
-    shown += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  for (std::size_t i = 0; i < valid.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(valid[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < valid.size() ? valid[i + 1] : 0);
+    const bool control = (byte < ' ' && byte != '\n' && byte != '\t') || byte == 0x7f;
+    const bool upper_control = byte == 0xc2 && next < 0xa0;  // U+0080 to U+009F in UTF-8
+    shown +=
+        control || upper_control ? fmt::format("\\x{:02x}", upper_control ? next : byte) : std::string(1, valid[i]);
+    if (upper_control) ++i;
   }
   return line.size() > longest ? shown + " …" : shown;
 }

@@ -45,7 +45,7 @@ bool is_safetensors(const path& file) {
   std::ifstream(file, std::ios::binary).read(start.data(), static_cast<std::streamsize>(start.size()));
   if (start == lfs_pointer)
     fail("{}: is what Git LFS has in the place of the file; git lfs pull fetches it", file.string());
-  return file.extension() == ".safetensors" || (start[8] == '{' && !start.starts_with("PK"));
+  return file.extension() == ".safetensors" || start[8] == '{';
 }
 
 TensorMap read_weights(const path& file) {

@@ -38,7 +38,7 @@ path openai_cache() {
 std::optional<path> folder_in(const char* variable) {
   const auto value = environment(variable);
   const auto home = environment("HOME");
-  if (value && home && value->starts_with("~/")) return *home + value->substr(1);
+  if (value && home && (*value == "~" || value->starts_with("~/"))) return *home + value->substr(1);
   return value;
 }
 

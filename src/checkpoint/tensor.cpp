@@ -128,7 +128,7 @@ Tensor convert(const Tensor& tensor, DType type) {
   constexpr float beyond_half = 65520;  // rounds to infinity
   for (float value : values) {
     if (type == DType::float16 && std::isfinite(value) && std::abs(value) >= beyond_half)
-      fail("{} is too large for fp16", value);
+      fail("{} is too large for fp16; bf16 holds it", value);
     halves.push_back(type == DType::float16 ? half_from_float(value) : bfloat16_from_float(value));
   }
   return own(type, tensor.shape, std::move(halves));

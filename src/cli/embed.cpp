@@ -10,13 +10,13 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/streams.h"
-#include "checkpoint/open_clip_config.h"
 #include "cli/command.h"
 #include "cli/embedding_files.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
 #include "metrics/zero_shot.h"
 #include "pipeline/embed.h"
+#include "pipeline/fingerprint.h"
 
 namespace gondola::cli {
 namespace {
@@ -31,21 +31,10 @@ struct Options {
   bool raw = false, truncate = false, exif = false, resume = false;
 };
 
-std::string describe(const PreprocessConfig& config) {
-  const auto& [size, resize_mode, interpolation, mean, std, rgb_first, floor_crop_offset, fill, rescale_by_reciprocal] =
-      config;
-  return fmt::format("{} {} {} {} {} {} {} {} {}", size, static_cast<int>(resize_mode), static_cast<int>(interpolation),
-                     fmt::join(mean, " "), fmt::join(std, " "), rgb_first, floor_crop_offset, fill,
-                     rescale_by_reciprocal);
-}
-
-/// All that an embedding depends on beside its input.
-Json made_by(const Options& options, const LoadedModel& model) {
-  Hash configuration;
-  configuration.add(to_open_clip_config(model.config()).dump());
-  configuration.add(describe(model.files().preprocess));
+/// All that the embeddings depend on beside their inputs; `model` is described for this kind of input.
+Json made_by(const Options& options, const LoadedModel& model, const std::string& described) {
   return {{"weights", fmt::format("{:016x}", model.weights_hash())},
-          {"configuration", fmt::format("{:016x}", configuration.value())},
+          {"model", fmt::format("{:016x}", hash_of(described))},
           {"precision", name(model.precision())},
           {"dtype", options.dtype},
           {"raw", options.raw},
@@ -58,24 +47,15 @@ void append(EmbeddingFiles& files, const Options& options, std::size_t index, st
   files.append(index, options.dtype == "fp16" ? NpyType::float16 : NpyType::float32, row);
 }
 
-/// Whether there is something to resume.
-bool saved(EmbeddingFiles& files) {
-  try {
-    files.save();
-  } catch (const std::exception&) {
-    return false;
-  }
-  return !files.rows().empty();
-}
-
 /// Calls embed(first), which appends the embeddings of inputs[first], …; what it has when it fails is kept.
 template <typename Embed>
 void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
   try {
     embed(files.done());
   } catch (const std::exception& error) {
-    if (!saved(files)) throw;
-    fail("{}; --resume goes on after {} of {}", error.what(), files.done(), inputs);
+    files.save_what_can_be();
+    if (files.saved() == 0) throw;
+    fail("{}; --resume goes on after {} of {}", error.what(), files.saved(), inputs);
   }
   files.finish();
 }
@@ -94,7 +74,8 @@ void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_
 int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model,
                       std::span<const std::string> images, EmbeddingFiles& files) {
   if (files.failed() > 0)
-    print_error("gondola: {} of the {} images that are done have no embedding", files.failed(), files.done());
+    print_error("gondola: {} of the {} images that are done have no embedding, and are not tried again", files.failed(),
+                files.done());
   complete(files, images.size(), [&](std::size_t first) {
     for_each_embedding(
         global, model, images.subspan(first), options.exif, false,
@@ -141,19 +122,18 @@ void embed_text_lines(const GlobalOptions& global, const Options& options, const
 int run(const GlobalOptions& global, const Options& options) {
   catch_interrupts();
   LoadedModel model(model_source(global));
-  const Json made_by_these = made_by(options, model);
   std::vector<std::string> images, texts;
   std::optional<EmbeddingFiles> image_files, text_files;
   std::optional<TextStages> stages;
   if (!options.text_file.empty()) {  // what is wrong with the texts is found now rather than after hours of images
     stages.emplace(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error));
     texts = read_texts(options, model, *stages);
-    text_files.emplace(options.out, "text", made_by_these, texts, options.resume);
+    text_files.emplace(options.out, "text", made_by(options, model, describe_texts(model)), texts, options.resume);
   }
   int status = 0;
   if (!options.images.empty()) {
     images = expand_images(options.images);
-    image_files.emplace(options.out, "img", made_by_these, images, options.resume);
+    image_files.emplace(options.out, "img", made_by(options, model, describe_images(model)), images, options.resume);
     status = embed_image_files(global, options, model, images, *image_files);
   }
   if (stages) embed_text_lines(global, options, *stages, texts, *text_files, model.embed_dim());

@@ -44,16 +44,24 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
       made_by_(std::move(made_by)),
       inputs_(inputs),
       rows_per_file_(rows_per_file) {
-  require_same_model_as(kind_ == "img" ? "text" : "img");
   lock();
   const fs::path record = record_of(kind_), embeddings = file(0).parent_path();
-  if (resume && fs::exists(record)) {
+  if (!has_embeddings(embeddings)) {
+    require_same_model_as(kind_ == "img" ? "text" : "img");
+    write_record();  // for whoever embeds the other kind meanwhile
+  } else if (!fs::exists(record)) {
+    fail("{}: has embeddings without {}, which cannot be resumed; name another folder", embeddings.string(),
+         record.filename().string());
+  } else if (resume) {
     restore();
-  } else if (has_embeddings(embeddings)) {
-    fail("{}: has embeddings{}", embeddings.string(),
-         resume ? " that cannot be resumed, without " + record.string()
-                : "; go on with them by --resume, or name another folder");
+  } else {
+    fail("{}: has embeddings; go on with them by --resume, or name another folder", embeddings.string());
   }
+}
+
+EmbeddingFiles::~EmbeddingFiles() {
+  std::error_code ignored;
+  if (rows_.empty()) fs::remove(record_of(kind_), ignored);
 }
 
 std::size_t EmbeddingFiles::failed() const {
@@ -77,7 +85,7 @@ void EmbeddingFiles::lock() {
   const fs::path folder = file(0).parent_path();
   make_folder(folder);
   lock_ = std::make_unique<FileLock>(folder / ".lock");
-  if (!lock_->try_lock()) fail("{}: another process writes there", folder.string());
+  if (!lock_->try_lock_where_possible()) fail("{}: another process writes there", folder.string());
   std::error_code gone;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder))
     if (is_temporary(entry.path())) fs::remove(entry.path(), gone);  // of a process that was killed
@@ -98,6 +106,7 @@ void EmbeddingFiles::restore() {
       if (!fs::exists(file(rows_.size()))) fail("{}: {} is gone", path.string(), file(rows_.size()).string());
       rows_.push_back(rows.get<std::size_t>());
     }
+    saved_ = done_;
   });
 }
 
@@ -117,26 +126,33 @@ void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const flo
 }
 
 void EmbeddingFiles::save() {
-  const fs::path record = record_of(kind_);
-  if (std::exchange(broken_, true)) fail("{}: not written, since a file before it was not", record.string());
   if (writer_) {
+    const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // gone, should this fail
     if (kind_ == "img") {
       const fs::path metadata = folder_ / "metadata";
       make_folder(metadata);
       write_parquet(metadata / fmt::format("metadata_{}.parquet", rows_.size()), "image_path", written_);
     }
-    writer_->finish();
-    writer_.reset();
+    writer->finish();
     rows_.push_back(written_.size());
     written_.clear();
   }
-  if (!rows_.empty())
-    write_file_atomically(
-        record,
-        to_json_line(
-            {{"made_by", made_by_}, {"inputs", done_}, {"inputs_hash", hexadecimal(inputs_hash_)}, {"rows", rows_}}) +
-            "\n");
-  broken_ = false;
+  write_record();
+  saved_ = done_;
+}
+
+void EmbeddingFiles::save_what_can_be() noexcept {
+  if (!writer_) return;  // nothing since the last file, or that one failed
+  try {
+    save();
+  } catch (const std::exception&) {
+  }
+}
+
+void EmbeddingFiles::write_record() const {
+  const nlohmann::ordered_json record = {
+      {"made_by", made_by_}, {"inputs", done_}, {"inputs_hash", hexadecimal(inputs_hash_)}, {"rows", rows_}};
+  write_file_atomically(record_of(kind_), to_json_line(record) + "\n");
 }
 
 void EmbeddingFiles::finish() {

@@ -29,10 +29,15 @@ class EmbeddingFiles {
   /// object.
   EmbeddingFiles(std::filesystem::path folder, std::string kind, Json made_by, std::span<const std::string> inputs,
                  bool resume, std::size_t rows_per_file = usual_rows_per_file);
+  ~EmbeddingFiles();
+  EmbeddingFiles(const EmbeddingFiles&) = delete;
+  EmbeddingFiles& operator=(const EmbeddingFiles&) = delete;
 
-  /// How many of the inputs have had their turn, and how many of those have no embedding.
+  /// How many of the inputs have had their turn, how many of those have no embedding, and how many need no other turn
+  /// whatever happens.
   std::size_t done() const { return done_; }
   std::size_t failed() const;
+  std::size_t saved() const { return saved_; }
   /// Of each file.
   const std::vector<std::size_t>& rows() const { return rows_; }
   std::filesystem::path file(std::size_t number) const;
@@ -40,10 +45,10 @@ class EmbeddingFiles {
   /// The embedding of inputs[index]. Those between the one before and this have none.
   void append(std::size_t index, NpyType type, std::span<const float> embedding);
 
-  /// Completes the file that was begun. Throws Error, and does so again when a file could not be saved before.
-  void save();
+  /// Completes the file that was begun, when something went wrong: where that fails, without it.
+  void save_what_can_be() noexcept;
 
-  /// The same, when no input is left.
+  /// Completes the last file, when no input is left. Throws Error.
   void finish();
 
  private:
@@ -51,6 +56,8 @@ class EmbeddingFiles {
   void require_same_model_as(const std::string& other_kind) const;
   void lock();
   void restore();
+  void save();
+  void write_record() const;
   void advance(std::size_t done);
 
   std::filesystem::path folder_;
@@ -60,7 +67,7 @@ class EmbeddingFiles {
   std::size_t rows_per_file_;
   std::unique_ptr<FileLock> lock_;
 
-  std::size_t done_ = 0;
+  std::size_t done_ = 0, saved_ = 0;
   Hash inputs_hash_;  ///< of those done
   std::vector<std::size_t> rows_;
 

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "pipeline/device_encoder.h"
+#include "pipeline/fingerprint.h"
 
 namespace gondola {
 namespace {
@@ -42,24 +43,6 @@ fs::path own_binary() {
   return {};
 }
 
-/// A binding for every field, so that a new one does not compile until it is told here.
-std::string describe(const TextTowerConfig& config) {
-  const auto& [context_length, vocab_size, width, heads, layers, mlp_width, activation, norm_eps, causal, pooling,
-               start_id, end_id, pad_id, projection_bias] = config;
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {}", context_length, vocab_size, width, heads, layers,
-                     mlp_width, static_cast<int>(activation), norm_eps, causal, static_cast<int>(pooling), start_id,
-                     end_id, pad_id, projection_bias);
-}
-
-/// The bytes of every file that the vocabulary at `path` may consist of (text/vocabulary_files.h).
-std::uint64_t hash_vocabulary(const fs::path& path) {
-  Hash hash;
-  for (const fs::path& file :
-       {path, path / "vocab.json", path / "merges.txt", path / "tokenizer.json", path.parent_path() / "merges.txt"})
-    if (fs::is_regular_file(file)) hash.add(file.filename().string() + "\n" + read_file(file));
-  return hash.value();
-}
-
 void append_list(std::string& key, std::string_view what, std::span<const std::string> texts) {
   key += fmt::format("{} {}\n", texts.size(), what);
   for (const std::string& text : texts) key += fmt::format("{} {}\n", text.size(), text);
@@ -75,12 +58,10 @@ std::string head_of_entry(const std::string& key) {
 std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
                                     std::span<const std::string> templates, Overflow overflow) try {
   if (model.files().source.extension() == ".json") return std::nullopt;  // shards, whose versions it does not tell
-  std::string key = fmt::format("binary {}\nweights {}, {:016x}\n", version_of(own_binary()),
-                                version_of(model.files().source), model.weights_hash());
-  key += fmt::format("text tower {}, {} values\n", describe(model.config().text), model.embed_dim());
+  std::string key = fmt::format("binary {}\nfile {}\n", version_of(own_binary()), version_of(model.files().source));
+  key += describe_texts(model);
   key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
   if (model.device() != "cpu") key += fmt::format("plugin {}\n", version_of(encoder_plugin_path()));
-  if (const auto& path = model.files().vocabulary) key += fmt::format("vocabulary {:016x}\n", hash_vocabulary(*path));
   key += overflow == Overflow::truncate ? "long texts cut\n" : "";
   append_list(key, "templates", templates);
   append_list(key, "labels", labels);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <queue>
 #include <unordered_map>
 #include <utility>
@@ -32,12 +33,14 @@ struct ClipTokenizer::Tables {
   std::array<std::int32_t, 256> bytes, last_bytes;
   std::unordered_map<std::uint64_t, Merge> merge_of;
   std::int32_t start_id = 0, end_id = 0;
+  std::map<std::string, std::int32_t> added;
 
   explicit Tables(Vocabulary vocabulary);
   void encode_word(std::string_view word, std::vector<std::int32_t>& ids) const;
 };
 
-ClipTokenizer::Tables::Tables(Vocabulary vocabulary) : merges(std::move(vocabulary.merges)) {
+ClipTokenizer::Tables::Tables(Vocabulary vocabulary)
+    : merges(std::move(vocabulary.merges)), added(std::move(vocabulary.added)) {
   const auto& ids = vocabulary.ids;
   const auto id_of = [&](const std::string& token) {
     const auto found = ids.find(token);
@@ -133,6 +136,10 @@ ClipTokenizer ClipTokenizer::from_merges(const std::vector<std::string>& merges)
 }
 
 std::vector<std::int32_t> ClipTokenizer::encode(std::string_view text) const {
+  for (const auto& [token, id] : tables_->added)
+    if (text.find(token) != std::string_view::npos)
+      fail("the token \"{}\", which was added to the vocabulary, is not supported: \"{}\"", token,
+           replace_invalid_utf8(text.substr(0, 60)));
   const std::string cleaned = clean_text(text);
   std::vector<std::int32_t> ids;
   for (std::string_view word : split_words(cleaned)) {
@@ -193,6 +200,7 @@ void ClipTokenizer::save(const std::filesystem::path& folder) const {
   std::string merges = "#version: 0.2\n";
   for (const std::string& merge : tables_->merges) merges += merge + "\n";
   write_file_atomically(folder / "merges.txt", merges);
+  if (!tables_->added.empty()) write_file_atomically(folder / "added_tokens.json", Json(tables_->added).dump());
 }
 
 }  // namespace gondola

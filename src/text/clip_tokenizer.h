@@ -29,7 +29,8 @@ class ClipTokenizer {
   ClipTokenizer& operator=(ClipTokenizer&&) noexcept;
 
   /// The ids of a text, without start and end. Invalid UTF-8 is replaced by U+FFFD first, as Python's
-  /// errors="replace" does.
+  /// errors="replace" does. Throws Error for a text with a token that was added to the vocabulary, other than start and
+  /// end: those are not supported.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
   struct Encoded {
@@ -49,7 +50,8 @@ class ClipTokenizer {
   std::int32_t start_id() const;
   std::int32_t end_id() const;
 
-  /// Writes vocab.json and merges.txt (Hugging Face's layout), which load() reads back.
+  /// Writes vocab.json, merges.txt and, where there are any, added_tokens.json (Hugging Face's layout), which load()
+  /// reads back.
   void save(const std::filesystem::path& folder) const;
 
  private:

@@ -32,23 +32,24 @@ std::vector<std::string> split_lines(std::string_view text) {
   return lines;
 }
 
-void read_ids(const Json& tokens, Vocabulary& vocabulary) {
-  constexpr std::int64_t max_id = 1 << 24;
-  if (!tokens.is_object()) fail("{}: the vocabulary is not an object", vocabulary.origin);
-  for (const auto& [token, id] : tokens.items()) {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= max_id)
-      fail("{}: the id of token \"{}\" is {}", vocabulary.origin, token, id.dump());
-    vocabulary.ids[token] = id.get<std::int32_t>();
-  }
+std::int32_t to_id(const std::string& token, const Json& id, const std::string& origin) {
+  constexpr std::uint64_t max_id = 1 << 24;
+  if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= max_id)
+    fail("{}: the id of token \"{}\" is {}", origin, token, id.dump());
+  return id.get<std::int32_t>();
 }
 
-/// Tokens that were added to a vocabulary stand for their text as it is, before any word is split. None but start and
-/// end are supported.
-void add_token(const std::string& token, const Json& id, Vocabulary& vocabulary) {
+void read_ids(const Json& tokens, Vocabulary& vocabulary) {
+  if (!tokens.is_object()) fail("{}: the vocabulary is not an object", vocabulary.origin);
+  for (const auto& [token, id] : tokens.items()) vocabulary.ids[token] = to_id(token, id, vocabulary.origin);
+}
+
+/// One that is a word of the vocabulary ("!", with which some pad) is read as that word, as open_clip reads it.
+void add_token(const std::string& token, std::int32_t id, Vocabulary& vocabulary) {
   if (token == start_of_text || token == end_of_text)
-    read_ids({{token, id}}, vocabulary);
-  else if (const auto known = vocabulary.ids.find(token); known == vocabulary.ids.end() || known->second != id)
-    fail("{}: the added token \"{}\" is not supported", vocabulary.origin, token);
+    vocabulary.ids[token] = id;
+  else if (!token.empty() && !vocabulary.ids.contains(token))
+    vocabulary.added[token] = id;
 }
 
 Vocabulary read_vocab_and_merges(const path& vocab) {
@@ -62,7 +63,8 @@ Vocabulary read_vocab_and_merges(const path& vocab) {
     vocabulary.merges.erase(vocabulary.merges.begin());
   if (const path added = vocab.parent_path() / "added_tokens.json"; std::filesystem::exists(added)) {
     const Json tokens = parse_json(read_file(added, max_bytes), added.string());
-    for (const auto& [token, id] : tokens.items()) add_token(token, id, vocabulary);
+    if (!tokens.is_object()) fail("{}: is not an object", added.string());
+    for (const auto& [token, id] : tokens.items()) add_token(token, to_id(token, id, added.string()), vocabulary);
   }
   return vocabulary;
 }
@@ -94,8 +96,10 @@ Vocabulary read_tokenizer_json(const path& file) {
   }
   if (json.contains("added_tokens") && json["added_tokens"].is_array())
     for (const Json& added : json["added_tokens"])
-      if (added.is_object() && member(added, "content").is_string())
-        add_token(added["content"].get<std::string>(), member(added, "id"), vocabulary);
+      if (added.is_object() && member(added, "content").is_string()) {
+        const auto token = added["content"].get<std::string>();
+        add_token(token, to_id(token, member(added, "id"), file.string()), vocabulary);
+      }
   return vocabulary;
 }
 

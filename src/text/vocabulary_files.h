@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -11,7 +12,9 @@ namespace gondola {
 struct Vocabulary {
   std::unordered_map<std::string, std::int32_t> ids;
   std::vector<std::string> merges;  ///< "left right", in rank order
-  std::string origin;               ///< for messages
+  /// What was added later ("<cat-toy>"): transformers finds these in a text before it splits words.
+  std::map<std::string, std::int32_t> added;
+  std::string origin;  ///< for messages
 };
 
 /// Reads what ClipTokenizer::load takes. Throws Error.

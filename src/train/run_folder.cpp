@@ -97,12 +97,7 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
 
 void RunFolder::lock() {
   lock_ = std::make_unique<FileLock>(path_ / ".lock");
-  try {
-    if (lock_->try_lock()) return;
-  } catch (const Error&) {  // a file system without locks
-    return;
-  }
-  fail("{}: another process is training there", path_.string());
+  if (!lock_->try_lock_where_possible()) fail("{}: another process is training there", path_.string());
 }
 
 bool RunFolder::has_checkpoint() const {

@@ -112,6 +112,8 @@ TEST_F(Api, SaysWhatIsWrong) {
   options.precision = "fp33";
   EXPECT_THROW(Model::load((folder_ / "model").string(), options), Error);
   EXPECT_THAT([&] { model_.embed_image(folder_ / "damaged.png"); }, ThrowsMessage<Error>(HasSubstr("damaged.png")));
+  const std::vector<ImageInput> several = {folder_ / "images" / "a.png", folder_ / "damaged.png"};
+  EXPECT_THAT([&] { model_.embed_images(several); }, ThrowsMessage<Error>(HasSubstr("image 2 of 2")));
   const std::vector<std::uint8_t> pixels(10);
   EXPECT_THAT([&] { model_.embed_image(RgbImage{2, 2, pixels}); }, ThrowsMessage<Error>(HasSubstr("2 × 2")));
   EXPECT_THAT([&] { model_.embed_image(RgbImage{-2, -2, pixels}); }, ThrowsMessage<Error>(HasSubstr("-2")));

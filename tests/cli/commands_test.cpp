@@ -248,6 +248,14 @@ TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
               HasSubstr("none of the images can be embedded"));
 }
 
+TEST_F(Commands, TellTheirVersion) {
+  const Result own = run("--version"), train = run("train --version");
+  EXPECT_EQ(own.status, 0);
+  EXPECT_FALSE(own.out.empty());
+  if (!fs::exists(fs::path(GONDOLA_BINARY_DIR) / "gondola-train")) GTEST_SKIP() << "needs gondola-train";
+  EXPECT_EQ(train.out, own.out);
+}
+
 TEST_F(Commands, TokenizeShowsIdsAndTokens) {
   for (const auto& [text, ids] : expected_.at("ids").items()) {
     const auto lines = run("tokenize --json --model model '" + text + "'").lines();

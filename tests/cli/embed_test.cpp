@@ -65,7 +65,7 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
     embed(files, 4);
     EXPECT_THAT(firsts(0), ElementsAre(0, 1));
     EXPECT_FALSE(fs::exists(files.file(1))) << "before it is whole";
-    files.save();
+    files.save_what_can_be();
   }
   EXPECT_THAT(firsts(1), ElementsAre(3));
   {
@@ -97,7 +97,8 @@ TEST_F(Files, StayAsTheyWereWhenOneCannotBeWritten) {
     fs::create_directory(files.file(1));  // in its way
     embed(files, 4);
     EXPECT_THROW(embed(files, 5), Error);
-    EXPECT_THROW(files.save(), Error);
+    files.save_what_can_be();
+    EXPECT_EQ(files.saved(), 2u);
     fs::remove(files.file(1));
   }
   EmbeddingFiles files = open(true);
@@ -111,7 +112,7 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
   {
     EmbeddingFiles files = open(true);  // which there is nothing of yet
     embed(files, 4);
-    files.save();
+    files.save_what_can_be();
   }
   EXPECT_THAT(error_of([&] { open(false); }), HasSubstr("--resume"));
   EXPECT_THAT(error_of([&] {
@@ -170,6 +171,34 @@ TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
   const Result again = run(embed + " --resume");
   EXPECT_EQ(again.status, 1);
   EXPECT_THAT(again.error, HasSubstr("1 of the 3 images that are done have no embedding"));
+}
+
+/// Whatever changes the rows.
+TEST_F(Embed, ResumesWithTheSameOptionsAlone) {
+  std::ofstream(folder_.path() / "texts") << "a cat\na dog\n";
+  const std::string embed = "embed images --text-file " + out("texts") + " --precision fp32 --out " + out("e");
+  ASSERT_EQ(run(embed + " --model model").status, 0);
+  EXPECT_EQ(run(embed + " --model model --resume").status, 0);
+  for (const char* option : {"--raw", "--exif", "--dtype fp32"})
+    EXPECT_EQ(run(embed + " --model model --resume " + option).status, 1) << option;
+  EXPECT_EQ(run("embed images --model model --precision bf16 --resume --out " + out("e")).status, 1);
+
+  const fs::path copy = folder_.path() / "copy";
+  const auto resumed_by = [&](const char* file, const char* before, const char* after) {
+    fs::remove_all(copy);
+    fs::copy(golden_ / "model", copy);
+    std::string text = read_file(copy / file);
+    text.replace(text.find(before), std::string_view(before).size(), after);
+    write_file_atomically(copy / file, text);
+    return run(embed + " --resume --model " + out("copy"));
+  };
+  EXPECT_EQ(resumed_by("vocab.json", "", "").status, 0) << "another place is the same model";
+  EXPECT_THAT(resumed_by("preprocessor_config.json", "\"resample\": 3", "\"resample\": 2").error,
+              HasSubstr("model was"));
+  EXPECT_THAT(resumed_by("merges.txt", "t h\n", "").error, HasSubstr("model was"));
+  EXPECT_THAT(resumed_by("config.json", "quick_gelu", "gelu").error, HasSubstr("model was"));
+  EXPECT_EQ(run("embed images --model " + out("copy") + " --out " + out("mixed")).status, 0)
+      << "which open_clip has not";
 }
 
 TEST_F(Embed, TextsAndImagesOfOneFolderAreOfOneModel) {

@@ -58,6 +58,8 @@ TEST_F(Inputs, AModelMayStandInTheCurrentFolder) {
 TEST_F(Inputs, AMessageCannotSteerTheTerminal) {
   const Result result = run("classify \"$(printf 'a\\033b.png')\" --model model --labels cat");
   EXPECT_THAT(result.error, HasSubstr("a\\x1bb.png"));
+  const Result c1 = run("classify \"$(printf 'a\\302\\233b.png')\" --model model --labels cat");
+  EXPECT_THAT(c1.error, HasSubstr("a\\x9bb.png"));
 }
 
 TEST_F(Inputs, EmbedRefusesTextsThatAreNotUtf8) {

@@ -173,26 +173,30 @@ TEST(ClipTokenizer, NamesWhatIsWrongWithAVocabulary) {
 }
 
 /// transformers finds them in the text before anything else; to ignore them would give other embeddings.
-TEST(ClipTokenizer, RefusesAddedTokens) {
+TEST(ClipTokenizer, RefusesTextsWithAddedTokens) {
   const test::TemporaryFolder folder;
   for (const char* file : {"vocab.json", "merges.txt"})
     std::filesystem::copy_file(test::golden("text") / file, folder.path() / file);
   const Json vocab = Json::parse(read_file(folder.path() / "vocab.json"));
-  Json added = {{"<|endoftext|>", vocab.at("<|endoftext|>")}};
-  const auto load = [&] {
-    write_file_atomically(folder.path() / "added_tokens.json", added.dump());
-    return ClipTokenizer::load(folder.path());
-  };
-  EXPECT_NO_THROW(load());
-  added["<cat-toy>"] = vocab.size();
-  EXPECT_THAT(load, ThrowsMessage<Error>(HasSubstr("the added token \"<cat-toy>\" is not supported")));
-
+  const ClipTokenizer plain = ClipTokenizer::load(folder.path());
+  const Json added = {{"<|endoftext|>", vocab.at("<|endoftext|>")}, {"<cat-toy>", vocab.size()}, {"!", vocab.at("!")}};
+  write_file_atomically(folder.path() / "added_tokens.json", added.dump());
+  Json list = Json::array();
+  for (const auto& [token, id] : added.items()) list.push_back({{"id", id}, {"content", token}});
   const Json tokenizer = {
       {"model", {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}, {"vocab", vocab}, {"merges", Json::array()}}},
-      {"added_tokens", {{{"id", vocab.size()}, {"content", "<cat-toy>"}}}}};
+      {"added_tokens", list}};
   write_file_atomically(folder.path() / "tokenizer.json", tokenizer.dump());
-  EXPECT_THAT([&] { ClipTokenizer::load(folder.path() / "tokenizer.json"); },
-              ThrowsMessage<Error>(HasSubstr("<cat-toy>")));
+  const test::TemporaryFolder saved;
+  ClipTokenizer::load(folder.path()).save(saved.path());
+  for (const auto& path : {folder.path(), folder.path() / "tokenizer.json", saved.path()}) {
+    const ClipTokenizer loaded = ClipTokenizer::load(path);
+    EXPECT_EQ(loaded.size(), plain.size());
+    EXPECT_EQ(loaded.encode("!"), plain.encode("!")) << "a word that some pad with";
+    EXPECT_THAT([&] { loaded.encode("a <cat-toy>"); }, ThrowsMessage<Error>(HasSubstr("\"<cat-toy>\"")));
+  }
+  write_file_atomically(folder.path() / "added_tokens.json", "[\"a\"]");
+  EXPECT_THAT([&] { ClipTokenizer::load(folder.path()); }, ThrowsMessage<Error>(HasSubstr("added_tokens.json")));
 }
 
 TEST(ClipTokenizer, TakesNoQuadraticTimeForLongWords) {

@@ -346,6 +346,9 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
               ThrowsMessage<Error>(HasSubstr("train.seed")));
   EXPECT_NO_THROW(
       Trainer(read_recipe(recipe, {"data.max_broken=2000"}), run, true, alone));  // nothing that it learns from
+  write(run / "recipe.json", "[]");
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, true, alone); },
+              ThrowsMessage<Error>(HasSubstr("recipe.json: is not what a run writes")));
   fs::remove_all(run / "checkpoints");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, alone); },
               ThrowsMessage<Error>(HasSubstr("--resume")));
