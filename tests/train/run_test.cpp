@@ -104,7 +104,7 @@ TEST(Scale, StaysBelowItsLimit) {
   const fs::path run = folder.path() / "run";
   const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(vit, "steps = 3\nmax_scale = 5\n"));
   ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, alone).run());
-  EXPECT_NEAR(metrics(run).back().at("scale").get<double>(), 5, 1e-3);
+  for (const Json& line : metrics(run)) EXPECT_LE(line.at("scale").get<double>(), 5 + 1e-3);
   const ModelFiles model = load_model_files((run / "model").string());
   EXPECT_LE(to_floats(model.weights.at("logit_scale"))[0], std::log(5.0) + 1e-6);
 }
