@@ -18,7 +18,7 @@ void report_failure(const GlobalOptions& global, const std::string& image, const
 
 /// Embeds the images and calls `show` with each one's index and its embedding, which is not normalised, in order. One
 /// that fails is reported in its place. Progress is shown, unless `show_prints` to the terminal, which says as much.
-/// Returns the exit status: 1 when any failed.
+/// Returns the exit status: 1 when any failed. Throws Error once interrupted, where interrupts are caught.
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::span<const std::string> images,
                        bool apply_exif_orientation, bool show_prints,
                        const std::function<void(std::size_t index, std::span<const float> embedding)>& show);
