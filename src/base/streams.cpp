@@ -5,7 +5,7 @@
 
 #include <cstdio>
 
-#include "base/json.h"
+#include "base/valid_utf8.h"
 
 namespace gondola {
 namespace {
@@ -13,7 +13,7 @@ namespace {
 /// Messages quote what files hold, of any length and with any bytes, which must not steer the terminal.
 std::string printable(const std::string& line) {
   constexpr std::size_t longest = 4000;
-  const auto valid = Json::parse(to_json_line(line.substr(0, longest))).get<std::string>();
+  const std::string valid = valid_utf8(line.substr(0, longest));
   std::string shown;
   for (std::size_t i = 0; i < valid.size(); ++i) {
     const auto byte = static_cast<unsigned char>(valid[i]);

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/valid_utf8.h"
 
 namespace gondola {
 namespace {
@@ -81,10 +81,6 @@ constexpr std::string_view magic = "PAR1";
 
 void append_little_endian(std::string& bytes, std::size_t value) {
   for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(value >> shift & 0xff);
-}
-
-std::string valid_utf8(const std::string& text) {
-  return Json::parse(to_json_line(text)).get<std::string>();
 }
 
 std::string page_header(std::size_t page_size, std::size_t values) {
