@@ -246,6 +246,8 @@ TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
   EXPECT_FALSE(fs::exists(folder_.path() / "early")) << "found before the images are embedded";
   EXPECT_THAT(run("embed image --model model --out " + out("mistyped")).error,
               HasSubstr("none of the images can be embedded"));
+  EXPECT_EQ(run("embed image --model model --out " + out("e")).status, 1);
+  EXPECT_EQ(test::read_npy<float>(folder_.path() / "e" / "img_emb" / "img_emb_0.npy").values, rows.values);
 }
 
 TEST_F(Commands, TellTheirVersion) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <functional>
 #include <list>
 
 #include "base/error.h"
@@ -18,6 +17,7 @@ using test::Result;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+using testing::ThrowsMessage;
 namespace fs = std::filesystem;
 
 constexpr std::size_t rows_per_file = 2;
@@ -50,15 +50,6 @@ class Files : public testing::Test {
   std::list<std::vector<std::string>> given_;  ///< for as long as what was opened
 };
 
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "none";
-}
-
 TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
   {
     EmbeddingFiles files = open(false);
@@ -77,7 +68,7 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
     EmbeddingFiles files = open(true);
     EXPECT_EQ(files.done(), 4u);
     embed(files, 6);
-    EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("another process writes there"));
+    EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("another process writes there")));
     files.finish();
     EXPECT_THAT(firsts(2), ElementsAre(4, 5));
     EXPECT_THAT(files.rows(), ElementsAre(2, 1, 2));
@@ -114,25 +105,31 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
     embed(files, 4);
     files.save_what_can_be();
   }
-  EXPECT_THAT(error_of([&] { open(false); }), HasSubstr("--resume"));
-  EXPECT_THAT(error_of([&] {
-                open(true, {{"weights", "1"}, {"dtype", "fp16"}});
-              }),
-              HasSubstr("dtype was \"fp32\" and is \"fp16\" now"));
-  EXPECT_THAT(error_of([&] { open(true, made_by, {"a.png", "b.png", "c.png", "d.png"}); }), HasSubstr("not the first"));
-  EXPECT_THAT(error_of([&] { open(true, made_by, {"a.png"}); }), HasSubstr("more than are given"));
+  EXPECT_THAT([&] { open(false); }, ThrowsMessage<Error>(HasSubstr("--resume")));
+  EXPECT_THAT(
+      [&] {
+        open(true, {{"weights", "1"}, {"dtype", "fp16"}});
+      },
+      ThrowsMessage<Error>(HasSubstr("dtype was \"fp32\" and is \"fp16\" now")));
+  EXPECT_THAT(
+      [&] {
+        open(true, made_by, {"a.png", "b.png", "c.png", "d.png"});
+      },
+      ThrowsMessage<Error>(HasSubstr("not the first")));
+  EXPECT_THAT([&] { open(true, made_by, {"a.png"}); }, ThrowsMessage<Error>(HasSubstr("more than are given")));
   const Json other_weights = {{"weights", "2"}, {"dtype", "fp32"}};
-  EXPECT_THAT(error_of([&] { open(false, other_weights, {"a cat"}, "text"); }), HasSubstr("another model's"));
-  EXPECT_EQ(error_of([&] { open(false, made_by, {"a cat"}, "text"); }), "none");
+  EXPECT_THAT([&] { open(false, other_weights, {"a cat"}, "text"); },
+              ThrowsMessage<Error>(HasSubstr("another model's")));
+  EXPECT_NO_THROW(open(false, made_by, {"a cat"}, "text"));
   const std::string record = read_file(folder_.path() / "img_emb.json");
   std::ofstream(folder_.path() / "img_emb.json") << "{\"rows\": 3}";
-  EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("is not what embed writes"));
+  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("is not what embed writes")));
   fs::remove(folder_.path() / "img_emb.json");
-  EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("cannot be resumed"));
+  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("cannot be resumed")));
   std::ofstream(folder_.path() / "img_emb.json") << record;
-  EXPECT_EQ(error_of([&] { open(true); }), "none");
+  EXPECT_NO_THROW(open(true));
   fs::remove(folder_.path() / "img_emb" / "img_emb_0.npy");
-  EXPECT_THAT(error_of([&] { open(true); }), HasSubstr("img_emb_0.npy is gone"));
+  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("img_emb_0.npy is gone")));
 }
 
 using Embed = test::Program;
