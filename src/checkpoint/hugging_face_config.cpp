@@ -171,7 +171,7 @@ nlohmann::ordered_json to_hugging_face_config(const ModelConfig& config) {
 
 PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, const std::string& origin) {
   PreprocessConfig preprocess;
-  preprocess.rgb_first = preprocess.floor_crop_offset = preprocess.rescale_by_reciprocal = true;
+  preprocess.library = PreprocessLibrary::transformers;
   preprocess.size = image_size;
   const Fields fields(json, origin);
   for (const char* key : {"do_resize", "do_rescale", "do_normalize"})

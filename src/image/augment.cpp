@@ -90,7 +90,7 @@ void augment(const Image& image, const PreprocessConfig& config, const AugmentCo
 
   // The crop is a picture of its own before it is resized, as in torchvision: no pixel outside it plays a part.
   Image cropped = crop(image, random_crop(image.width, image.height, augmentation, seed));
-  if (config.rgb_first) cropped = to_rgb_over_white(cropped);
+  if (config.library == PreprocessLibrary::transformers) cropped = to_rgb_over_white(std::move(cropped));
   Image square = to_rgb(resize(cropped, config.size, config.size, Interpolation::bicubic));
   if (augmentation.max_detail > 0) {
     Random detail(mix_seed(seed, detail_stream));

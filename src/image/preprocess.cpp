@@ -22,7 +22,7 @@ int round_half_to_even(double value) {
 
 int crop_offset(int side, const PreprocessConfig& config) {
   const int spare = side - config.size;
-  return config.floor_crop_offset ? spare / 2 : round_half_to_even(spare / 2.0);
+  return config.library == PreprocessLibrary::transformers ? spare / 2 : round_half_to_even(spare / 2.0);
 }
 
 /// torchvision's Resize(size) and CenterCrop(size), of which only the crop is computed.
@@ -71,8 +71,8 @@ NormalizationTable normalization_table(const PreprocessConfig& config) {
   NormalizationTable table;
   for (std::size_t c = 0; c < 3; ++c) {
     for (int value = 0; value < 256; ++value) {
-      const float scaled =
-          config.rescale_by_reciprocal ? static_cast<float>(value * (1.0 / 255)) : static_cast<float>(value) / 255.0f;
+      const float scaled = config.library == PreprocessLibrary::transformers ? static_cast<float>(value * (1.0 / 255))
+                                                                             : static_cast<float>(value) / 255.0f;
       table[c][static_cast<std::size_t>(value)] = (scaled - config.mean[c]) / config.std[c];
     }
   }
@@ -83,7 +83,8 @@ void preprocess(const Image& image, const PreprocessConfig& config, std::span<fl
   const std::size_t plane = static_cast<std::size_t>(config.size) * static_cast<std::size_t>(config.size);
   if (config.size < 1 || out.size() != 3 * plane)
     fail("preprocess: room for {} values, expected 3 × {} × {}", out.size(), config.size, config.size);
-  const bool converts_first = config.rgb_first && (image.mode != PixelMode::rgb || image.transparent_colour);
+  const bool converts_first =
+      config.library == PreprocessLibrary::transformers && (image.mode != PixelMode::rgb || image.transparent_colour);
   const Image square =
       to_rgb(converts_first ? resize_to_square(to_rgb_over_white(image), config) : resize_to_square(image, config));
   const NormalizationTable table = normalization_table(config);

@@ -15,28 +15,30 @@ enum class ResizeMode {
   squash,    ///< both sides to the size
 };
 
-/// From an image to what the image tower is fed. The families differ in ways that change pixels.
+/// Whose preprocessing a model was trained for; they differ in ways that change pixels.
+enum class PreprocessLibrary {
+  torchvision,   ///< OpenAI's and open_clip's: transparency is dropped after the crop, whose offset is rounded half to
+                 ///< even; bytes are divided by 255 in fp32
+  transformers,  ///< transparency is composited onto white and the image converted to RGB before it is resized; the
+                 ///< crop's offset is rounded down; bytes are multiplied by 1/255 in fp64, then rounded
+};
+
+/// From an image to what the image tower is fed.
 struct PreprocessConfig {
   int size = 224;
   ResizeMode resize_mode = ResizeMode::shortest;
   Interpolation interpolation = Interpolation::bicubic;
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
-  /// transformers composites transparency onto white and converts to RGB before resizing; OpenAI and open_clip drop it
-  /// after the crop.
-  bool rgb_first = false;
-  bool floor_crop_offset = false;  ///< transformers: (h−c)/2 rounded down; torchvision: half to even
-  std::uint8_t fill = 0;           ///< of the padding of ResizeMode::longest
-  /// transformers multiplies by 1/255 (float64, then rounded) and computes (x − mean) / std in its own order;
-  /// torchvision divides a float32 by 255.
-  bool rescale_by_reciprocal = false;
+  std::uint8_t fill = 0;  ///< of the padding of ResizeMode::longest
+  PreprocessLibrary library = PreprocessLibrary::torchvision;
   bool operator==(const PreprocessConfig&) const = default;
 };
 
 /// out: 3 × size × size, planar RGB, normalised. Throws Error when the image is too elongated to be resized.
 void preprocess(const Image& image, const PreprocessConfig& config, std::span<float> out);
 
-/// The value of each byte of each channel once normalised, in the arithmetic of the family.
+/// The value of each byte of each channel once normalised, in the arithmetic of the library.
 using NormalizationTable = std::array<std::array<float, 256>, 3>;
 NormalizationTable normalization_table(const PreprocessConfig& config);
 

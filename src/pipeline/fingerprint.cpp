@@ -29,11 +29,9 @@ std::string describe(const TextTowerConfig& config) {
 }
 
 std::string describe(const PreprocessConfig& config) {
-  const auto& [size, resize_mode, interpolation, mean, std, rgb_first, floor_crop_offset, fill, rescale_by_reciprocal] =
-      config;
-  return fmt::format("{} {} {} {} {} {} {} {} {}", size, static_cast<int>(resize_mode), static_cast<int>(interpolation),
-                     fmt::join(mean, " "), fmt::join(std, " "), rgb_first, floor_crop_offset, fill,
-                     rescale_by_reciprocal);
+  const auto& [size, resize_mode, interpolation, mean, std, fill, library] = config;
+  return fmt::format("{} {} {} {} {} {} {}", size, static_cast<int>(resize_mode), static_cast<int>(interpolation),
+                     fmt::join(mean, " "), fmt::join(std, " "), fill, static_cast<int>(library));
 }
 
 /// The bytes of every file that the vocabulary at `path` may consist of (text/vocabulary_files.h).

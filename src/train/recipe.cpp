@@ -340,6 +340,11 @@ void override_value(toml::table& table, const std::string& assignment) {
 
 }  // namespace
 
+Family export_family(const ModelConfig& model) {
+  const bool fits = model.image.architecture == ImageArchitecture::vit && !model.sigmoid_loss;
+  return fits ? Family::hugging_face : Family::open_clip;
+}
+
 std::filesystem::path find_recipe(const std::string& name) {
   namespace fs = std::filesystem;
   if (fs::exists(name) && !fs::is_directory(name)) return name;
@@ -394,6 +399,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   teacher.finish();
 
   read_train(root.section("train"), recipe);
+  if (export_family(recipe.model) == Family::hugging_face) recipe.preprocess.library = PreprocessLibrary::transformers;
   root.finish();
   validate(recipe, origin);
   flatten(table, "", recipe.values);

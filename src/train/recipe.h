@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/model_files.h"
 #include "checkpoint/tensor.h"
 #include "config/model_config.h"
 #include "data/dataset.h"
@@ -78,6 +79,10 @@ struct Recipe {
   /// Every key with its value as TOML ("train.seed" → "1"): what a resumed run must agree with.
   std::map<std::string, std::string> values;
 };
+
+/// Layout of a run's model, and whose preprocessing goes with it: transformers' unless its CLIPModel cannot hold the
+/// model, which has neither ResNets nor a logit bias; then open_clip's.
+Family export_family(const ModelConfig& model);
 
 /// The file of a recipe: a path, or the name of one that comes with Gondola ("openai-b32"). Throws Error that lists
 /// them.

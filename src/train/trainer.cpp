@@ -373,10 +373,7 @@ void Trainer::write_model() {
   files.config = recipe_.model;
   files.preprocess = recipe_.preprocess;
   files.weights = objective_->weights();
-  // transformers' CLIPModel has neither ResNets nor a logit bias.
-  const bool is_transformers =
-      recipe_.model.image.architecture == ImageArchitecture::vit && !recipe_.model.sigmoid_loss;
-  files.family = is_transformers ? Family::hugging_face : Family::open_clip;
+  files.family = export_family(recipe_.model);
   write_model_folder(folder_.model(), files, tokenizer_.get(), recipe_.export_dtype);
 }
 

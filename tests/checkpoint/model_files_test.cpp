@@ -48,6 +48,14 @@ class HuggingFaceFolder : public testing::Test {
   const fs::path folder_ = temporary_.path() / "model";
 };
 
+TEST_F(HuggingFaceFolder, IsPreprocessedAsByTransformersAndOthersAreNot) {
+  EXPECT_EQ(load().preprocess.library, PreprocessLibrary::transformers);
+  for (const char* other : {"vit_open_clip", "resnet_open_clip", "vit_openai.pt"})
+    EXPECT_EQ(load_model_files((test::golden("models") / other).string()).preprocess.library,
+              PreprocessLibrary::torchvision)
+        << other;
+}
+
 /// transformers' CLIPProcessor.save_pretrained: version 5 writes no preprocessor_config.json.
 TEST_F(HuggingFaceFolder, MayNestItsImageProcessor) {
   const int size = load().preprocess.size;

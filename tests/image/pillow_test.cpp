@@ -44,7 +44,7 @@ Json read_manifest(const std::string& name) {
 
 PreprocessConfig pipeline(const std::string& name) {
   PreprocessConfig config;
-  if (name == "hugging_face") config.rgb_first = config.floor_crop_offset = config.rescale_by_reciprocal = true;
+  if (name == "hugging_face") config.library = PreprocessLibrary::transformers;
   if (name == "longest" || name == "longest_fill_127") config.resize_mode = ResizeMode::longest;
   if (name == "longest_fill_127") config.fill = 127;
   if (name == "squash") config.resize_mode = ResizeMode::squash;

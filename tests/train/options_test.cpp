@@ -3,12 +3,15 @@
 #include <torch/types.h>
 
 #include <limits>
+#include <set>
 
 #include "base/error.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
+#include "data/sample_order.h"
 #include "tests/train/ranks.h"
 #include "tests/train/runs.h"
+#include "torch_towers/clip_model.h"
 #include "torch_towers/tensors.h"
 #include "train/initial_weights.h"
 #include "train/trainer.h"
@@ -82,6 +85,120 @@ TEST_F(Runs, ExportTheAverageOfTheWeights) {
     EXPECT_TRUE(equal(last.at("model." + name), state.at("model." + name))) << name;
   }
   EXPECT_FALSE(equal(state.at("average.model.text_projection"), state.at("model.text_projection")));
+}
+
+/// In PyTorch, from the checkpoint: (embedding − mean) / deviation.
+TEST_F(Runs, ExportTheirEmbeddingNorms) {
+  for (const char* architecture : {vit, resnet}) {
+    const fs::path path =
+        run(architecture, recipe(architecture, {"train.steps=4", "model.batch_norm_embeddings=true"}));
+    const ModelFiles files = load_model_files((path / "model").string());
+    const TensorMap state = checkpoint(path, 4);
+    TensorMap trained;
+    for (const auto& [name, tensor] : state)
+      if (name.starts_with("model.")) trained[name.substr(name.find('.') + 1)] = tensor;
+    ClipModel exported(files.config), inner(files.config);
+    exported.load_weights(files.weights);
+    inner.load_weights(trained);
+    exported.eval();
+    inner.eval();
+    const torch::NoGradGuard no_gradients;
+    const auto expect_normed = [&](const at::Tensor& found, const at::Tensor& embeddings, const std::string& norm) {
+      const auto mean = to_torch(state.at(norm + ".running_mean")),
+                 variance = to_torch(state.at(norm + ".running_var"));
+      EXPECT_LT((found - (embeddings - mean) / (variance + 1e-5).sqrt()).abs().max().item<double>(), 1e-3) << norm;
+      EXPECT_GT((embeddings - found).abs().max().item<double>(), 0.1) << norm;
+    };
+    const int size = files.config.image.image_size;
+    const auto pixels = torch::randn({3, 3, size, size});
+    const auto ids = torch::randint(0, files.config.text.vocab_size, {3, 9}, torch::kLong);
+    expect_normed(exported.encode_images(pixels), inner.encode_images(pixels), "image_norm");
+    expect_normed(exported.encode_texts(ids), inner.encode_texts(ids), "text_norm");
+  }
+}
+
+TEST_F(Runs, LearnAndValidateByThePreprocessingOfTheirModel) {
+  for (const auto& [name, architecture, loss] :
+       {std::tuple("vit", vit, "softmax"), {"sigmoid", vit, "sigmoid"}, {"resnet", resnet, "softmax"}}) {
+    const Recipe one = recipe(architecture, {"train.steps=1", std::string("train.loss=") + loss});
+    EXPECT_EQ(load_model_files((run(name, one) / "model").string()).preprocess, one.preprocess) << name;
+  }
+}
+
+/// A ResNet's batch norms are back in training after it, and have learnt nothing from it.
+TEST_F(Runs, LearnTheSameWithoutAValidation) {
+  const std::string validation = "data.validation=[\"" + (folder_.path() / "pairs.csv").string() + "\"]";
+  const fs::path with = run("with", recipe(resnet, {"train.steps=5", "train.validate_every_steps=2", validation}));
+  const fs::path without = run("without", recipe(resnet, {"train.steps=5"}));
+  EXPECT_EQ(test::losses(with), test::losses(without));
+  for (const auto& [name, tensor] : weights(without)) EXPECT_TRUE(equal(weights(with).at(name), tensor)) << name;
+  std::vector<int> validated;
+  for (const Json& line : test::metrics(with))
+    if (line.contains("validation")) validated.push_back(line.at("step").get<int>());
+  EXPECT_THAT(validated, testing::ElementsAre(2, 4, 5));
+}
+
+/// The average, whose figures are others than those of the weights that it is of.
+TEST_F(Runs, ValidateWhatTheyExport) {
+  const std::string pairs = (folder_.path() / "pairs.csv").string();
+  const Recipe averaged = recipe(vit, {"train.steps=12", "train.ema_decay=0.99", "train.learning_rate=3e-3",
+                                       "data.validation=[\"" + pairs + "\"]"});
+  const fs::path path = run("averaged", averaged);
+  const ModelFiles files = load_model_files((path / "model").string());
+  const TensorMap state = checkpoint(path, 12);
+  const auto recalls = [&](const TensorMap& weights) {
+    ClipModel model(files.config);
+    model.load_weights(weights);
+    Recipe one = averaged;
+    one.model = files.config;
+    const torch::NoGradGuard no_gradients;
+    return validate(*open_dataset(pairs), ClipTokenizer::load(test::golden("cli/model")), one,
+                    {[&](const at::Tensor& pixels) { return model.encode_images(pixels); },
+                     [&](const at::Tensor& ids) { return model.encode_texts(ids); }})
+        .value();
+  };
+  TensorMap last;
+  for (const auto& [name, tensor] : files.weights) last[name] = state.at("model." + name);
+  const Json found = test::metrics(path).back();
+  const auto expected = recalls(files.weights);
+  for (const auto& [name, value] : expected) EXPECT_EQ(found.at(name).get<double>(), value) << name;
+  EXPECT_NE(expected, recalls(last));
+}
+
+TEST_F(Runs, KeepTheNewestTwoCheckpoints) {
+  const fs::path path = run("run", recipe(vit, {"train.steps=5", "train.save_every_steps=2"}));
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(path / "checkpoints")) names.insert(entry.path().filename());
+  EXPECT_THAT(names, testing::ElementsAre("step-00000004.safetensors", "step-00000005.safetensors"));
+}
+
+/// Eight pictures are two batches of four.
+TEST_F(Runs, MayBeMeasuredInEpochs) {
+  const fs::path path = run("epochs", recipe(vit, {"train.batch_size=4", "train.epochs=2.5"}));
+  EXPECT_EQ(test::losses(path).size(), 5u);
+}
+
+TEST_F(Runs, StoreTheirModelAsAsked) {
+  for (const auto& [name, type] : {std::pair("fp16", DType::float16), {"bf16", DType::bfloat16}}) {
+    const fs::path path = run(name, recipe(vit, {"train.steps=1", std::string("model.export_dtype=") + name}));
+    EXPECT_EQ(read_safetensors(path / "model" / "model.safetensors").at("visual_projection.weight").type, type);
+  }
+}
+
+TEST_F(Runs, DrawTheirSourcesByWeight) {
+  const std::string pairs = test::write_pairs(folder_.path()).string();
+  const Recipe mixed =
+      recipe(vit, {"train.steps=1", fmt::format("data.train=[{{source='{0}', weight=3.0}}, {{source='{0}', "
+                                                "weight=0.5, flip_probability=1.0}}]",
+                                                pairs)});
+  const auto data = open_datasets(mixed.train);
+  const SampleOrder order(*data, 1);
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) first += order.at(0, i).index < data->size() / 2;
+  EXPECT_EQ(first, 3u * 8);
+  EXPECT_EQ(order.size() - first, 8u / 2);
+  EXPECT_EQ(mixed.augment.at(0).flip_probability, 0);
+  EXPECT_EQ(mixed.augment.at(1).flip_probability, 1);
 }
 
 /// A step that is skipped might as well not have been: neither weights, moments, averages nor the statistics of batch
