@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <random>
 
+#include "base/ascii.h"
 #include "base/error.h"
 
 namespace gondola {
@@ -79,6 +81,10 @@ std::vector<std::string> read_lines(const std::filesystem::path& path) {
     start = end + 1;
   }
   return lines;
+}
+
+bool is_image_extension(std::string_view extension) {
+  return std::ranges::find(image_extensions, lower_ascii(extension)) != image_extensions.end();
 }
 
 void make_folder(const std::filesystem::path& path) {

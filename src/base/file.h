@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -15,6 +16,13 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit = s
 
 /// The lines of a text file, without their ends ("\n" or "\r\n") and a byte order mark; a final empty line is dropped.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
+
+/// The endings of images that can be read.
+inline constexpr std::array<std::string_view, 8> image_extensions = {".jpg", ".jpeg", ".jpe", ".jfif",
+                                                                     ".png", ".webp", ".gif", ".bmp"};
+
+/// Whether a file's ending is one of those, in any case.
+bool is_image_extension(std::string_view extension);
 
 /// Makes the folder and those above it. Throws Error when that cannot be done.
 void make_folder(const std::filesystem::path& path);

@@ -73,7 +73,6 @@ class EmbeddingFiles {
 
   std::unique_ptr<NpyWriter> writer_;  ///< of the file that was begun
   std::vector<std::string> written_;   ///< the inputs of its rows
-  bool broken_ = false;                ///< a file could not be saved
 };
 
 }  // namespace gondola::cli

@@ -21,9 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 8> extensions = {".jpg", ".jpeg", ".jpe", ".jfif",
-                                                        ".png", ".webp", ".gif", ".bmp"};
-
 /// Of pictures that people have and we do not read.
 constexpr std::array<std::string_view, 7> foreign_extensions = {".heic", ".heif", ".avif", ".jxl",
                                                                 ".tif",  ".tiff", ".dng"};
@@ -44,7 +41,7 @@ void find_images(const fs::path& folder, FoundImages& found) {
       find_images(entry->path(), found);
     } else if (entry->is_regular_file(unknown)) {
       const std::string extension = lower_ascii(entry->path().extension().string());
-      if (std::ranges::find(extensions, extension) != extensions.end()) found.paths.push_back(entry->path());
+      if (is_image_extension(extension)) found.paths.push_back(entry->path());
       if (std::ranges::find(foreign_extensions, extension) != foreign_extensions.end()) ++found.foreign[extension];
     }
   }
@@ -110,7 +107,7 @@ Image read_image(const std::string& path, const DecodeOptions& options) {
     std::error_code unreadable;
     const fs::directory_iterator folder(path, unreadable);
     if (unreadable) throw;
-    fail("{}: no images ({}) in this folder", path, fmt::join(extensions, ", "));
+    fail("{}: no images ({}) in this folder", path, fmt::join(image_extensions, ", "));
   }
 }
 

@@ -1,6 +1,5 @@
 #include "data/dataset.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/ascii.h"
@@ -120,11 +119,6 @@ std::filesystem::path resolve_image(const std::filesystem::path& table, const st
   if (is_there(in_images)) return in_images;
   if (std::filesystem::path(image).is_absolute()) fail("{}: there is no image {}", table.string(), image);
   fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
-}
-
-bool is_image_extension(std::string_view extension) {
-  constexpr std::string_view known[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"};
-  return std::find(std::begin(known), std::end(known), lower_ascii(extension)) != std::end(known);
 }
 
 std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {

@@ -25,9 +25,6 @@ bool is_there(const std::filesystem::path& path);
 /// The file that a table names: beside the table, or in images/ there. Throws Error when it is in neither place.
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image);
 
-/// Whether a file's ending (".jpg", in any case) is that of an image in a data set.
-bool is_image_extension(std::string_view extension);
-
 /// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
 /// an Error.
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);

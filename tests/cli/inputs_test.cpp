@@ -40,6 +40,19 @@ TEST_F(Inputs, FoldersGiveTheirPicturesAndSayWhatIsLeftOut) {
   EXPECT_TRUE(result.lines()[2].contains("labels"));
 }
 
+/// Whatever the case; what is in them tells how they are read.
+TEST_F(Inputs, FoldersGiveEveryKindOfPicture) {
+  const fs::path photos = folder_.path() / "photos";
+  fs::create_directories(photos);
+  const std::vector<std::string> names = {"1.jpg", "2.JPEG", "3.jpe", "4.Jfif", "5.png", "6.webp", "7.gif", "8.bmp"};
+  for (const std::string& name : names) fs::copy_file(golden_ / "images" / "a.png", photos / name);
+  fs::copy_file(golden_ / "images" / "a.png", photos / "9.txt");
+  std::vector<std::string> found;
+  for (const Json& line : run("classify " + out("photos") + " --model model --json --labels cat,dog").lines())
+    found.push_back(fs::path(line.at("image").get<std::string>()).filename());
+  EXPECT_EQ(found, names);
+}
+
 TEST_F(Inputs, AnImageOnStdinIsNoListOfPaths) {
   EXPECT_THAT(run("classify - --model model --labels cat,dog < images/b.jpg").error, HasSubstr("stdin is an image"));
   fs::create_directories(folder_.path() / "BM");
