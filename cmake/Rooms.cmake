@@ -2,8 +2,10 @@
 #
 # One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
 # includes, which tests/architecture checks against the rows of docs/architecture.md.
-# A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h), and
-# reached only behind a run-time check.
+# A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h) and no
+# more, whatever CMAKE_CXX_FLAGS allow, and reached only behind a run-time check.
+# A product and a sum become one rounding only where the code says so, so that a function gives the same bits wherever it
+# is inlined and whatever it is compiled for.
 # -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651).
 set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict)
 
@@ -12,16 +14,14 @@ function(gondola_room NAME)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${NAME}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "/(main|encoder_plugin)\\.cpp$")
   add_library(gondola_${NAME} STATIC ${sources})
-  target_compile_options(gondola_${NAME} PRIVATE ${GONDOLA_WARNINGS})
+  target_compile_options(gondola_${NAME} PRIVATE ${GONDOLA_WARNINGS} -ffp-contract=off)
   target_include_directories(gondola_${NAME} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   foreach(room IN LISTS ARG_USES)
     target_link_libraries(gondola_${NAME} PUBLIC gondola_${room})
   endforeach()
   target_link_libraries(gondola_${NAME} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
-  # A product and a sum become one rounding only where the code says so, so that a function gives the same bits
-  # wherever it is inlined. GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for a mistake of ours.
-  set(per_isa -ffp-contract=off -Wno-maybe-uninitialized -Wno-uninitialized)
-  set(avx2 -mavx2 -mfma -mf16c ${per_isa})
+  # GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for a mistake of ours.
+  set(avx2 -mno-avx512f -mno-avxvnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized -Wno-uninitialized)
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
   set(avx2vnni ${avx2} -mavxvnni)
   set(avx512vnni ${avx512} -mavx512vnni)
@@ -41,7 +41,7 @@ function(gondola_tests NAME)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${NAME}/*.cpp)
   add_executable(test_${NAME} ${sources})
   # To compile them takes longer than to run them.
-  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS} $<$<CONFIG:Release>:-O1>)
+  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS} $<$<CONFIG:Release>:-O1> $<$<CONFIG:None>:-O0>)
   target_compile_definitions(test_${NAME} PRIVATE
     GONDOLA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" GONDOLA_BINARY_DIR="${PROJECT_BINARY_DIR}")
   target_include_directories(test_${NAME} PRIVATE ${PROJECT_SOURCE_DIR})

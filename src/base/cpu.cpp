@@ -51,6 +51,7 @@ bool includes(Isa best, Isa isa) {
   return isa <= best && (isa != Isa::avx2vnni || has_avx_vnni());
 }
 
+/// Save for the permission to use AMX.
 Isa detect() {
   const Registers basic = cpuid(1);
   constexpr int osxsave = 27, avx = 28, fma = 12, f16c = 29;
@@ -75,12 +76,14 @@ Isa detect() {
   constexpr int amx_bf16 = 22, amx_tile = 24, amx_int8 = 25;
   for (int feature : {amx_bf16, amx_tile, amx_int8})
     if (!bit(extended.edx, feature)) return Isa::avx512bf16;
-  return enabled(tile_state) && request_tile_permission() ? Isa::amx : Isa::avx512bf16;
+  return enabled(tile_state) ? Isa::amx : Isa::avx512bf16;
 }
 
 Isa choose() {
-  const Isa best = detect();
+  Isa best = detect();
   const auto wanted = environment("GONDOLA_ISA");
+  // It is not asked for in vain: a process that has it needs larger signal stacks.
+  if (best == Isa::amx && (wanted.value_or("amx") != "amx" || !request_tile_permission())) best = Isa::avx512bf16;
   if (!wanted) return best;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (names[i] != *wanted) continue;

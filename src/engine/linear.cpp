@@ -116,7 +116,7 @@ std::size_t Linear::panels() const {
 }
 
 Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
-  constexpr std::size_t tile_rows = 14;  // AVX-512's
+  constexpr std::size_t tile_rows = 14;  // AVX-512's; near enough for the others
   const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
   // Rounds of work of the busiest thread, times what a round of the other division is worth.
   const auto rounds = [&](std::size_t units) { return (units + team.size() - 1) / team.size(); };

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-/// Queries whose scores are held at a time: four row tiles of the widest version.
+/// Queries whose scores are held at a time: four row tiles of AVX-512.
 constexpr std::size_t block_queries = 56;
 
 std::size_t padded(std::size_t count) {

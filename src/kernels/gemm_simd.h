@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t panel_width = 2 * lanes;
 constexpr std::size_t vector_bytes = lanes * group_bytes, step_bytes = 2 * vector_bytes;
 /// The most rows of a block, whose sums (32 KiB with AVX-512) wait in the second-level cache between two blocks of the
-/// depth, and the most bytes of its left operand, which should be found there again for every panel.
+/// depth, and about the most bytes of its left operand, which should be found there again for every panel.
 constexpr std::size_t block_rows = 256, block_bytes = std::size_t{1} << 20;
 
 /// Part of the sum over the depth, of one tile.

@@ -68,9 +68,13 @@ inline Vector scale_by_power(Vector x, Vector n) {
 inline Vector fraction_of(Vector y) {
   return y - _mm256_floor_ps(y);
 }
-/// x·2^⌊y⌋, or what is next to it between 2^-126 and 2^126.
+/// y, or what is next to it that scale_by_floor takes.
+inline Vector bounded_exponent(Vector y) {
+  return minimum(broadcast(126.0f), maximum(broadcast(-126.0f), y));  // the second is what a NaN leaves
+}
+/// x·2^⌊y⌋
 inline Vector scale_by_floor(Vector x, Vector y) {
-  return scale_by_power(x, _mm256_floor_ps(minimum(broadcast(126.0f), maximum(broadcast(-126.0f), y))));
+  return scale_by_power(x, _mm256_floor_ps(y));
 }
 /// 1/x, relative error 2^-11.
 inline Vector approximate_reciprocal(Vector x) {

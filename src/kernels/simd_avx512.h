@@ -65,7 +65,11 @@ inline Vector scale_by_power(Vector x, Vector n) {
 inline Vector fraction_of(Vector y) {
   return _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
-/// x·2^⌊y⌋, or what is next to it between 2^-126 and 2^126.
+/// y: the instruction behind scale_by_floor takes them all.
+inline Vector bounded_exponent(Vector y) {
+  return y;
+}
+/// x·2^⌊y⌋
 inline Vector scale_by_floor(Vector x, Vector y) {
   return _mm512_scalef_ps(x, y);
 }

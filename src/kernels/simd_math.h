@@ -60,6 +60,7 @@ inline Vector gelu_tanh(Vector x) {
 
 /// 2^y, relative error 8e-5.
 inline Vector fast_power_of_two(Vector y) {
+  y = bounded_exponent(y);
   const Vector f = fraction_of(y);
   Vector power = broadcast(0.078024492f);
   power = multiply_add(power, f, broadcast(0.22606757f));

@@ -163,6 +163,25 @@ TEST_P(LowPrecisionTest, ProductsAgreeWithDoublePrecision) {
   }
 }
 
+/// Even where what their exponential takes is infinite.
+TEST_P(LowPrecisionTest, ActivationsOfHugeValuesAreTheirLimits) {
+  for (Precision precision : {Precision::bf16, Precision::int8}) {
+    for (const float huge : {3e13f, 1e30f}) {
+      Problem p(kernels(), precision, {1, 4, 2}, 1);
+      p.bias[0] = huge;
+      p.bias[1] = -huge;
+      for (Epilogue epilogue : {Epilogue::gelu, Epilogue::gelu_tanh, Epilogue::quick_gelu}) {
+        std::vector<float> out(2);
+        GemmArguments g = p.arguments(out.data(), Precision::fp32);
+        g.epilogue = epilogue;
+        kernels().gemm(g);
+        EXPECT_NEAR(out[0], huge, 1e-3 * huge);
+        EXPECT_NEAR(out[1], 0, 5e-5);
+      }
+    }
+  }
+}
+
 TEST_P(LowPrecisionTest, NeitherRowsNorPanelsComputedTogetherChangeABit) {
   for (Precision precision : {Precision::bf16, Precision::int8}) {
     for (const Shape& shape : shapes) {
