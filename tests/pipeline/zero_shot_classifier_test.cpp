@@ -1,5 +1,6 @@
 #include "pipeline/zero_shot_classifier.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -76,6 +77,20 @@ TEST_F(CachedClassifier, EncodesOnceAndThenGivesTheSameBits) {
   EXPECT_EQ(fresh.scores[0], fresh.scores[2]);
   EXPECT_NE(fresh.scores[0], fresh.scores[1]);
   EXPECT_EQ(files_in(cache_), 1u);
+}
+
+/// More prompts than are encoded at a time: whatever stands beside a label, its share of the scores is its own.
+TEST_F(CachedClassifier, GivesEachOfManyLabelsItsOwnScore) {
+  labels_.clear();
+  for (int i = 0; i < 500; ++i) labels_.push_back(fmt::format("cat {} of {}", i, 7 * i % 11));
+  const Answer all = ask(std::nullopt);
+  EXPECT_EQ(all.encoded, 3u * labels_.size());
+  const std::vector<std::string> labels = labels_;
+  for (const std::size_t i : {1u, 340u, 341u, 342u, 499u}) {
+    labels_ = {labels[0], labels[i]};
+    const Answer two = ask(std::nullopt);
+    EXPECT_NEAR(all.scores[i] / all.scores[0], two.scores[1] / two.scores[0], 1e-5) << i;
+  }
 }
 
 TEST_F(CachedClassifier, EncodesAnewWhateverChanges) {

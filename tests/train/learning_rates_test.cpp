@@ -1,9 +1,8 @@
 #include "train/learning_rates.h"
 
 #include <gtest/gtest.h>
-#include <torch/types.h>
 
-#include "train/optimiser.h"
+#include <cmath>
 
 namespace gondola {
 namespace {
@@ -68,25 +67,6 @@ TEST(LearningRateFactor, IsZeroInALockedTowerSaveForItsUnlockedEnd) {
                           {"visual.transformer.resblocks.10.ln_1.weight", 1},
                           {"visual.transformer.resblocks.9.ln_1.weight", 0},
                           {"visual.conv1.weight", 0}});
-}
-
-/// The first step of Adam moves every weight by the learning rate, whatever its gradient.
-TEST(Optimiser, MultipliesEachParametersRate) {
-  Recipe recipe = recipe_of("ViT-B-32");
-  recipe.weight_decay = 0;
-  recipe.epsilon = 1e-12;
-  recipe.layer_decay = 0.5;
-  recipe.text_rate = 3;
-  NamedTensors parameters;
-  for (const char* name :
-       {"visual.proj", "visual.transformer.resblocks.11.ln_1.weight", "text_projection", "logit_scale"})
-    parameters.emplace_back(name, torch::zeros({2, 2}, torch::requires_grad()));
-  Communicator alone;
-  Optimiser optimiser(parameters, recipe, alone);
-  for (auto& [name, parameter] : parameters) parameter.mutable_grad() = torch::full({2, 2}, -7.0);
-  optimiser.step(1e-2);
-  for (const auto& [index, expected] : {std::pair(0, 1e-2), {1, 5e-3}, {2, 3e-2}, {3, 1e-2}})
-    EXPECT_NEAR(parameters[static_cast<std::size_t>(index)].second.max().item<double>(), expected, 1e-8) << index;
 }
 
 }  // namespace

@@ -66,6 +66,26 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   EXPECT_GT(orders.size(), 250u);  // of 40,320
 }
 
+/// To the start, what fits of them, and the end.
+TEST(Loader, CutsLongCaptions) {
+  const test::TemporaryFolder folder;
+  std::ofstream table(folder.path() / "pairs.csv");
+  table << "image,caption\n";
+  for (int i = 0; i < 2; ++i)
+    table << (test::golden("train") / "vit" / "images" / "0.png").string() << ',' << std::string(300, 'z') << '\n';
+  table.close();
+  Recipe recipe = small_recipe();
+  recipe.batch_size = 1;
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const auto dataset = open_dataset((folder.path() / "pairs.csv").string());
+  const at::Tensor ids = Loader(*dataset, tokenizer, recipe, 0, 1).next().ids;
+  ASSERT_EQ(ids.size(1), recipe.model.text.context_length);
+  const std::vector<std::int64_t> row(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.size(1));
+  EXPECT_EQ(row.front(), tokenizer.start_id());
+  EXPECT_EQ(row.back(), tokenizer.end_id());
+  EXPECT_EQ(std::set(row.begin(), row.end()).size(), 3u) << "a letter is a token of this vocabulary";
+}
+
 TEST(Loader, AugmentsEachSourceInItsOwnWay) {
   const test::TemporaryFolder folder;
   const std::string pairs = write_pairs(folder.path()).string();

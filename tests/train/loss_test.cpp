@@ -256,6 +256,29 @@ TEST_P(EmbeddingNorms, FoldIntoTheWeights) {
 INSTANTIATE_TEST_SUITE_P(Towers, EmbeddingNorms, testing::Values("tiny-test", "tiny-test-resnet"),
                          [](const auto& name) { return std::string(name.param) == "tiny-test" ? "Vit" : "ResNet"; });
 
+TEST(EmbeddingNorm, IsBatchNorm1dWithoutParameters) {
+  torch::manual_seed(6);
+  EmbeddingNorm norm(4);
+  Communicator alone;
+  const auto mean = torch::zeros({4}), variance = torch::ones({4});
+  const auto batch_norm = [&](const at::Tensor& rows, bool training) {
+    return at::batch_norm(rows, {}, {}, mean, variance, training, /*momentum=*/0.1, /*eps=*/1e-5, false);
+  };
+  for (int step = 0; step < 3; ++step) {
+    const auto rows = 2 * torch::randn({6, 4}) + 1, weights = torch::randn({6, 4});
+    const auto found = rows.clone().requires_grad_(true), expected = rows.clone().requires_grad_(true);
+    const auto out = norm.forward(found, torch::ones({6}), alone), wanted = batch_norm(expected, true);
+    EXPECT_TRUE(torch::allclose(out, wanted, 1e-4, 1e-5));
+    (out * weights).sum().backward();
+    (wanted * weights).sum().backward();
+    EXPECT_TRUE(torch::allclose(found.grad(), expected.grad(), 1e-4, 1e-5));
+  }
+  EXPECT_TRUE(torch::allclose(norm.running_mean, mean, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::allclose(norm.running_var, variance, 1e-5, 1e-6));
+  const auto rows = torch::randn({5, 4});
+  EXPECT_TRUE(torch::allclose(norm.evaluate(rows), batch_norm(rows, false), 1e-4, 1e-5));
+}
+
 TEST(EmbeddingNorm, CountsEveryRepeatOfARow) {
   torch::manual_seed(5);
   const auto rows = torch::randn({3, 4});

@@ -120,6 +120,28 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                                               std::get<3>(mode.param) ? "Sigmoid" : "");
                          });
 
+TEST(Precision, OfTheRecipeIsThatOfTheTowers) {
+  const Recipe exact = recipe_of(/*norms=*/true, /*sigmoid=*/false, /*micro_batch_size=*/0);
+  Recipe rounded = exact;
+  rounded.bf16 = true;
+  const Whole whole(exact);
+  Communicator alone;
+  const double fp32 = outcome_of(whole, exact, torch::kFloat, alone).loss;
+  const double bf16 = outcome_of(whole, rounded, torch::kFloat, alone).loss;
+  EXPECT_NEAR(fp32, outcome_of(whole, exact, torch::kDouble, alone).loss, 1e-5 * fp32);
+  EXPECT_NEAR(bf16, fp32, 2e-2 * fp32);
+  EXPECT_GT(std::abs(bf16 - fp32), 1e-5 * fp32);
+  const auto evaluated = [&](const Recipe& recipe) {
+    Objective objective(recipe, alone);
+    objective.load_state(whole.state);
+    objective.train(false);
+    return objective.evaluation_encoders().images(whole.pixels.to(torch::kFloat));
+  };
+  const double error = relative_error(evaluated(rounded), evaluated(exact));
+  EXPECT_LT(error, 0.05);
+  EXPECT_GT(error, 1e-4);
+}
+
 TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
   for (const bool sigmoid : {false, true}) {
     Recipe recipe = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/3);

@@ -142,10 +142,16 @@ TEST(Interruption, LosesAndRepeatsNothing) {
     EXPECT_EQ(killed.wait(), -SIGKILL);
   }
   {
-    test::Process stopped(recipe, interrupted);
+    const fs::path log = folder.path() / "log";
+    test::Process stopped(recipe, interrupted, {}, log);
     test::wait_for_steps(interrupted, 30);
     stopped.send(SIGINT);
     EXPECT_EQ(stopped.wait(), 1);  // clean: it saved what it had
+    int resumed_after = 0;
+    const std::string messages = read_file(log), words = "resuming after step ";
+    if (const auto at = messages.find(words); at != std::string::npos)
+      resumed_after = std::stoi(messages.substr(at + words.size()));
+    EXPECT_GE(resumed_after, 14) << "17 lines are 15 steps and two validations";
   }
   for (int times = 0; times < 2; ++times) ASSERT_EQ(test::Process(recipe, interrupted).wait(), 0);
   const auto learnt = [](const fs::path& run) {

@@ -57,13 +57,55 @@ TEST(Validation, FindsRecallOfAnyNumberOfCaptions) {
     const std::span rows(scores.template data_ptr<float>(), static_cast<std::size_t>(scores.numel()));
     return 100 * recall_at_k(rows, relevant, static_cast<std::size_t>(items.size(0)), k);
   };
-  for (const std::size_t k : {1, 5}) {
+  for (const std::size_t k : {1, 5, 10}) {
     EXPECT_NEAR(figures.at(fmt::format("image_to_text_recall@{}", k)), recall(image_rows, text_rows, texts_of, k),
                 1e-9);
-    EXPECT_NEAR(figures.at(fmt::format("text_to_image_recall@{}", k)), recall(text_rows, image_rows, image_of, k),
-                1e-9);
+    EXPECT_NEAR(figures.at(fmt::format("text_to_image_recall@{}", k)),
+                recall(text_rows, image_rows, image_of, std::min<std::size_t>(k, images)), 1e-9);
   }
   EXPECT_GT(figures.at("text_to_image_recall@5"), figures.at("text_to_image_recall@1"));
+}
+
+/// Of each class the mean of its prompts, each of length 1, computed one by one.
+TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
+  const std::vector<std::string> names = {"cat", "dog", "sea", "tea", "photo", "bus", "owl"};
+  const test::TemporaryFolder folder;
+  for (std::size_t i = 0; i < 21; ++i) {
+    const auto place = folder.path() / names[i % names.size()] / fmt::format("{}.png", i);
+    std::filesystem::create_directories(place.parent_path());
+    std::filesystem::copy(test::golden("train") / "vit" / "images" / fmt::format("{}.png", i % 8), place);
+  }
+  Recipe recipe;
+  recipe.preprocess.size = 16;
+  recipe.model.embed_dim = dim;
+  recipe.model.text.causal = true;
+  recipe.validation_templates = {"a photo of a {}.", "{} by the sea", "the {}"};
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  std::vector<at::Tensor> pixels;
+  const Encoders encoders = {[&](const at::Tensor& batch) { return pixels.emplace_back(embed(batch)); },
+                             [&](const at::Tensor& batch) { return 3 * embed(batch); }};
+  const auto dataset = open_dataset(folder.path().string());
+  const auto figures = validate(*dataset, tokenizer, recipe, encoders).value();
+
+  std::vector<at::Tensor> head;
+  for (const std::string& name : dataset->class_names()) {
+    auto sum = torch::zeros({1, dim});
+    for (const std::string& text : recipe.validation_templates)
+      sum += embed(tokenise(tokenizer, recipe.model.text, {fill_template(text, name)}));
+    head.push_back(sum / sum.norm());
+  }
+  const auto scores = torch::matmul(torch::cat(pixels), torch::cat(head).t());
+  int first = 0, first_five = 0;
+  for (std::size_t i = 0; i < dataset->size(); ++i) {
+    const auto row = scores[static_cast<std::int64_t>(i)];
+    const auto better = (row > row[dataset->get(i).label]).sum().item<int>();
+    first += better == 0;
+    first_five += better < 5;
+  }
+  EXPECT_NEAR(figures.at("zero_shot_top1"), 100.0 * first / 21, 1e-9);
+  EXPECT_NEAR(figures.at("zero_shot_top5"), 100.0 * first_five / 21, 1e-9);
+  EXPECT_GT(first, 0);
+  EXPECT_GT(first_five, first);
 }
 
 }  // namespace

@@ -1,0 +1,237 @@
+// What each option of the commands changes, held against transformers and NumPy (tests/reference/cli.py).
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <span>
+
+#include "base/half.h"
+#include "checkpoint/safetensors.h"
+#include "tests/cli/program.h"
+
+namespace gondola {
+namespace {
+
+using test::Result;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+namespace fs = std::filesystem;
+
+class CommandOptions : public test::Program {
+ protected:
+  /// Of an image or text, as transformers computes it; of length 1 unless it is to be `raw`.
+  std::vector<double> embedding(const char* kind, const std::string& input, bool raw = false) const {
+    auto values = expected_.at(kind).at(input).get<std::vector<double>>();
+    double square = 0;
+    for (const double value : values) square += value * value;
+    for (double& value : values) value /= raw ? 1 : std::sqrt(square);
+    return values;
+  }
+
+  static void expect_row(std::span<const float> found, const std::vector<double>& expected, double tolerance) {
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], tolerance) << i;
+  }
+
+  std::vector<float> rows(const char* folder, const char* kind) const {
+    return test::read_npy<float>(folder_.path() / folder / (std::string(kind) + "_emb") /
+                                 (std::string(kind) + "_emb_0.npy"))
+        .values;
+  }
+};
+
+/// The scores of transformers, best first.
+std::vector<std::pair<double, std::string>> best_first(const Json& scores, const Json& labels) {
+  std::vector<std::pair<double, std::string>> best;
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    best.emplace_back(scores.at(i).get<double>(), labels.at(i).get<std::string>());
+  std::sort(best.rbegin(), best.rend());
+  return best;
+}
+
+TEST_F(CommandOptions, ClassifyShowsTheBestLabelsAboveTheLeastScore) {
+  const Json& set = expected_.at("classify").at(0);
+  const auto best = best_first(set.at("scores").at("a.png"), expected_.at("labels"));
+  const std::string classify = "classify images/a.png --model model --precision fp32 --json --template '" +
+                               set.at("templates").at(0).get<std::string>() + "' --labels '";
+  std::string labels;
+  for (const auto& [score, label] : best) labels = label + (labels.empty() ? "" : "," + labels);
+  const auto shown = [&](const std::string& options) {
+    std::vector<std::string> names;
+    const Json line = run(classify + labels + options).lines().at(0);
+    for (const Json& one : line.at("labels")) names.push_back(one.at("label"));
+    return names;
+  };
+  EXPECT_THAT(shown("'"), SizeIs(5));
+  EXPECT_THAT(shown(",bus,owl'"), SizeIs(5)) << "of seven";
+  EXPECT_THAT(shown("' --top-k 2"), ElementsAre(best[0].second, best[1].second));
+  const double between = (best[0].first + best[1].first) / 2;
+  EXPECT_THAT(shown(fmt::format("' --min-score {}", between)), ElementsAre(best[0].second));
+  EXPECT_THAT(shown("' --min-score 1"), SizeIs(0));
+  EXPECT_THAT(run("classify images/a.png --model model --labels cat,dog --min-score 1").out,
+              HasSubstr("no label reaches --min-score"));
+}
+
+/// A letter or word is a token of this vocabulary, and 38 of them fit between start and end.
+TEST_F(CommandOptions, LongTextsAreCutOnlyIfAsked) {
+  std::string long_text = "b", cut = "b";
+  for (int i = 1; i < 100; ++i) long_text += " b";
+  for (int i = 1; i < 38; ++i) cut += " b";
+  const std::string match = "match images/a.png --model model --json --text 'a cat' --text ";
+  EXPECT_EQ(run(match + "'" + long_text + "'").status, 1);
+  const auto similarity = [](const Result& result) { return result.lines().at(0).at("texts").at(1).at("similarity"); };
+  EXPECT_EQ(similarity(run(match + "'" + long_text + "' --truncate")), similarity(run(match + "'" + cut + "'")));
+
+  const std::string classify = "classify images/a.png --model model --json --template {} --labels cat,";
+  const auto scores = [](const Result& result) {
+    std::vector<double> values;
+    const Json line = result.lines().at(0);
+    for (const Json& one : line.at("labels")) values.push_back(one.at("score"));
+    return values;
+  };
+  EXPECT_EQ(run(classify + "'" + long_text + "'").status, 1);
+  EXPECT_EQ(scores(run(classify + "'" + long_text + "' --truncate")), scores(run(classify + "'" + cut + "'")));
+
+  std::ofstream(folder_.path() / "long") << long_text << '\n';
+  std::ofstream(folder_.path() / "cut") << cut << '\n';
+  const std::string embed = " --model model --dtype fp32 --text-file ";
+  EXPECT_EQ(run("embed" + embed + out("long") + " --out " + out("refused")).status, 1);
+  ASSERT_EQ(run("embed --truncate" + embed + out("long") + " --out " + out("e")).status, 0);
+  ASSERT_EQ(run("embed" + embed + out("cut") + " --out " + out("f")).status, 0);
+  EXPECT_EQ(rows("e", "text"), rows("f", "text"));
+}
+
+TEST_F(CommandOptions, ExifTurnsImagesUpright) {
+  const auto answer = [&](const std::string& arguments) { return run(arguments + " --model model --json").out; };
+  for (const std::string command : {"match {}--text 'a cat'", "classify {}--labels cat,dog"}) {
+    const auto of = [&](const char* image) {
+      std::string arguments = command;
+      return arguments.replace(arguments.find("{}"), 2, std::string("../image/") + image + " ");
+    };
+    EXPECT_NE(answer(of("orientation-6.jpg")), answer(of("orientation-6.jpg") + " --exif")) << command;
+    EXPECT_EQ(answer(of("orientation-1.jpg")), answer(of("orientation-1.jpg") + " --exif")) << command;
+  }
+  const auto tensor = [&](const std::string& options) {
+    const Result result = run("preprocess ../image/orientation-6.jpg --model model --json --out " + out("t") + options);
+    return read_file(result.lines().at(0).at("tensor").get<std::string>());
+  };
+  EXPECT_NE(tensor(""), tensor(" --exif"));
+}
+
+TEST_F(CommandOptions, EmbedStoresWhatIsAsked) {
+  const std::string embed = "embed images --model model --precision fp32 --out ";
+  ASSERT_EQ(run(embed + out("raw") + " --raw --dtype fp32").status, 0);
+  const std::vector<float> raw = rows("raw", "img");
+  expect_row(std::span(raw).first(16), embedding("images", "a.png", /*raw=*/true), 1e-4);
+  ASSERT_EQ(run(embed + out("half")).status, 0);
+  const std::string bytes = read_file(folder_.path() / "half" / "img_emb" / "img_emb_0.npy");
+  EXPECT_THAT(bytes, HasSubstr("'<f2'"));
+  std::vector<std::uint16_t> halves(3 * 16);
+  ASSERT_GT(bytes.size(), halves.size() * sizeof halves[0]);
+  std::memcpy(halves.data(), bytes.data() + bytes.size() - halves.size() * sizeof halves[0],
+              halves.size() * sizeof halves[0]);
+  std::vector<float> values;
+  for (const std::uint16_t half : halves) values.push_back(float_from_half(half));
+  expect_row(std::span(values).first(16), embedding("images", "a.png"), 6e-4);
+}
+
+/// More than are encoded at a time.
+TEST_F(CommandOptions, EmbedKeepsTheOrderOfManyTexts) {
+  const std::vector<std::string> texts = {"the cat", "a dog", "photo"};
+  constexpr std::size_t lines = 1030;
+  std::ofstream file(folder_.path() / "texts");
+  for (std::size_t i = 0; i < lines; ++i) file << texts[i * i % 3] << '\n';
+  file.close();
+  ASSERT_EQ(run("embed --model model --precision fp32 --dtype fp32 --text-file " + out("texts") + " --out " + out("e"))
+                .status,
+            0);
+  const std::vector<float> found = rows("e", "text");
+  ASSERT_EQ(found.size(), lines * 16);
+  for (std::size_t i = 0; i < lines; ++i)
+    expect_row(std::span(found).subspan(i * 16, 16), embedding("texts", texts[i * i % 3]), 1e-5);
+}
+
+TEST_F(CommandOptions, PreprocessKeepsManyImagesApart) {
+  const fs::path many = folder_.path() / "many";
+  fs::create_directories(many);
+  constexpr int images = 70;
+  for (int i = 0; i < images; ++i)
+    fs::copy(golden_ / "images" / (i % 2 == 0 ? "a.png" : "b.jpg"), many / fmt::format("{:02}.png", i));
+  const auto lines = run("preprocess " + out("many") + " --model model --json --out " + out("t")).lines();
+  ASSERT_EQ(lines.size(), std::size_t{images});
+  const auto tensor = [](const Json& line) { return read_file(line.at("tensor").get<std::string>()); };
+  const std::string a = tensor(lines[0]), b = tensor(lines[1]);
+  EXPECT_NE(a, b);
+  for (std::size_t i = 0; i < images; ++i) {
+    EXPECT_EQ(fs::path(lines[i].at("tensor").get<std::string>()).filename(), fmt::format("{:02}.npy", i));
+    EXPECT_EQ(tensor(lines[i]), i % 2 == 0 ? a : b) << i;
+  }
+  const Result collision = run("preprocess images/a.png " + out("many") + "/../a.png --model model --out " + out("u"));
+  EXPECT_EQ(collision.status, 1);
+  EXPECT_THAT(collision.error, AllOf(HasSubstr("images/a.png"), HasSubstr("would both be written")));
+  EXPECT_FALSE(fs::exists(folder_.path() / "u"));
+}
+
+TEST_F(CommandOptions, ConfigurationAndVocabularyMayStandElsewhere) {
+  const std::string embed = "embed images --model ../models/vit_state_dict.pt --out ";
+  EXPECT_EQ(run(embed + out("none")).status, 1);
+  EXPECT_EQ(run(embed + out("e") + " --config ../models/vit_state_dict.json").status, 0);
+
+  const fs::path bare = folder_.path() / "bare";
+  fs::copy(golden_ / "model", bare);
+  for (const char* file : {"vocab.json", "merges.txt"}) fs::remove(bare / file);
+  for (const std::string command :
+       {"match images/a.png --text 'a cat' --json", "classify images/a.png --labels cat,dog"}) {
+    EXPECT_EQ(run(command + " --model " + out("bare")).status, 1);
+    EXPECT_EQ(run(command + " --model " + out("bare") + " --vocab model").out, run(command + " --model model").out);
+  }
+}
+
+TEST_F(CommandOptions, DevicesThatAreNotThereAreNamed) {
+  for (const char* command : {"match images/a.png --text cat", "classify images/a.png --labels cat"}) {
+    const Result result = run(std::string("--device cuda:99 ") + command + " --model model");
+    EXPECT_EQ(result.status, 1);
+    EXPECT_THAT(result.error, HasSubstr("cuda:99"));
+  }
+}
+
+TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
+  const auto types = [&](const std::string& options) {
+    static int number = 0;
+    const std::string name = "m" + std::to_string(number++);
+    EXPECT_EQ(run("convert --model model --to hf" + options + " --out " + out(name.c_str())).status, 0);
+    const fs::path file = folder_.path() / name / "model.safetensors";
+    EXPECT_THAT(read_file(file).substr(0, 4096), HasSubstr(R"("format":"pt")")) << "as transformers requires";
+    return read_safetensors(file).at("visual_projection.weight").type;
+  };
+  EXPECT_EQ(types(""), DType::float32);
+  EXPECT_EQ(types(" --dtype fp16"), DType::float16);
+  EXPECT_EQ(types(" --dtype bf16"), DType::bfloat16);
+}
+
+/// The trainer's own options are handed on.
+TEST_F(CommandOptions, TrainTakesValuesInPlaceOfTheRecipes) {
+  if (!fs::exists(fs::path(GONDOLA_BINARY_DIR) / "gondola-train")) GTEST_SKIP() << "needs gondola-train";
+  std::ofstream(folder_.path() / "pairs.csv") << "image,caption\n"
+                                              << (golden_ / "images" / "a.png").string() << ",a cat\n"
+                                              << (golden_ / "images" / "b.jpg").string() << ",a dog\n";
+  std::ofstream(folder_.path() / "recipe.toml")
+      << "[model]\npreset = \"tiny-test\"\nvocab_size = 520\n[data]\ntrain = [\"nowhere.csv\"]\n"
+         "[train]\nbatch_size = 2\nsteps = 50\nthreads = 1\nwarmup_steps = 1\n";
+  const Result result = run("train " + out("recipe.toml") + " --out " + out("run") +
+                            " --set train.steps=3 --set train.seed=7 --set 'data.train=[\"" +
+                            (folder_.path() / "pairs.csv").string() + "\"]'");
+  ASSERT_EQ(result.status, 0) << result.error;
+  EXPECT_THAT(read_lines(folder_.path() / "run" / "metrics.jsonl"), SizeIs(3));
+  const Json recipe = Json::parse(read_file(folder_.path() / "run" / "recipe.json"));
+  EXPECT_EQ(recipe.at("train.steps"), "3");
+  EXPECT_EQ(recipe.at("train.seed"), "7");
+}
+
+}  // namespace
+}  // namespace gondola

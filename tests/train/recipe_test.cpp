@@ -1,0 +1,254 @@
+// What a recipe's keys mean.
+#include "train/recipe.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/support/files.h"
+
+namespace gondola {
+namespace {
+
+using testing::ElementsAre;
+
+class Recipes : public testing::Test {
+ protected:
+  Recipe read(const std::string& text) { return read_recipe(test::write(folder_.path() / "recipe.toml", text), {}); }
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(Recipes, ReadEveryKeyIntoItsField) {
+  const Recipe recipe = read(R"([model]
+name = "small"
+embed_dim = 96
+vocabulary = "words"
+initial = "a"
+initial_image = "b"
+initial_text = "c"
+batch_norm_embeddings = true
+export_dtype = "bf16"
+[model.image]
+image_size = 96
+width = 128
+heads = 4
+patch_size = 16
+layers = 5
+mlp_width = 300
+activation = "quick_gelu"
+[model.text]
+context_length = 33
+width = 192
+heads = 6
+layers = 7
+mlp_width = 500
+activation = "gelu_tanh"
+[preprocess]
+mean = [0.1, 0.2, 0.3]
+std = [0.4, 0.5, 0.6]
+interpolation = "bilinear"
+[augment]
+min_crop_area = 0.31
+max_aspect_ratio = 1.5
+flip_probability = 0.25
+max_detail = 2.5
+erase_probability = 0.125
+[data]
+train = ["one", { source = "two", weight = 0.5, max_detail = 3, min_crop_area = 1.0 }]
+validation = ["three"]
+captions_per_image = 3
+max_broken = 17
+templates = ["a {}", "the {}"]
+validation_templates = ["one {}"]
+[teacher]
+model = "t"
+weight = 0.75
+[train]
+batch_size = 24
+micro_batch_size = 6
+steps = 1001
+learning_rate = 0.001
+weight_decay = 0.02
+beta1 = 0.7
+beta2 = 0.81
+epsilon = 1e-4
+optimizer = "muon"
+muon_rate = 11.0
+image_rate = 2.0
+text_rate = 3.0
+layer_decay = 0.6
+schedule = "constant"
+warmup_steps = 8
+cooldown_steps = 9
+gradient_clip = 4.0
+spike_guard = 5.0
+ema_decay = 0.99
+patch_dropout = 0.4
+activation_checkpointing = true
+shard_optimizer = true
+max_scale = 50.0
+precision = "bf16"
+loss = "sigmoid"
+soft_targets = true
+seed = 12
+save_every_steps = 13
+validate_every_steps = 14
+threads = 15
+device = "cuda:1"
+peak_tflops = 16.0
+)");
+  EXPECT_EQ(recipe.model.name, "small");
+  EXPECT_EQ(recipe.model.embed_dim, 96);
+  EXPECT_EQ(recipe.vocabulary, "words");
+  EXPECT_EQ(recipe.vocab_size, 0);
+  EXPECT_EQ(recipe.initial + recipe.initial_image + recipe.initial_text, "abc");
+  EXPECT_TRUE(recipe.batch_norm_embeddings);
+  EXPECT_EQ(recipe.export_dtype, DType::bfloat16);
+  ImageTowerConfig image;
+  image.image_size = 96;
+  image.width = 128;
+  image.heads = 4;
+  image.patch_size = 16;
+  image.layers = 5;
+  image.mlp_width = 300;
+  image.activation = Activation::quick_gelu;
+  EXPECT_EQ(recipe.model.image, image);
+  const TextTowerConfig& text = recipe.model.text;
+  EXPECT_EQ(text.context_length, 33);
+  EXPECT_EQ(text.width, 192);
+  EXPECT_EQ(text.heads, 6);
+  EXPECT_EQ(text.layers, 7);
+  EXPECT_EQ(text.mlp_width, 500);
+  EXPECT_EQ(text.activation, Activation::gelu_tanh);
+  EXPECT_THAT(recipe.preprocess.mean, ElementsAre(0.1f, 0.2f, 0.3f));
+  EXPECT_THAT(recipe.preprocess.std, ElementsAre(0.4f, 0.5f, 0.6f));
+  EXPECT_EQ(recipe.preprocess.interpolation, Interpolation::bilinear);
+  EXPECT_EQ(recipe.preprocess.size, 96);
+
+  ASSERT_EQ(recipe.augment.size(), 2u);
+  for (const AugmentConfig& augment : recipe.augment) {
+    EXPECT_EQ(augment.max_aspect_ratio, 1.5);
+    EXPECT_EQ(augment.flip_probability, 0.25);
+    EXPECT_EQ(augment.erase_probability, 0.125);
+  }
+  EXPECT_EQ(recipe.augment[0].min_crop_area, 0.31);
+  EXPECT_EQ(recipe.augment[0].max_detail, 2.5);
+  EXPECT_EQ(recipe.augment[1].min_crop_area, 1);
+  EXPECT_EQ(recipe.augment[1].max_detail, 3);
+  ASSERT_EQ(recipe.train.size(), 2u);
+  EXPECT_EQ(recipe.train[0].name, "one");
+  EXPECT_EQ(recipe.train[0].weight, 1);
+  EXPECT_EQ(recipe.train[1].name, "two");
+  EXPECT_EQ(recipe.train[1].weight, 0.5);
+  EXPECT_THAT(recipe.validation, ElementsAre("three"));
+  EXPECT_EQ(recipe.captions_per_image, 3);
+  EXPECT_EQ(recipe.max_broken, 17);
+  EXPECT_THAT(recipe.templates, ElementsAre("a {}", "the {}"));
+  EXPECT_THAT(recipe.validation_templates, ElementsAre("one {}"));
+  EXPECT_EQ(recipe.teacher, "t");
+  EXPECT_EQ(recipe.teacher_weight, 0.75);
+
+  EXPECT_EQ(recipe.batch_size, 24);
+  EXPECT_EQ(recipe.micro_batch_size, 6);
+  EXPECT_EQ(recipe.steps, 1001);
+  EXPECT_EQ(recipe.epochs, 0);
+  EXPECT_EQ(recipe.learning_rate, 0.001);
+  EXPECT_EQ(recipe.weight_decay, 0.02);
+  EXPECT_EQ(recipe.beta1, 0.7);
+  EXPECT_EQ(recipe.beta2, 0.81);
+  EXPECT_EQ(recipe.epsilon, 1e-4);
+  EXPECT_TRUE(recipe.muon);
+  EXPECT_EQ(recipe.muon_rate, 11);
+  EXPECT_EQ(recipe.image_rate, 2);
+  EXPECT_EQ(recipe.text_rate, 3);
+  EXPECT_EQ(recipe.layer_decay, 0.6);
+  EXPECT_EQ(recipe.schedule, Schedule::constant);
+  EXPECT_EQ(recipe.warmup_steps, 8);
+  EXPECT_EQ(recipe.cooldown_steps, 9);
+  EXPECT_EQ(recipe.gradient_clip, 4);
+  EXPECT_EQ(recipe.spike_guard, 5);
+  EXPECT_EQ(recipe.ema_decay, 0.99);
+  EXPECT_EQ(recipe.patch_dropout, 0.4);
+  EXPECT_TRUE(recipe.activation_checkpointing);
+  EXPECT_TRUE(recipe.shard_optimizer);
+  EXPECT_EQ(recipe.max_scale, 50);
+  EXPECT_TRUE(recipe.bf16);
+  EXPECT_TRUE(recipe.model.sigmoid_loss);
+  EXPECT_TRUE(recipe.soft_targets);
+  EXPECT_EQ(recipe.seed, 12u);
+  EXPECT_EQ(recipe.save_every_steps, 13);
+  EXPECT_EQ(recipe.validate_every_steps, 14);
+  EXPECT_EQ(recipe.threads, 15);
+  EXPECT_EQ(recipe.device, "cuda:1");
+  EXPECT_EQ(recipe.peak_tflops, 16);
+}
+
+TEST_F(Recipes, LockTowers) {
+  const Recipe recipe =
+      read("[data]\ntrain = [\"a\"]\n[train]\nepochs = 1.5\nlock = [\"text\"]\nunlocked_blocks = 2\n");
+  EXPECT_FALSE(recipe.lock_image);
+  EXPECT_TRUE(recipe.lock_text);
+  EXPECT_EQ(recipe.unlocked_blocks, 2);
+  EXPECT_EQ(recipe.epochs, 1.5);
+  EXPECT_EQ(recipe.steps, 0);
+}
+
+/// Of arXiv 2103.00020, table 18, and the widths that follow from others.
+TEST_F(Recipes, OfAResNetHaveItsDefaults) {
+  const Recipe recipe = read(R"([model]
+vocab_size = 777
+low_pass_stem = true
+[model.image]
+architecture = "modified_resnet"
+image_size = 64
+width = 32
+stage_blocks = [1, 2, 3, 4]
+[model.text]
+width = 128
+[data]
+train = ["a"]
+[train]
+steps = 1
+)");
+  EXPECT_EQ(recipe.vocab_size, 777);
+  EXPECT_TRUE(recipe.low_pass_stem);
+  EXPECT_EQ(recipe.model.image.architecture, ImageArchitecture::modified_resnet);
+  EXPECT_EQ(recipe.model.image.heads, 32 * 32 / 64);
+  EXPECT_THAT(recipe.model.image.stage_blocks, ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(recipe.model.text.heads, 2);
+  EXPECT_EQ(recipe.model.text.mlp_width, 512);
+  EXPECT_EQ(recipe.beta2, 0.999);
+  EXPECT_EQ(recipe.epsilon, 1e-8);
+}
+
+/// docs/training.md has them.
+TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
+  const Recipe recipe = read("[data]\ntrain = [\"a\"]\n[train]\nsteps = 1\n");
+  EXPECT_EQ(recipe.model.image, preset("ViT-B-32").image);
+  EXPECT_EQ(recipe.preprocess.mean, PreprocessConfig().mean);
+  EXPECT_EQ(recipe.augment.at(0).min_crop_area, 0.9);
+  EXPECT_DOUBLE_EQ(recipe.augment.at(0).max_aspect_ratio, 4.0 / 3);
+  EXPECT_EQ(recipe.augment.at(0).flip_probability, 0);
+  EXPECT_EQ(recipe.export_dtype, DType::float32);
+  EXPECT_THAT(recipe.templates, ElementsAre("a photo of a {}."));
+  EXPECT_EQ(recipe.captions_per_image, 1);
+  EXPECT_EQ(recipe.max_broken, 1000);
+  EXPECT_EQ(recipe.teacher_weight, 1);
+  EXPECT_EQ(recipe.batch_size, 256);
+  EXPECT_EQ(recipe.learning_rate, 5e-4);
+  EXPECT_EQ(recipe.warmup_steps, 2000);
+  EXPECT_EQ(recipe.schedule, Schedule::cosine);
+  EXPECT_FALSE(recipe.muon);
+  EXPECT_EQ(recipe.muon_rate, 20);
+  EXPECT_EQ(recipe.weight_decay, 0.2);
+  EXPECT_EQ(recipe.beta1, 0.9);
+  EXPECT_EQ(recipe.beta2, 0.98);
+  EXPECT_EQ(recipe.epsilon, 1e-6);
+  EXPECT_EQ(recipe.max_scale, 100);
+  EXPECT_FALSE(recipe.bf16);
+  EXPECT_FALSE(recipe.soft_targets);
+  EXPECT_EQ(recipe.save_every_steps, 1000);
+  EXPECT_EQ(recipe.validate_every_steps, 1000);
+  EXPECT_EQ(recipe.device, "cpu");
+}
+
+}  // namespace
+}  // namespace gondola
