@@ -112,20 +112,15 @@ torch::Tensor ClipModel::encode_texts(const torch::Tensor& ids) {
 
 TensorMap ClipModel::weights() const {
   TensorMap tensors;
-  for (const auto& list : {named_parameters(), named_buffers()})
-    for (const auto& item : list)
-      if (item.value().is_floating_point()) tensors[item.key()] = from_torch(item.value());
+  for (const auto& [name, tensor] : tensors_of(*this)) tensors[name] = from_torch(tensor);
   return tensors;
 }
 
 void ClipModel::load_weights(const TensorMap& weights) {
   std::set<std::string> loaded;
-  for (const auto& list : {named_parameters(), named_buffers()}) {
-    for (const auto& item : list) {
-      if (!item.value().is_floating_point()) continue;
-      restore(item.value(), weights, item.key());
-      loaded.insert(item.key());
-    }
+  for (const auto& [name, tensor] : tensors_of(*this)) {
+    restore(tensor, weights, name);
+    loaded.insert(name);
   }
   for (const auto& [name, unused] : weights)
     if (!loaded.contains(name) && !name.ends_with(".num_batches_tracked"))  // counts steps and is used by nothing

@@ -8,6 +8,11 @@
 
 namespace gondola {
 
+/// The 3 × 3 convolution that blurs mixtures of colours (out × in × 1 × 1), binomially.
+torch::Tensor binomial_blur(const torch::Tensor& colours);
+
+inline namespace on_libtorch {  // the engine has classes of the same names, and a test links both
+
 /// What both image towers offer. pixels: batch × 3 × image_size × image_size; returns batch × embed_dim. `patches`, if
 /// defined: batch × kept, int64, the patches of each image that a VisionTransformer sees (FLIP, arXiv 2212.00794).
 struct ImageTower : torch::nn::Module {
@@ -49,9 +54,6 @@ struct AttentionPoolImpl : torch::nn::Module {
 };
 TORCH_MODULE(AttentionPool);
 
-/// The 3 × 3 convolution that blurs mixtures of colours (out × in × 1 × 1), binomially.
-torch::Tensor binomial_blur(const torch::Tensor& colours);
-
 /// OpenAI's ResNet: a stem of three convolutions, average pooling for strides, attention pooling at the end.
 struct ModifiedResNet : ImageTower {
   ModifiedResNet(const ImageTowerConfig& config, int embed_dim);
@@ -67,4 +69,5 @@ struct ModifiedResNet : ImageTower {
   AttentionPool attnpool = nullptr;
 };
 
+}  // namespace on_libtorch
 }  // namespace gondola

@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/from_blob.h>
+#include <torch/nn/module.h>
 
 #include "base/error.h"
 
@@ -16,6 +17,14 @@ Tensor from_torch(const at::Tensor& values) {
 at::Tensor to_torch(const Tensor& tensor) {
   auto values = to_floats(tensor);
   return at::from_blob(values.data(), tensor.shape, at::kFloat).clone();
+}
+
+NamedTensors tensors_of(const torch::nn::Module& module) {
+  NamedTensors tensors;
+  for (const auto& list : {module.named_parameters(), module.named_buffers()})
+    for (const auto& item : list)
+      if (item.value().is_floating_point()) tensors.emplace_back(item.key(), item.value());
+  return tensors;
 }
 
 at::Tensor normalised(const at::Tensor& rows) {

@@ -8,6 +8,10 @@
 
 #include "checkpoint/tensor.h"
 
+namespace torch::nn {
+class Module;
+}
+
 namespace gondola {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -17,6 +21,9 @@ Tensor from_torch(const at::Tensor& values);
 
 /// A copy as fp32 on the CPU.
 at::Tensor to_torch(const Tensor& tensor);
+
+/// A module's parameters and floating-point buffers by name.
+NamedTensors tensors_of(const torch::nn::Module& module);
 
 /// Rows of length 1.
 at::Tensor normalised(const at::Tensor& rows);

@@ -8,6 +8,8 @@
 
 namespace gondola {
 
+inline namespace on_libtorch {  // the engine has classes of the same names, and a test links both
+
 /// The pre-norm transformer that both towers share (OpenAI clip/model.py, ResidualAttentionBlock); submodules carry the
 /// names of the checkpoint schema.
 struct AttentionImpl : torch::nn::Module {
@@ -48,4 +50,5 @@ struct TransformerImpl : torch::nn::Module {
 };
 TORCH_MODULE(Transformer);
 
+}  // namespace on_libtorch
 }  // namespace gondola

@@ -34,9 +34,7 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
     : recipe_(recipe), communicator_(communicator), model_(std::make_shared<ClipModel>(recipe.model)) {
   const auto place = [&](torch::nn::Module& module) {
     module.to(torch::Device(recipe.device));
-    for (const auto& tensors : {module.parameters(), module.buffers()})
-      for (const at::Tensor& tensor : tensors)
-        if (tensor.is_floating_point()) tensor.set_data(tensor.to(type));
+    for (const auto& [name, tensor] : tensors_of(module)) tensor.set_data(tensor.to(type));
   };
   if (recipe.low_pass_stem) model_->blur_stem();
   place(*model_);
@@ -67,7 +65,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   const auto patches = batch.patches.defined() ? rows_of(batch.patches, part, parts).to(recipe_.device) : at::Tensor();
   const torch::Device device(recipe_.device);
   const Autocast autocast(recipe_.bf16, device.type());
-  const auto wide = [](const at::Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); };
+  const auto wide = [](const at::Tensor& x) { return x.to(wide_type(x)); };
   const auto type = model_->logit_scale.scalar_type();
   Embeddings embeddings;
   {
@@ -189,9 +187,7 @@ NamedTensors Objective::tensors() const {
   NamedTensors tensors;
   const auto add = [&](const std::string& prefix, const torch::nn::Module* module) {
     if (module == nullptr) return;
-    for (const auto& list : {module->named_parameters(), module->named_buffers()})
-      for (const auto& item : list)
-        if (item.value().is_floating_point()) tensors.emplace_back(prefix + item.key(), item.value());
+    for (const auto& [name, tensor] : tensors_of(*module)) tensors.emplace_back(prefix + name, tensor);
   };
   add("model.", model_.get());
   add("image_norm.", image_norm_.get());
