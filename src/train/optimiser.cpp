@@ -33,8 +33,9 @@ Optimiser::Optimiser(const NamedTensors& parameters, const Recipe& recipe, Commu
     *least += parameter.numel();
     const int owner = sharded_ ? static_cast<int>(least - values_of.begin()) : communicator.rank();
     const bool by_muon = recipe.muon && is_for_muon(name, parameter);
-    parts_.push_back({by_muon ? std::vector{"momentum." + name} : std::vector{"exp_avg." + name, "exp_avg_sq." + name},
-                      parameter, owner});
+    parameters_.push_back(
+        {by_muon ? std::vector{"momentum." + name} : std::vector{"exp_avg." + name, "exp_avg_sq." + name}, parameter,
+         owner});
     if (owner != communicator.rank()) continue;
     const double factor = learning_rate_factor(name, recipe);
     const double decay = decays(name, parameter) ? recipe.weight_decay : 0;
@@ -92,8 +93,8 @@ void Optimiser::step_muon(double learning_rate) {
 void Optimiser::share() {
   for (int owner = 0; owner < communicator_.size(); ++owner) {
     std::vector<at::Tensor> own;
-    for (const Part& part : parts_)
-      if (part.owner == owner) own.push_back(part.parameter.view(-1));
+    for (const OwnedParameter& each : parameters_)
+      if (each.owner == owner) own.push_back(each.parameter.view(-1));
     if (own.empty()) continue;
     auto values = at::cat(own);
     communicator_.broadcast(values, owner);
@@ -106,7 +107,7 @@ void Optimiser::share() {
 }
 
 void Optimiser::skip() {
-  for (Part& part : parts_) part.parameter.mutable_grad().reset();
+  for (OwnedParameter& each : parameters_) each.parameter.mutable_grad().reset();
 }
 
 TensorMap Optimiser::state() const {
@@ -119,12 +120,12 @@ TensorMap Optimiser::state() const {
   }
   for (const Matrix& matrix : matrices_) own["momentum." + matrix.name] = matrix.momentum;
   TensorMap state;
-  for (const Part& part : parts_) {
-    for (const std::string& name : part.moments) {
+  for (const OwnedParameter& each : parameters_) {
+    for (const std::string& name : each.moments) {
       const auto found = own.find(name);
-      auto moments = found != own.end() ? found->second : at::empty_like(part.parameter);
-      if (sharded_) communicator_.broadcast(moments, part.owner);
-      state[name] = from_torch(moments);
+      auto moments = found != own.end() ? found->second : at::empty_like(each.parameter);
+      if (sharded_) communicator_.broadcast(moments, each.owner);
+      if (communicator_.rank() == 0) state[name] = from_torch(moments);
     }
   }
   return state;

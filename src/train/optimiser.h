@@ -28,15 +28,15 @@ class Optimiser {
   /// Drops the gradients without an update.
   void skip();
 
-  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." (Muon's: "momentum.") before it: all of them, on every
-  /// rank.
+  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." (Muon's: "momentum.") before it: on rank 0 all of
+  /// them, on the others none. All ranks must call.
   TensorMap state() const;
   /// Restores them after `steps` updates.
   void load_state(const TensorMap& state, std::int64_t steps);
 
  private:
   /// A parameter that another rank may own.
-  struct Part {
+  struct OwnedParameter {
     std::vector<std::string> moments;  ///< their names
     at::Tensor parameter;
     int owner;
@@ -59,8 +59,8 @@ class Optimiser {
 
   Communicator& communicator_;
   bool sharded_;
-  std::vector<Part> parts_;    ///< all parameters
-  std::vector<Group> groups_;  ///< this rank's own
+  std::vector<OwnedParameter> parameters_;  ///< all of them
+  std::vector<Group> groups_;               ///< this rank's own
   std::vector<Matrix> matrices_;
   at::ScalarType muon_type_;
   double beta1_, beta2_, epsilon_;

@@ -135,9 +135,10 @@ void check_readable(const Dataset& data) {
 
 std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe, Communicator& communicator) {
   std::vector<std::unique_ptr<Dataset>> sets;
+  if (communicator.rank() > 0) return sets;  // rank 0 alone validates
   for (const std::string& source : recipe.validation) {
     sets.push_back(open_dataset(source, {recipe.validation_templates}));
-    if (communicator.rank() == 0) check_readable(*sets.back());  // which validates
+    check_readable(*sets.back());
   }
   return sets;
 }
