@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <random>
 
 #include "base/ascii.h"
@@ -68,18 +69,22 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
   }
 }
 
-std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  std::vector<std::string> lines;
-  std::size_t start = text.starts_with("\xef\xbb\xbf") ? 3 : 0;
-  while (start < text.size()) {
-    std::size_t end = text.find('\n', start);
-    if (end == std::string::npos) end = text.size();
-    std::size_t length = end - start;
-    if (length > 0 && text[end - 1] == '\r') --length;
-    lines.push_back(text.substr(start, length));
-    start = end + 1;
+void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit) {
+  std::ifstream input(path);
+  if (!input) fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
+  bool first = true;
+  for (std::string line; std::getline(input, line); first = false) {
+    std::string_view text = line;
+    if (first && text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+    if (text.ends_with('\r')) text.remove_suffix(1);
+    visit(text);
   }
+  if (input.bad()) fail("{}: cannot be read: {}", path.string(), std::strerror(errno));
+}
+
+std::vector<std::string> read_lines(const std::filesystem::path& path) {
+  std::vector<std::string> lines;
+  for_each_line(path, [&](std::string_view line) { lines.emplace_back(line); });
   return lines;
 }
 
@@ -98,10 +103,14 @@ std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   return path.parent_path() / fmt::format(".{:08x}{:08x}.tmp", random(), random());
 }
 
-bool is_temporary(const std::filesystem::path& path) {
-  const std::string name = path.filename().string();
-  return name.size() == 21 && name.front() == '.' && name.find_first_not_of("0123456789abcdef", 1) == 17 &&
-         name.ends_with(".tmp");
+void remove_temporaries(const std::filesystem::path& folder) {
+  const auto is_temporary = [](const std::string& name) {
+    return name.size() == 21 && name.front() == '.' && name.find_first_not_of("0123456789abcdef", 1) == 17 &&
+           name.ends_with(".tmp");
+  };
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, gone))
+    if (is_temporary(entry.path().filename().string())) std::filesystem::remove(entry.path(), gone);
 }
 
 void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to) {

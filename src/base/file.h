@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +15,11 @@ namespace gondola {
 /// The whole file as bytes in a string. Throws Error when it cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
 
-/// The lines of a text file, without their ends ("\n" or "\r\n") and a byte order mark; a final empty line is dropped.
+/// Calls visit(line) with each line of a text file, without their ends ("\n" or "\r\n") and a byte order mark; a final
+/// empty line is none. Throws Error when it cannot be read.
+void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit);
+
+/// All of them.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// The endings of images that can be read.
@@ -30,8 +35,8 @@ void make_folder(const std::filesystem::path& path);
 /// A name beside `path` that no other call or process is given, for a file that is to be moved there whole.
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
-/// Whether the name is one of those.
-bool is_temporary(const std::filesystem::path& path);
+/// Removes what processes that were killed left of such files in the folder, if there is one.
+void remove_temporaries(const std::filesystem::path& folder);
 
 /// Renames a file over what has that name, if anything has. Throws Error when that cannot be done.
 void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to);

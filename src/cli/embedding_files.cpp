@@ -86,9 +86,7 @@ void EmbeddingFiles::lock() {
   make_folder(folder);
   lock_ = std::make_unique<FileLock>(folder / ".lock");
   if (!lock_->try_lock_where_possible()) fail("{}: another process writes there", folder.string());
-  std::error_code gone;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-    if (is_temporary(entry.path())) fs::remove(entry.path(), gone);  // of a process that was killed
+  remove_temporaries(folder);
 }
 
 void EmbeddingFiles::restore() {

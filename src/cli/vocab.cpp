@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,19 +26,13 @@ struct Options {
   int size = 0;
 };
 
-void for_each_line(const std::vector<fs::path>& files, const std::function<void(std::string_view)>& visit) {
-  for (const fs::path& file : files) {
-    std::ifstream input(file);
-    if (!input) fail("{}: cannot be opened", file.string());
-    for (std::string line; std::getline(input, line);) visit(line);
-    if (input.bad()) fail("{}: cannot be read", file.string());
-  }
-}
-
 void run(const GlobalOptions& global, const Options& options) {
   require_new_folder(options.out);
-  const ClipTokenizer tokenizer = ClipTokenizer::from_merges(
-      train_bpe([&](const auto& visit) { for_each_line(options.files, visit); }, options.size));
+  const ClipTokenizer tokenizer = ClipTokenizer::from_merges(train_bpe(
+      [&](const auto& visit) {
+        for (const fs::path& file : options.files) for_each_line(file, visit);
+      },
+      options.size));
   make_folder(options.out);
   tokenizer.save(options.out);
   if (global.json) {

@@ -111,10 +111,7 @@ std::optional<TrainingState> RunFolder::restore() {
     state = TrainingState{steps, read_safetensors(file)};
   }
   if (!ours_) return state;
-  for (const fs::path& folder : {path_, checkpoints(), vocabulary(), model()})
-    if (fs::exists(folder))
-      for (const fs::directory_entry& entry : fs::directory_iterator(folder))
-        if (is_temporary(entry.path())) fs::remove(entry.path());  // of a process that was killed as it wrote
+  for (const fs::path& folder : {path_, checkpoints(), vocabulary(), model()}) remove_temporaries(folder);
   std::string kept;
   if (fs::exists(metrics())) {
     for (const std::string& line : read_lines(metrics())) {
