@@ -1,6 +1,11 @@
 #include "base/environment.h"
 
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <fstream>
+
+#include "base/error.h"
 
 namespace gondola {
 
@@ -13,6 +18,17 @@ std::optional<std::string> environment(const char* name) {
 std::filesystem::path cache_home() {
   if (const auto folder = environment("XDG_CACHE_HOME")) return *folder;
   return std::filesystem::path(environment("HOME").value_or("/")) / ".cache";
+}
+
+std::filesystem::path own_binary() {
+  const auto here = reinterpret_cast<std::uintptr_t>(&own_binary);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long first = 0, last = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx", &first, &last) == 2 && first <= here && here < last)
+      if (const std::size_t path = line.find('/'); path != std::string::npos) return line.substr(path);
+  }
+  fail("/proc/self/maps does not tell where this program is");
 }
 
 std::filesystem::path program_folder() {

@@ -33,8 +33,8 @@ class EmbeddingFiles {
   EmbeddingFiles(const EmbeddingFiles&) = delete;
   EmbeddingFiles& operator=(const EmbeddingFiles&) = delete;
 
-  /// How many of the inputs have had their turn, how many of those have no embedding, and how many need no other turn
-  /// whatever happens.
+  /// Inputs that have been processed; those of them without an embedding; those that a resumed call will not process
+  /// again.
   std::size_t done() const { return done_; }
   std::size_t failed() const;
   std::size_t saved() const { return saved_; }

@@ -26,7 +26,7 @@ constexpr std::array<std::string_view, 7> foreign_extensions = {".heic", ".heif"
                                                                 ".tif",  ".tiff", ".dng"};
 
 struct FoundImages {
-  std::vector<fs::path> paths;
+  std::vector<std::string> paths;
   std::map<std::string, std::size_t> foreign;  ///< pictures of other kinds, by extension
 };
 
@@ -41,11 +41,11 @@ void find_images(const fs::path& folder, FoundImages& found) {
       find_images(entry->path(), found);
     } else if (entry->is_regular_file(unknown)) {
       const std::string extension = lower_ascii(entry->path().extension().string());
-      if (is_image_extension(extension)) found.paths.push_back(entry->path());
+      if (is_image_extension(extension)) found.paths.push_back(entry->path().string());
       if (std::ranges::find(foreign_extensions, extension) != foreign_extensions.end()) ++found.foreign[extension];
     }
   }
-  if (error) found.paths.push_back(folder);
+  if (error) found.paths.push_back(folder.string());
 }
 
 void append_expanded(const std::string& argument, std::vector<std::string>& images) {
@@ -58,9 +58,13 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
   find_images(argument, found);
   for (const auto& [extension, count] : found.foreign)
     print_error("gondola: {}: {} {} left out, which is not supported", argument, count, extension);
-  if (found.paths.empty()) found.paths.emplace_back(argument);  // read_image says so
-  std::ranges::sort(found.paths);
-  for (const fs::path& path : found.paths) images.push_back(path.string());
+  if (found.paths.empty()) found.paths.push_back(argument);  // read_image says so
+  // Component by component, as fs::path orders them: "a/b" before "a-b".
+  const auto rank = [](char c) { return static_cast<unsigned char>(c == '/' ? '\0' : c); };
+  std::ranges::sort(found.paths, [&](const std::string& a, const std::string& b) {
+    return std::ranges::lexicographical_compare(a, b, {}, rank, rank);
+  });
+  std::ranges::move(found.paths, std::back_inserter(images));
 }
 
 /// Paths may begin like an image does: "BMW/1.jpg", "GIF89a.gif".
@@ -86,11 +90,11 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
       continue;
     }
     const std::size_t before = images.size();
-    const std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
+    std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
     if (is_image(std::as_bytes(std::span(paths))) && !may_be_text(paths))
       fail("stdin is an image, expected paths of images, one a line");
     const char end = paths.find('\0') == std::string::npos ? '\n' : '\0';  // find -print0
-    std::istringstream all(paths);
+    std::istringstream all(std::move(paths));
     for (std::string path; std::getline(all, path, end);) {
       if (end == '\n' && path.ends_with('\r')) path.pop_back();
       if (!path.empty()) append_expanded(path, images);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "base/error.h"
@@ -16,16 +17,6 @@ struct ImageClass {
   std::string folder;
   std::vector<std::string> names;
 };
-
-std::vector<std::string> split_at_tabs(const std::string& line) {
-  std::vector<std::string> fields;
-  for (std::size_t start = 0;;) {
-    const std::size_t tab = line.find('\t', start);
-    fields.push_back(line.substr(start, tab - start));
-    if (tab == std::string::npos) return fields;
-    start = tab + 1;
-  }
-}
 
 bool is_hidden(const fs::path& path) {
   return path.filename().string().starts_with('.');
@@ -46,7 +37,8 @@ std::vector<ImageClass> read_class_table(const fs::path& table) {
   std::vector<ImageClass> classes;
   for (const std::string& line : read_lines(table)) {
     if (line.empty()) continue;
-    std::vector<std::string> fields = split_at_tabs(line);
+    std::vector<std::string> fields;
+    for (const auto field : std::views::split(line, '\t')) fields.emplace_back(field.begin(), field.end());
     if (fields.size() < 2 || fields[0].empty() || std::count(fields.begin(), fields.end(), "") != 0)
       fail("{}: line \"{}\": expected a folder and at least one name, separated by tabs", table.string(), line);
     classes.push_back({fields[0], {fields.begin() + 1, fields.end()}});

@@ -17,11 +17,11 @@ constexpr std::size_t max_caption_bytes = 1 << 16;
 /// Data sets one after the other. Where the class lists differ, the labels of a later one follow those before it.
 class ConcatenatedDataset : public Dataset {
  public:
-  ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> parts, std::vector<double> weights)
-      : parts_(std::move(parts)), weights_(std::move(weights)) {
-    for (const auto& part : parts_) {
-      samples_.add(part->size());
-      label_offsets_.push_back(offset_of_classes(part->class_names()));
+  ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> sets, std::vector<double> weights)
+      : sets_(std::move(sets)), weights_(std::move(weights)) {
+    for (const auto& set : sets_) {
+      samples_.add(set->size());
+      label_offsets_.push_back(offset_of_classes(set->class_names()));
     }
   }
 
@@ -29,8 +29,8 @@ class ConcatenatedDataset : public Dataset {
 
   std::vector<Part> parts() const override {
     std::vector<Part> all;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      for (Part& part : parts_[i]->parts()) {
+    for (std::size_t i = 0; i < sets_.size(); ++i) {
+      for (Part& part : sets_[i]->parts()) {
         part.weight *= weights_[i];
         all.push_back(std::move(part));
       }
@@ -39,30 +39,30 @@ class ConcatenatedDataset : public Dataset {
   }
 
   void prefetch(const std::vector<std::size_t>& shards) const override {
-    std::vector<std::vector<std::size_t>> of_part(parts_.size());
+    std::vector<std::vector<std::size_t>> of_set(sets_.size());
     for (std::size_t index : shards) {
-      const std::size_t part = samples_.holder_of(index);
-      of_part[part].push_back(index - samples_.begin_of(part));
+      const std::size_t set = samples_.holder_of(index);
+      of_set[set].push_back(index - samples_.begin_of(set));
     }
-    for (std::size_t part = 0; part < parts_.size(); ++part)
-      if (!of_part[part].empty()) parts_[part]->prefetch(of_part[part]);
+    for (std::size_t set = 0; set < sets_.size(); ++set)
+      if (!of_set[set].empty()) sets_[set]->prefetch(of_set[set]);
   }
 
   Sample get(std::size_t index) const override {
-    const std::size_t part = samples_.holder_of(index);
-    if (part == parts_.size()) fail("sample {}: the data set has {}", index, size());
-    Sample sample = parts_[part]->get(index - samples_.begin_of(part));
+    const std::size_t set = samples_.holder_of(index);
+    if (set == sets_.size()) fail("sample {}: the data set has {}", index, size());
+    Sample sample = sets_[set]->get(index - samples_.begin_of(set));
     for (const std::string& caption : sample.captions)
       if (caption.size() > max_caption_bytes)
         fail("{}: a caption of {} bytes, more than {}", sample.key, caption.size(), max_caption_bytes);
-    if (sample.label >= 0) sample.label += label_offsets_[part];
-    sample.source = part;
+    if (sample.label >= 0) sample.label += label_offsets_[set];
+    sample.source = set;
     return sample;
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (const auto& part : parts_)
-      part->for_each_caption([&](std::string_view caption) {
+    for (const auto& set : sets_)
+      set->for_each_caption([&](std::string_view caption) {
         if (caption.size() <= max_caption_bytes) visit(caption);
       });
   }
@@ -72,15 +72,15 @@ class ConcatenatedDataset : public Dataset {
  private:
   int offset_of_classes(const std::vector<std::string>& names) {
     for (std::size_t earlier = 0; earlier < label_offsets_.size(); ++earlier)
-      if (parts_[earlier]->class_names() == names) return label_offsets_[earlier];
+      if (sets_[earlier]->class_names() == names) return label_offsets_[earlier];
     const int offset = static_cast<int>(class_names_.size());
     class_names_.insert(class_names_.end(), names.begin(), names.end());
     return offset;
   }
 
-  std::vector<std::unique_ptr<Dataset>> parts_;
+  std::vector<std::unique_ptr<Dataset>> sets_;
   std::vector<double> weights_;
-  Ranges samples_;  ///< of each part
+  Ranges samples_;  ///< of each set
   std::vector<int> label_offsets_;
   std::vector<std::string> class_names_;
 };

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "metrics/zero_shot.h"
 
 namespace gondola {
 
@@ -74,13 +75,13 @@ class Dataset {
 
 struct DatasetOptions {
   /// Captions of a class folder set: each template with "{}" replaced by one of the class's names.
-  std::vector<std::string> templates = {"a photo of a {}."};
+  std::vector<std::string> templates = {default_template};
 };
 
 /// Opens one source by what it is:
 ///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to
-///    the first dot form a sample, .jpg/.jpeg/.png/.webp/.gif/.bmp the image, .txt the caption, .json its "caption" or
-///    "text", .cls the label;
+///    the first dot form a sample, one that ends as an image does (base/file.h) the image, .txt the caption, .json its
+///    "caption" or "text", .cls the label;
 ///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use,
 ///    and the last 32 kept in the cache (data/remote_files.h). A sizes.json beside shards, here or there, as
 ///    open_clip's, saves the opening's pass over all of them that counts their samples;

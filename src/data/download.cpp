@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -228,14 +227,10 @@ std::size_t Transfer::on_header(std::string_view line) {
   if (field == "last-modified") modified_ = value;
   constexpr std::string_view bytes = "bytes ";
   if (field == "content-range" && value.starts_with(bytes)) {
-    const auto number = [](std::string_view digits) -> std::optional<std::uint64_t> {
-      std::uint64_t read = 0;
-      if (std::from_chars(digits.data(), digits.data() + digits.size(), read).ec != std::errc()) return std::nullopt;
-      return read;
-    };
-    range_begin_ = number(value.substr(bytes.size()));
-    if (const std::size_t slash = value.find('/'); slash != std::string_view::npos)
-      whole_ = number(value.substr(slash + 1));
+    const std::string_view range = value.substr(bytes.size());
+    range_begin_ = parse_number(range.substr(0, range.find('-')));
+    if (const std::size_t slash = range.find('/'); slash != std::string_view::npos)
+      whole_ = parse_number(range.substr(slash + 1));
   }
   return line.size();
 }

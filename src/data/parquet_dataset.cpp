@@ -231,7 +231,7 @@ class ImagesInParquet : public Dataset {
   }
 
  private:
-  /// So many row groups are shuffled together, and twice as many kept.
+  /// A window is at most so many row groups, of about so many bytes together; twice as many groups are kept.
   static constexpr double most_of_a_window = 8, window_bytes = 1e9;
 
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {

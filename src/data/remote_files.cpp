@@ -53,18 +53,18 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
     {
       std::unique_lock lock(mutex_);
       const auto [found, is_new] = files_.try_emplace(url);
-      const File& file = found->second;
+      File& file = found->second;
       const bool again = file.state == File::failed && Clock::now() - file.failed_at > retry_after;
       if (is_new || again || (file.state == File::here && !fs::exists(path))) {
-        found->second.state = File::queued;
+        file.state = File::queued;
         queue_.push_front(url);
         changed_.notify_all();
-      } else if (found->second.state == File::queued) {  // it is needed before the others now
+      } else if (file.state == File::queued) {  // it is needed before the others now
         const auto place = std::find(queue_.begin(), queue_.end(), url);
         if (place != queue_.end()) std::rotate(queue_.begin(), place, place + 1);
       }
-      changed_.wait(lock, [&] { return files_[url].state == File::here || files_[url].state == File::failed; });
-      if (files_[url].state == File::failed) fail("{}", files_[url].error);
+      changed_.wait(lock, [&] { return file.state == File::here || file.state == File::failed; });
+      if (file.state == File::failed) fail("{}", file.error);
     }
     try {
       return std::make_unique<RandomAccessFile>(path);

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 #include <deque>
 #include <exception>
 #include <map>
@@ -250,6 +249,8 @@ class WebDataset : public Dataset {
     if (damage && places->size() < samples_.size_of(shard)) return places;
     constexpr std::size_t kept = 32;  // of two windows and more
     const std::lock_guard lock(mutex_);
+    for (const auto& [number, known] : places_)
+      if (number == shard) return known;  // another thread was as quick
     if (places_.size() == kept) places_.pop_front();
     places_.emplace_back(shard, places);
     return places;

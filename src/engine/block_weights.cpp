@@ -97,6 +97,7 @@ std::vector<float> smoothing_scales(std::span<const float> largest_input, std::s
 TensorMap smooth_by_norms(const Weights& weights) {
   BlockWeights block(weights);
   const std::size_t width = block.width(), first = 2 * width;
+  // Copies of both: shift and smooth rewrite the norm that they may be taken from.
   const auto even_out = [&](const BlockLayer& layer, const std::vector<float> centre,
                             const std::vector<float> deviation) {
     constexpr float alpha = 0.5f;

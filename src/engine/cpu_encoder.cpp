@@ -18,39 +18,39 @@ namespace {
 /// as threads each thread takes some on its own, which needs no waiting; the rest is done by all threads together.
 class Scheduler {
  public:
-  using Body = std::function<void(const Team& team, AlignedFloats& memory, Range items)>;
-  /// Makes room in `memory` for so many threads and items.
-  using Prepare = std::function<void(AlignedFloats& memory, std::size_t threads, Range items)>;
+  using Body = std::function<void(const Team& team, float* memory, Range items)>;
+  /// Floats of memory that so many threads need for these items.
+  using MemorySize = std::function<std::size_t(std::size_t threads, Range items)>;
 
   explicit Scheduler(ThreadPool& pool) : pool_(pool), memory_(static_cast<std::size_t>(pool.threads())) {}
 
-  void run(std::size_t count, std::size_t items_at_a_time, const Prepare& prepare, const Body& body) {
+  void run(std::size_t count, std::size_t items_at_a_time, const MemorySize& size, const Body& body) {
     const std::size_t threads = memory_.size();
     const std::size_t each = count / threads, alone = each * threads;
     const std::size_t parts = threads * ((each + items_at_a_time - 1) / items_at_a_time);
     pool_.for_each(parts, [&](std::size_t part, int thread) {
-      run_alone(thread, {alone * part / parts, alone * (part + 1) / parts}, prepare, body);
+      run_alone(thread, {alone * part / parts, alone * (part + 1) / parts}, size, body);
     });
-    if (alone < count) run_together({alone, count}, prepare, body);
+    if (alone < count) run_together({alone, count}, size, body);
   }
 
   /// All items by the calling thread, which has this number in the pool.
-  void run_alone(int thread, Range items, const Prepare& prepare, const Body& body) {
+  void run_alone(int thread, Range items, const MemorySize& size, const Body& body) {
     AlignedFloats& memory = memory_[static_cast<std::size_t>(thread)];
-    prepare(memory, 1, items);
-    body(Team(), memory, items);
+    memory.reserve(size(1, items));
+    body(Team(), memory.data(), items);
   }
 
  private:
-  void run_together(Range items, const Prepare& prepare, const Body& body) {
+  void run_together(Range items, const MemorySize& size, const Body& body) {
     const std::size_t threads = memory_.size();
     AlignedFloats& memory = memory_.front();
-    prepare(memory, threads, items);
+    memory.reserve(size(threads, items));
     Barrier barrier(threads);
     // Each thread takes one rank: none returns before all are at the barrier.
     pool_.for_each(threads, [&](std::size_t rank, int) {
       try {
-        body(Team(rank, threads, barrier), memory, items);
+        body(Team(rank, threads, barrier), memory.data(), items);
       } catch (...) {
         barrier.fail(std::current_exception());
         throw;
@@ -82,14 +82,14 @@ class CpuEncoder : public Encoder {
 
   void encode_images(std::span<const float> pixels, std::span<float> embeddings) override {
     const std::size_t images = count_items("pixels", pixels.size(), image_values(), embeddings.size());
-    scheduler_.run(images, images_at_a_time(), prepare_images(), forward_images(pixels, embeddings));
+    scheduler_.run(images, images_at_a_time(), memory_of_images(), forward_images(pixels, embeddings));
   }
 
   std::size_t images_at_a_time() override { return image_tower().images_at_a_time(); }
 
   void encode_images_alone(int thread, std::span<const float> pixels, std::span<float> embeddings) override {
     const std::size_t images = count_items("pixels", pixels.size(), image_values(), embeddings.size());
-    scheduler_.run_alone(thread, {0, images}, prepare_images(), forward_images(pixels, embeddings));
+    scheduler_.run_alone(thread, {0, images}, memory_of_images(), forward_images(pixels, embeddings));
   }
 
   void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
@@ -100,11 +100,9 @@ class CpuEncoder : public Encoder {
     const auto part_of = [&](Range items) { return std::span(plan).subspan(items.first, items.size()); };
     scheduler_.run(
         texts, texts_at_a_time(plan),
-        [&](AlignedFloats& memory, std::size_t threads, Range items) {
-          memory.reserve(tower.workspace_size(threads, part_of(items)));
-        },
-        [&](const Team& team, AlignedFloats& memory, Range items) {
-          tower.forward(team, memory.data(), part_of(items), ids.subspan(items.first * context),
+        [&](std::size_t threads, Range items) { return tower.workspace_size(threads, part_of(items)); },
+        [&](const Team& team, float* memory, Range items) {
+          tower.forward(team, memory, part_of(items), ids.subspan(items.first * context),
                         embeddings.data() + items.first * embed_dim());
         });
   }
@@ -125,15 +123,15 @@ class CpuEncoder : public Encoder {
     return 3 * size * size;
   }
 
-  Scheduler::Prepare prepare_images() {
-    return [&tower = image_tower()](AlignedFloats& memory, std::size_t threads, Range items) {
-      memory.reserve(tower.workspace_size(threads, items.size()));
+  Scheduler::MemorySize memory_of_images() {
+    return [&tower = image_tower()](std::size_t threads, Range items) {
+      return tower.workspace_size(threads, items.size());
     };
   }
 
   Scheduler::Body forward_images(std::span<const float> pixels, std::span<float> embeddings) {
-    return [this, pixels, embeddings, &tower = image_tower()](const Team& team, AlignedFloats& memory, Range items) {
-      tower.forward(team, memory.data(), pixels.data() + items.first * image_values(), items.size(),
+    return [this, pixels, embeddings, &tower = image_tower()](const Team& team, float* memory, Range items) {
+      tower.forward(team, memory, pixels.data() + items.first * image_values(), items.size(),
                     embeddings.data() + items.first * embed_dim());
     };
   }

@@ -81,9 +81,8 @@ class Linear {
   static Linear from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
                                 std::span<const float> bias, std::size_t in, std::size_t out);
 
-  /// In what the operation before should leave the rows that this layer reads: int8 needs whole rows to find their
-  /// scales, and so fp32 first.
-  Precision written() const { return precision_ == Precision::bf16 ? Precision::bf16 : Precision::fp32; }
+  /// The precision in which prepare() wants the rows: int8 needs whole rows to find their scales, and so fp32.
+  Precision input_precision() const { return precision_ == Precision::bf16 ? Precision::bf16 : Precision::fp32; }
 
   /// Such rows in the precision that this layer reads: `rows` themselves, or converted from fp32 into `buffer` by all
   /// threads of the team, after which they have waited.

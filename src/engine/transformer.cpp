@@ -113,7 +113,7 @@ void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, st
   attend(team, b, sequences, false);
   team.wait();
   const Operand attended =
-      attention_out_.prepare(team, rows, b.normed.rows(attention_out_.written(), width), b.prepared);
+      attention_out_.prepare(team, rows, b.normed.rows(attention_out_.input_precision(), width), b.prepared);
   attention_out_.apply(team, rows, attended, tokens, Epilogue::none, tokens);
   team.wait();
   mlp(team, rows, b, b.tokens, b.normed);
@@ -136,7 +136,7 @@ void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers
   attend(team, b, sequences, true);
   team.wait();
   const Operand attended =
-      attention_out_.prepare(team, count, b.pooled_normed.rows(attention_out_.written(), width), b.prepared);
+      attention_out_.prepare(team, count, b.pooled_normed.rows(attention_out_.input_precision(), width), b.prepared);
   attention_out_.apply(team, count, attended, tokens, Epilogue::none, tokens);
   team.wait();
   mlp(team, count, b, b.pooled_tokens, b.pooled_normed);
@@ -152,7 +152,7 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
     const RowsOut wide = RowsOut{b.wide, 3 * width, attention_precision_}.from(sequence.first).column(column);
     const RowsOut pooled_query = RowsOut{b.pooled_queries, width, attention_precision_}.from(index).column(column);
     const OperandBuffer& result = pooled ? b.pooled_normed : b.normed;
-    const RowsOut out = result.rows(attention_out_.written(), width).from(pooled ? index : sequence.first);
+    const RowsOut out = result.rows(attention_out_.input_precision(), width).from(pooled ? index : sequence.first);
     AttentionArguments a;
     a.queries = pooled ? 1 : sequence.length;
     a.keys = sequence.length;

@@ -8,6 +8,9 @@
 
 namespace gondola {
 
+/// The template of labels when none is given.
+inline constexpr const char* default_template = "a photo of a {}.";
+
 /// Replaces every "{}" of the template by the label. A template without "{}" is an Error.
 std::string fill_template(std::string_view text, std::string_view label);
 

@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <utility>
-#include <vector>
 
 #include "base/environment.h"
 #include "base/error.h"
@@ -31,15 +30,12 @@ void* load_plugin() {
 }  // namespace
 
 fs::path encoder_plugin_path() {
-  std::vector<fs::path> folders = {program_folder()};
-  Dl_info module{};
-  if (::dladdr(reinterpret_cast<const void*>(&encoder_plugin_path), &module) != 0 && fs::exists(module.dli_fname))
-    folders.push_back(fs::canonical(module.dli_fname).parent_path());
+  const fs::path folders[] = {program_folder(), own_binary().parent_path()};
   for (const fs::path& folder : folders)
     for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
       if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
   fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",
-       encoder_plugin_file, folders.front().string());
+       encoder_plugin_file, folders[0].string());
 }
 
 std::unique_ptr<Encoder> load_torch_encoder(const std::string& device, const ModelConfig& config,

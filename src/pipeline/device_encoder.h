@@ -18,8 +18,8 @@ Precision default_precision(const std::string& device, const TensorMap& weights)
 Precision image_precision(const std::string& device, const ModelConfig& config, Precision precision);
 
 /// The towers on a device: "cpu" for make_cpu_encoder, else ("cuda", "cuda:1") for libtorch's, from a library that is
-/// loaded when it is first asked for, so that nobody else waits for PyTorch. Of the options only the precision matters
-/// to that. Throws Error when the library, PyTorch or the device is not there.
+/// loaded when it is first asked for, so that nobody else waits for PyTorch. Of `options`, libtorch's reads only the
+/// precision. Throws Error when the library, PyTorch or the device is not there.
 std::unique_ptr<Encoder> make_encoder(const std::string& device, const ModelConfig& config, TensorMap weights,
                                       const CpuOptions& options, ThreadPool& pool);
 

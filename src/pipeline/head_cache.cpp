@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <string_view>
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/environment.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "pipeline/device_encoder.h"
@@ -29,18 +28,6 @@ std::string_view bytes_of(std::span<const T> values) {
 /// What tells one version of a file from another without reading it.
 std::string version_of(const fs::path& file) {
   return fmt::format("{} bytes of {}", fs::file_size(file), fs::last_write_time(file).time_since_epoch().count());
-}
-
-/// The program or library that this code is in.
-fs::path own_binary() {
-  const auto here = reinterpret_cast<std::uintptr_t>(&own_binary);
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long first = 0, last = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx", &first, &last) == 2 && first <= here && here < last)
-      return line.substr(std::min(line.find('/'), line.size()));
-  }
-  return {};
 }
 
 void append_list(std::string& key, std::string_view what, std::span<const std::string> texts) {

@@ -41,7 +41,7 @@ LoadedModel::LoadedModel(const ModelSource& source)
       precision_(source.precision.value_or(default_precision(device_, files_.weights))),
       weights_hash_(sample_weights(files_.weights)),
       logit_scale_(std::exp(scalar(files_, "logit_scale"))),
-      pool_(source.threads == 0 ? available_processors() : source.threads) {
+      pool_(source.threads) {
   if (!std::isfinite(logit_scale_)) fail("{}: the logit scale is infinite or not a number", files_.config.name);
   if (files_.config.sigmoid_loss) logit_bias_ = scalar(files_, "logit_bias");
   if (!std::isfinite(logit_bias_)) fail("{}: the logit bias is infinite or not a number", files_.config.name);

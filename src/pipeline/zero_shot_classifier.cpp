@@ -1,7 +1,6 @@
 #include "pipeline/zero_shot_classifier.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "base/error.h"
@@ -12,10 +11,10 @@
 namespace gondola {
 namespace {
 
-/// distinct labels × embed_dim. Part by part, so that a thousand labels in eighty templates do not all lie in memory at
+/// labels × embed_dim. Part by part, so that a thousand labels in eighty templates do not all lie in memory at
 /// once.
-std::vector<float> encode_distinct(LoadedModel& model, std::span<const std::string> labels,
-                                   std::span<const std::string> templates, const PromptOptions& options) {
+std::vector<float> encode_head(LoadedModel& model, std::span<const std::string> labels,
+                               std::span<const std::string> templates, const PromptOptions& options) {
   const TextStages stages = model.text_stages(options.overflow);
   const std::size_t labels_per_part = std::max<std::size_t>(1, 1024 / templates.size());
   std::vector<std::string> prompts;
@@ -28,22 +27,6 @@ std::vector<float> encode_distinct(LoadedModel& model, std::span<const std::stri
     const std::vector<float> part = zero_shot_head(embed_texts(stages, prompts), templates.size(), model.embed_dim());
     head.insert(head.end(), part.begin(), part.end());
     options.progress(last * templates.size());
-  }
-  return head;
-}
-
-/// labels × embed_dim
-std::vector<float> encode_head(LoadedModel& model, std::span<const std::string> labels,
-                               std::span<const std::string> templates, const PromptOptions& options) {
-  std::map<std::string_view, std::size_t> row_of;
-  std::vector<std::string> distinct;
-  for (const std::string& label : labels)
-    if (row_of.emplace(label, distinct.size()).second) distinct.push_back(label);
-  const std::vector<float> rows = encode_distinct(model, distinct, templates, options);
-  std::vector<float> head;
-  for (const std::string& label : labels) {
-    const auto row = std::span(rows).subspan(row_of.at(label) * model.embed_dim(), model.embed_dim());
-    head.insert(head.end(), row.begin(), row.end());
   }
   return head;
 }

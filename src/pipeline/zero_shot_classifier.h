@@ -11,9 +11,6 @@
 
 namespace gondola {
 
-/// The template of a classifier when none is given.
-inline constexpr const char* default_template = "a photo of a {}.";
-
 /// How the prompts of a classifier are encoded.
 struct PromptOptions {
   Overflow overflow = Overflow::error;

@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "torch_towers/tensors.h"
 #include "train/communicator.h"
-#include "train/optimiser.h"
 #include "train/trace.h"
 
 namespace gondola {

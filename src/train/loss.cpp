@@ -23,8 +23,8 @@ struct Pairs : torch::CustomClassHolder {
   template <class Body>
   void go_round(const at::Tensor& own_texts, const Body& body) const;
 
-  /// The first rows belong to the rank, the others make all ranks' tensors of one shape.
-  at::Tensor padded(const at::Tensor& own, double value = 0) const;
+  /// The first rows belong to the rank; the others, zeros, make all ranks' tensors of one shape.
+  at::Tensor padded(const at::Tensor& own) const;
   at::Tensor of_owner(const at::Tensor& all, int owner) const { return all[owner].narrow(0, 0, sizes[owner]); }
   at::Tensor gathered(const at::Tensor& one) const { return communicator.all_gather(one).view({-1, largest}); }
 
@@ -57,8 +57,8 @@ Pairs::Pairs(const Features& features, const LossOptions& chosen, Communicator& 
     sizes.push_back(everywhere[owner][1].item<std::int64_t>());
     largest = std::max(largest, sizes.back());
   }
-  const auto repeats = at::bincount(caption.flatten(), {}, own_size).to(wide_type(features.images));
-  counts = gathered(padded(repeats / caption.size(1)));
+  const auto repeats = at::bincount(caption.flatten(), {}, largest).to(wide_type(features.images));
+  counts = gathered(repeats / caption.size(1));
   find_positives(caption, features.text_keys);
 }
 
@@ -84,10 +84,10 @@ void Pairs::find_positives(const at::Tensor& caption, const at::Tensor& own_keys
   for (Positives& each : positives) each.share /= options.sigmoid ? repeats : equal * texts_each;
 }
 
-at::Tensor Pairs::padded(const at::Tensor& own, double value) const {
+at::Tensor Pairs::padded(const at::Tensor& own) const {
   auto shape = own.sizes().vec();
   shape[0] = largest - shape[0];
-  return shape[0] == 0 ? own.contiguous() : at::cat({own, at::full(shape, value, own.options())});
+  return shape[0] == 0 ? own.contiguous() : at::cat({own, at::zeros(shape, own.options())});
 }
 
 LogitBlock Pairs::block(const at::Tensor& images, const at::Tensor& logit_scale, const at::Tensor& logit_bias) const {

@@ -62,12 +62,12 @@ int main(int argc, char** argv) {
   prepare_standard_streams();
   CLI::App app("Trains a CLIP model from (image, text) pairs.", "gondola train");
   app.set_version_flag("--version", GONDOLA_VERSION);
-  std::string recipe;
+  std::string recipe_name;
   std::filesystem::path out;
   std::vector<std::string> overrides;
   bool resume = false;
   std::int64_t traced_steps = 0;
-  app.add_option("RECIPE", recipe, "a TOML file, or the name of one that comes along: openai-b32, siglip-b16 …")
+  app.add_option("RECIPE", recipe_name, "a TOML file, or the name of one that comes along: openai-b32, siglip-b16 …")
       ->required();
   CLI::Option* out_option =
       app.add_option("--out", out, "folder of the run: checkpoints, metrics.jsonl, tensorboard, report.html, model");
@@ -100,26 +100,26 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     if (!plan.ranks.empty()) {
-      print_plan(read_recipe(find_recipe(recipe), overrides), plan);
+      print_plan(read_recipe(find_recipe(recipe_name), overrides), plan);
       return 0;
     }
     if (out.empty()) throw CLI::RequiredError("--out");
     keep_freed_memory();
-    Recipe read = read_recipe(find_recipe(recipe), overrides);
+    Recipe recipe = read_recipe(find_recipe(recipe_name), overrides);
     const Launch launch = Launch::from([](const char* name) -> std::optional<std::string> {
       const char* value = std::getenv(name);  // an empty one is a launcher's mistake
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
-    if (read.device == "cuda") read.device = fmt::format("cuda:{}", launch.local_rank);
-    find_device(read.device);
-    if (read.threads == 0) read.threads = std::max(1, available_processors() / launch.local_size);
-    Communicator communicator(launch, read.device, [](const std::string& message) {
+    if (recipe.device == "cuda") recipe.device = fmt::format("cuda:{}", launch.local_rank);
+    find_device(recipe.device);
+    if (recipe.threads == 0) recipe.threads = std::max(1, available_processors() / launch.local_size);
+    Communicator communicator(launch, recipe.device, [](const std::string& message) {
       print_error("gondola train: {}", message);
       std::_Exit(1);  // the other threads may wait for what will never come
     });
     try {
       auto opening = communicator.waiting_for_files();  // of data sets and models
-      Trainer trainer(std::move(read), out, resume, communicator, traced_steps);
+      Trainer trainer(std::move(recipe), out, resume, communicator, traced_steps);
       opening.reset();
       catch_interrupts();  // before, nothing would be lost
       return trainer.run() ? 0 : 1;

@@ -13,6 +13,7 @@
 #include "data/dataset.h"
 #include "image/augment.h"
 #include "image/preprocess.h"
+#include "metrics/zero_shot.h"
 
 namespace gondola {
 
@@ -40,7 +41,7 @@ struct Recipe {
   std::vector<std::string> validation;
   int captions_per_image = 1;      ///< drawn anew every time, all of them positives
   std::int64_t max_broken = 1000;  ///< samples that could not be read
-  std::vector<std::string> templates = {"a photo of a {}."}, validation_templates = {"a photo of a {}."};
+  std::vector<std::string> templates = {default_template}, validation_templates = {default_template};
 
   // [teacher]
   std::string teacher;        ///< a model whose similarities are to be had too (train/distillation.h)

@@ -14,10 +14,11 @@ std::string make_report(const std::string& title, const std::vector<std::pair<st
                         const std::map<std::string, std::string>& recipe,
                         const std::vector<nlohmann::ordered_json>& metrics);
 
-/// A curve as an SVG element: its mean and range where points lie closer than a pixel.
 struct Curve {
   std::vector<double> steps, values;
 };
+
+/// A curve as an SVG element: its mean and range where points lie closer than a pixel.
 std::string draw_curve(const Curve& curve);
 
 }  // namespace gondola

@@ -24,10 +24,10 @@ struct TrainingState {
 /// `report.html` and, at the end, `model/`.
 class RunFolder {
  public:
-  /// Without `resume` a folder that is not empty is an Error, save for what a run without a checkpoint left; with it,
-  /// one that holds checkpoints of another recipe is, or files with the names of a run's that no run of ours wrote. So
-  /// is one that another process holds.
-  /// One that is not `ours` (another rank's, which checked and made it) is read alone: what is to be written is not.
+  /// Of rank 0 (`ours`): makes the folder and locks it while the object lives. Throws Error without `resume` when the
+  /// folder holds anything but what a run left that never saved a checkpoint; with it for checkpoints of another
+  /// recipe, and for files of a run's names without a recipe.json; and when another process holds the lock. Of the
+  /// other ranks: opens what rank 0 made; the functions that write do nothing.
   RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
   std::filesystem::path trace() const { return path_ / "trace.json"; }

@@ -26,8 +26,8 @@ std::vector<float> to_rows(const at::Tensor& embeddings) {
 
 struct EncodedSet {
   std::vector<float> images;       // normalised rows
-  std::vector<int> labels;         // of labelled samples
-  std::vector<Captions> captions;  // of the others
+  std::vector<int> labels;         // of each, −1 without one
+  std::vector<Captions> captions;  // of each
 };
 
 EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Encoders& encoders) {

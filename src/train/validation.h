@@ -13,7 +13,8 @@
 
 namespace gondola {
 
-/// Encoders in evaluation mode, as the exported model will compute: n rows, not normalised, fp32 on the CPU.
+/// Encoders in evaluation mode, as the exported model will compute: n rows, not normalised, fp32, on the recipe's
+/// device.
 struct Encoders {
   std::function<at::Tensor(const at::Tensor& pixels)> images;
   std::function<at::Tensor(const at::Tensor& ids)> texts;

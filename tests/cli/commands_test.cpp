@@ -150,6 +150,14 @@ TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
     EXPECT_GT(line.at("items_per_second").get<double>(), 0);
     EXPECT_GT(line.at("peak_fraction").get<double>(), 0);
   }
+  for (const std::string tower : {"image", "text"}) {
+    const double operations = run("info --json --model model").lines().at(0).at("gflops").at(tower);
+    const Json full =
+        run("bench --full --json --model model --precision fp32 --batch 3 --tower " + tower).lines().at(0);
+    EXPECT_EQ(full.at("batch"), 3);
+    const double expected = full.at("items_per_second").get<double>() * operations;
+    EXPECT_NEAR(full.at("gflops").get<double>(), expected, 1e-6 * expected);
+  }
   EXPECT_EQ(run("bench --model model --tower both").status, 2);
 }
 
@@ -319,6 +327,10 @@ TEST_F(Commands, QuantizeWritesAModelThatAnswersTheSame) {
   EXPECT_EQ(lines[16].at("tower"), "image");
   EXPECT_GT(lines[17].at("cosine_min"), 0.99);
   EXPECT_EQ(lines[18].at("images"), 1);
+  std::ofstream(folder_.path() / "labels") << "cat\ndog\ntea\n";
+  EXPECT_EQ(run(quantize + out("labelled") + " --labels-file " + out("labels")).lines().at(18).at("labels"), 3);
+  fs::remove(folder_.path() / "labels");
+  fs::remove_all(folder_.path() / "labelled");
   EXPECT_EQ(fs::path(lines[19].at("model").get<std::string>()).filename(), "q");
   EXPECT_EQ(std::ranges::distance(fs::directory_iterator(folder_.path())), 2);  // q and stderr
 

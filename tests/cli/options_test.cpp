@@ -214,6 +214,27 @@ TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
   EXPECT_EQ(types(" --dtype bf16"), DType::bfloat16);
 }
 
+/// Field for field what transformers wrote, save for what only its training reads and the last bits of floats.
+TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
+  ASSERT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 0);
+  const auto read = [&](const fs::path& folder, const char* file) { return Json::parse(read_file(folder / file)); };
+  Json config = read(golden_ / "model", "config.json");
+  for (Json* part : {&config, &config["text_config"], &config["vision_config"]})
+    for (const char* key : {"attention_dropout", "initializer_factor", "initializer_range", "logit_scale_init_value",
+                            "transformers_version"})
+      part->erase(key);
+  EXPECT_EQ(read(folder_.path() / "hf", "config.json"), config);
+  Json found = read(folder_.path() / "hf", "preprocessor_config.json"),
+       wanted = read(golden_ / "model", "preprocessor_config.json");
+  for (const char* key : {"image_mean", "image_std"}) {
+    for (std::size_t i = 0; i < 3; ++i)
+      EXPECT_NEAR(found.at(key).at(i).get<double>(), wanted.at(key).at(i).get<double>(), 1e-7);
+    found.erase(key);
+    wanted.erase(key);
+  }
+  EXPECT_EQ(found, wanted);
+}
+
 /// The trainer's own options are handed on.
 TEST_F(CommandOptions, TrainTakesValuesInPlaceOfTheRecipes) {
   if (!fs::exists(fs::path(GONDOLA_BINARY_DIR) / "gondola-train")) GTEST_SKIP() << "needs gondola-train";

@@ -66,6 +66,27 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   EXPECT_GT(orders.size(), 250u);  // of 40,320
 }
 
+/// Else two images of a class would call each other's caption wrong.
+TEST(Loader, GivesTheImagesOfAClassOneCaptionABatch) {
+  const test::TemporaryFolder folder;
+  for (int i = 0; i < 8; ++i) {
+    const fs::path image = folder.path() / (i % 2 == 0 ? "cat" : "dog") / fmt::format("{}.png", i);
+    fs::create_directories(image.parent_path());
+    fs::copy(test::golden("train") / "vit" / "images" / fmt::format("{}.png", i), image);
+  }
+  const Recipe recipe = small_recipe();
+  const auto dataset = open_dataset(folder.path().string(), {.templates = {"a {}", "the {}", "{}", "one {}"}});
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  std::set<std::int64_t> captions;
+  Loader loader(*dataset, tokenizer, recipe, 0, 40);
+  for (int step = 0; step < 40; ++step) {
+    const at::Tensor keys = loader.next().text_keys;
+    ASSERT_EQ(keys.size(0), 2);
+    for (int i = 0; i < 2; ++i) captions.insert(keys[i].item<std::int64_t>());
+  }
+  EXPECT_EQ(captions.size(), 8u);
+}
+
 /// To the start, what fits of them, and the end.
 TEST(Loader, CutsLongCaptions) {
   const test::TemporaryFolder folder;

@@ -178,6 +178,20 @@ TEST_F(Runs, MayBeMeasuredInEpochs) {
   EXPECT_EQ(test::losses(path).size(), 5u);
 }
 
+/// To gradients that are nothing beside epsilon, so that the weights stay.
+TEST_F(Runs, ClipTheirGradients) {
+  const auto moved = [&](const std::string& name, const std::string& option) {
+    const std::vector<std::string> common = {"train.steps=3", "train.weight_decay=0"};
+    const TensorMap start =
+        weights(run(name + "-start", recipe(vit, {common[0], common[1], "train.learning_rate=1e-20"})));
+    const fs::path path = run(name, recipe(vit, {common[0], common[1], option}));
+    EXPECT_GT(test::metrics(path).at(0).at("gradient_norm"), 1e-3) << "before it is clipped";
+    return (to_torch(weights(path).at("visual.proj")) - to_torch(start.at("visual.proj"))).abs().max().item<double>();
+  };
+  EXPECT_GT(moved("free", "train.gradient_clip=0"), 1e-4);
+  EXPECT_LT(moved("clipped", "train.gradient_clip=1e-12"), 1e-6);
+}
+
 TEST_F(Runs, StoreTheirModelAsAsked) {
   for (const auto& [name, type] : {std::pair("fp16", DType::float16), {"bf16", DType::bfloat16}}) {
     const fs::path path = run(name, recipe(vit, {"train.steps=1", std::string("model.export_dtype=") + name}));

@@ -120,6 +120,20 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                                               std::get<3>(mode.param) ? "Sigmoid" : "");
                          });
 
+/// Of texts that repeat, the sigmoid loss has more positives with soft targets, and that of CLIP stays.
+TEST(SoftTargets, OfTheRecipeAreThoseOfTheLoss) {
+  for (const bool sigmoid : {false, true}) {
+    const Recipe soft = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/0);
+    Recipe hard = soft;
+    hard.soft_targets = false;
+    const Whole whole(soft);
+    Communicator alone;
+    const double with = outcome_of(whole, soft, torch::kDouble, alone).loss;
+    const double without = outcome_of(whole, hard, torch::kDouble, alone).loss;
+    EXPECT_EQ(std::abs(with - without) > 1e-3, sigmoid) << with << " " << without;
+  }
+}
+
 TEST(Precision, OfTheRecipeIsThatOfTheTowers) {
   const Recipe exact = recipe_of(/*norms=*/true, /*sigmoid=*/false, /*micro_batch_size=*/0);
   Recipe rounded = exact;
