@@ -22,7 +22,8 @@ function(gondola_room NAME)
   target_link_libraries(gondola_${NAME} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
   # GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for a mistake of ours.
   set(avx2 -mno-avx512f -mno-avxvnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized -Wno-uninitialized)
-  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mno-avx512vnni -mno-avx512bf16
+      -mprefer-vector-width=512)
   set(avx2vnni ${avx2} -mavxvnni)
   set(avx512vnni ${avx512} -mavx512vnni)
   set(avx512bf16 ${avx512vnni} -mavx512bf16)
