@@ -2,8 +2,8 @@
 #
 # One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
 # includes, which tests/architecture checks against the rows of docs/architecture.md.
-# A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h) and no
-# more, whatever CMAKE_CXX_FLAGS allow, and reached only behind a run-time check.
+# A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h), without
+# those above it that the code asks about, whatever CMAKE_CXX_FLAGS allow, and reached only behind a run-time check.
 # A product and a sum become one rounding only where the code says so, so that a function gives the same bits wherever it
 # is inlined and whatever it is compiled for.
 # -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651).
@@ -21,8 +21,9 @@ function(gondola_room NAME)
   endforeach()
   target_link_libraries(gondola_${NAME} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
   # GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for a mistake of ours.
-  set(avx2 -mno-avx512f -mno-avxvnni -mavx2 -mfma -mf16c -Wno-maybe-uninitialized -Wno-uninitialized)
-  set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mno-avx512vnni -mno-avx512bf16
+  set(common -mavx2 -mfma -mf16c -mno-avxvnni -Wno-maybe-uninitialized -Wno-uninitialized)
+  set(avx2 ${common} -mno-avx512f)
+  set(avx512 ${common} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mno-avx512vnni -mno-avx512bf16
       -mprefer-vector-width=512)
   set(avx2vnni ${avx2} -mavxvnni)
   set(avx512vnni ${avx512} -mavx512vnni)
@@ -42,7 +43,7 @@ function(gondola_tests NAME)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${NAME}/*.cpp)
   add_executable(test_${NAME} ${sources})
   # To compile them takes longer than to run them.
-  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS} $<$<CONFIG:Release>:-O1> $<$<CONFIG:None>:-O0>)
+  target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS} $<$<CONFIG:Release>:-O1> $<$<CONFIG:Sanitized>:-O0>)
   target_compile_definitions(test_${NAME} PRIVATE
     GONDOLA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" GONDOLA_BINARY_DIR="${PROJECT_BINARY_DIR}")
   target_include_directories(test_${NAME} PRIVATE ${PROJECT_SOURCE_DIR})

@@ -51,7 +51,7 @@ bool includes(Isa best, Isa isa) {
   return isa <= best && (isa != Isa::avx2vnni || has_avx_vnni());
 }
 
-/// Save for the permission to use AMX.
+/// The best of processor and system; whether AMX may be used is still to be asked.
 Isa detect() {
   const Registers basic = cpuid(1);
   constexpr int osxsave = 27, avx = 28, fma = 12, f16c = 29;

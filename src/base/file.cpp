@@ -70,12 +70,14 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
 }
 
 void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit) {
+  if (std::filesystem::is_directory(path)) fail("{}: is a folder, expected a file", path.string());
   std::ifstream input(path);
   if (!input) fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
   bool first = true;
   for (std::string line; std::getline(input, line); first = false) {
     std::string_view text = line;
     if (first && text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+    if (text.empty() && input.eof()) break;  // a byte order mark is no line
     if (text.ends_with('\r')) text.remove_suffix(1);
     visit(text);
   }

@@ -15,11 +15,11 @@ namespace gondola {
 /// The whole file as bytes in a string. Throws Error when it cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
 
-/// Calls visit(line) with each line of a text file, without their ends ("\n" or "\r\n") and a byte order mark; a final
-/// empty line is none. Throws Error when it cannot be read.
+/// Calls visit(line) with each line of a text file, without its end ("\n" or "\r\n"); a byte order mark and a final
+/// empty line are left out. Throws Error when it cannot be read.
 void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit);
 
-/// All of them.
+/// The lines that for_each_line visits. Throws Error like it.
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// The endings of images that can be read.
@@ -35,7 +35,8 @@ void make_folder(const std::filesystem::path& path);
 /// A name beside `path` that no other call or process is given, for a file that is to be moved there whole.
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
-/// Removes what processes that were killed left of such files in the folder, if there is one.
+/// Removes the files of temporary_beside that killed processes left in the folder, if there is one; those that cannot
+/// be removed stay.
 void remove_temporaries(const std::filesystem::path& folder);
 
 /// Renames a file over what has that name, if anything has. Throws Error when that cannot be done.

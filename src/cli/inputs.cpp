@@ -40,9 +40,9 @@ void find_images(const fs::path& folder, FoundImages& found) {
     if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) {
       find_images(entry->path(), found);
     } else if (entry->is_regular_file(unknown)) {
-      const std::string extension = lower_ascii(entry->path().extension().string());
+      const std::string extension = entry->path().extension().string(), lower = lower_ascii(extension);
       if (is_image_extension(extension)) found.paths.push_back(entry->path().string());
-      if (std::ranges::find(foreign_extensions, extension) != foreign_extensions.end()) ++found.foreign[extension];
+      if (std::ranges::find(foreign_extensions, lower) != foreign_extensions.end()) ++found.foreign[lower];
     }
   }
   if (error) found.paths.push_back(folder.string());

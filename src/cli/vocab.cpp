@@ -1,13 +1,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/streams.h"

@@ -70,7 +70,7 @@ inline Vector fraction_of(Vector y) {
 }
 /// y, or what is next to it that scale_by_floor takes.
 inline Vector bounded_exponent(Vector y) {
-  return minimum(broadcast(126.0f), maximum(broadcast(-126.0f), y));  // the second is what a NaN leaves
+  return minimum(broadcast(126.0f), maximum(broadcast(-126.0f), y));  // y second: a NaN stays one
 }
 /// x·2^⌊y⌋
 inline Vector scale_by_floor(Vector x, Vector y) {

@@ -30,12 +30,11 @@ void* load_plugin() {
 }  // namespace
 
 fs::path encoder_plugin_path() {
-  const fs::path folders[] = {program_folder(), own_binary().parent_path()};
-  for (const fs::path& folder : folders)
-    for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
-      if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
+  const fs::path folder = own_binary().parent_path();
+  for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
+    if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
   fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",
-       encoder_plugin_file, folders[0].string());
+       encoder_plugin_file, folder.string());
 }
 
 std::unique_ptr<Encoder> load_torch_encoder(const std::string& device, const ModelConfig& config,

@@ -399,10 +399,13 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   teacher.finish();
 
   read_train(root.section("train"), recipe);
-  if (export_family(recipe.model) == Family::hugging_face) recipe.preprocess.library = PreprocessLibrary::transformers;
   root.finish();
   validate(recipe, origin);
   flatten(table, "", recipe.values);
+  if (export_family(recipe.model) == Family::hugging_face) {
+    recipe.preprocess.library = PreprocessLibrary::transformers;
+    recipe.values["preprocess.library"] = "transformers";
+  }
   return recipe;
 }
 

@@ -81,8 +81,8 @@ struct Recipe {
   std::map<std::string, std::string> values;
 };
 
-/// Layout of a run's model, and whose preprocessing goes with it: transformers' unless its CLIPModel cannot hold the
-/// model, which has neither ResNets nor a logit bias; then open_clip's.
+/// The layout a run's model is written in, which decides its preprocessing: transformers', or open_clip's for what
+/// transformers' CLIPModel lacks: ResNets and a logit bias.
 Family export_family(const ModelConfig& model);
 
 /// The file of a recipe: a path, or the name of one that comes with Gondola ("openai-b32"). Throws Error that lists

@@ -36,8 +36,14 @@ TEST(ReadLines, TakesBothLineEnds) {
   EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre("one", "", "two ", "three"));
   write(folder.path() / "f", "one\n");
   EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre("one"));
-  write(folder.path() / "f", "");
-  EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre());
+  for (const char* empty : {"", "\xef\xbb\xbf"}) {
+    write(folder.path() / "f", empty);
+    EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre());
+  }
+  write(folder.path() / "f", "\xef\xbb\xbfone\r\n\xef\xbb\xbftwo");
+  EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre("one", "\xef\xbb\xbftwo"));
+  EXPECT_THAT([&] { read_lines(folder.path() / "none"); }, ThrowsMessage<Error>(HasSubstr("none: cannot be opened")));
+  EXPECT_THAT([&] { read_lines(folder.path()); }, ThrowsMessage<Error>(HasSubstr("is a folder")));
 }
 
 TEST(WriteFileAtomically, ReplacesAFileAndLeavesNothingElse) {

@@ -164,9 +164,12 @@ TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
 TEST_F(Commands, DevicesThatAreNotThereAreNamed) {
   EXPECT_EQ(run("--device tpu info --model model").status, 2);
   EXPECT_EQ(run("--device cuda: info --model model").status, 2);
-  const Result cuda = run("--device cuda:99 bench --model model --batch 1");
-  EXPECT_EQ(cuda.status, 1);
-  EXPECT_THAT(cuda.error, testing::AnyOf(HasSubstr("device cuda:99"), HasSubstr("need a build with PyTorch")));
+  for (const std::string command :
+       {"bench --batch 1", "match images/a.png --text cat", "classify images/a.png --labels cat"}) {
+    const Result cuda = run("--device cuda:99 " + command + " --model model");
+    EXPECT_EQ(cuda.status, 1);
+    EXPECT_THAT(cuda.error, testing::AnyOf(HasSubstr("device cuda:99"), HasSubstr("need a build with PyTorch")));
+  }
   EXPECT_EQ(run("--device cuda --json info --model model").lines().at(0).at("device"), "cuda");
   EXPECT_EQ(run("--device cuda bench --kernels --model model").status, 1);
 }

@@ -1,6 +1,7 @@
 // What the commands take for images, labels and texts.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 
@@ -51,6 +52,22 @@ TEST_F(Inputs, FoldersGiveEveryKindOfPicture) {
   for (const Json& line : run("classify " + out("photos") + " --model model --json --labels cat,dog").lines())
     found.push_back(fs::path(line.at("image").get<std::string>()).filename());
   EXPECT_EQ(found, names);
+}
+
+/// As paths are ordered, component by component.
+TEST_F(Inputs, FoldersGiveTheirPicturesInOrder) {
+  const fs::path photos = folder_.path() / "photos";
+  std::vector<fs::path> paths;
+  for (const char* name : {"a-b.png", "a/c.png", "a.png", "\xc3\xa9.png", "B.png", "a/b/z.png", "ab.png"}) {
+    paths.push_back(photos / name);
+    fs::create_directories(paths.back().parent_path());
+    fs::copy_file(golden_ / "images" / "a.png", paths.back());
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<fs::path> found;
+  for (const Json& line : run("classify " + out("photos") + " --model model --json --labels cat,dog").lines())
+    found.emplace_back(line.at("image").get<std::string>());
+  EXPECT_EQ(found, paths);
 }
 
 TEST_F(Inputs, AnImageOnStdinIsNoListOfPaths) {

@@ -23,7 +23,7 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   write(folder.path() / "tabby_cat" / ".hidden.jpg", "no image");
   std::filesystem::create_directory(folder.path() / "tabby_cat" / ".ipynb_checkpoints");
   write(folder.path() / "tabby_cat" / ".ipynb_checkpoints" / "a-checkpoint.jpg", "no image");
-  write(folder.path() / "ant" / "x.jpeg", "ant");
+  write(folder.path() / "ant" / "x.jfif", "ant");
   write(folder.path() / "loose.jpg", "in no class");
   const auto data = open_dataset(folder.path().string(), {.templates = {"a photo of a {}.", "a {}"}});
   EXPECT_THAT(data->class_names(), ElementsAre("ant", "tabby cat"));

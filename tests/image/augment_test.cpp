@@ -32,6 +32,19 @@ std::vector<float> augmented(const Image& image, const AugmentConfig& augmentati
   return tensor;
 }
 
+/// What is transparent is dropped by torchvision and white by transformers.
+TEST(Augment, TreatsTransparencyAsTheLibraryDoes) {
+  const Image clear = make_image(PixelMode::rgba, 40, 40);
+  PreprocessConfig config = plain(32);
+  for (const auto& [library, expected] :
+       {std::pair(PreprocessLibrary::torchvision, 0.f), {PreprocessLibrary::transformers, 1.f}}) {
+    config.library = library;
+    std::vector<float> tensor(3 * 32 * 32, -1);
+    augment(clear, config, {.min_crop_area = 1, .max_aspect_ratio = 1}, 1, tensor);
+    EXPECT_EQ(std::set(tensor.begin(), tensor.end()), std::set<float>{expected});
+  }
+}
+
 TEST(RandomCrop, KeepsItsShareOfTheAreaAndItsAspectRatio) {
   const AugmentConfig augmentation{.min_crop_area = 0.3, .max_aspect_ratio = 2};
   double smallest = 1, largest = 0, sum = 0;

@@ -103,6 +103,7 @@ TEST_F(Runs, ExportTheirEmbeddingNorms) {
     exported.eval();
     inner.eval();
     const torch::NoGradGuard no_gradients;
+    torch::manual_seed(3);
     const auto expect_normed = [&](const at::Tensor& found, const at::Tensor& embeddings, const std::string& norm) {
       const auto mean = to_torch(state.at(norm + ".running_mean")),
                  variance = to_torch(state.at(norm + ".running_var"));
@@ -138,7 +139,7 @@ TEST_F(Runs, LearnTheSameWithoutAValidation) {
   EXPECT_THAT(validated, testing::ElementsAre(2, 4, 5));
 }
 
-/// The average, whose figures are others than those of the weights that it is of.
+/// The average, where there is one.
 TEST_F(Runs, ValidateWhatTheyExport) {
   const std::string pairs = (folder_.path() / "pairs.csv").string();
   const Recipe averaged = recipe(vit, {"train.steps=12", "train.ema_decay=0.99", "train.learning_rate=3e-3",
@@ -162,7 +163,7 @@ TEST_F(Runs, ValidateWhatTheyExport) {
   const Json found = test::metrics(path).back();
   const auto expected = recalls(files.weights);
   for (const auto& [name, value] : expected) EXPECT_EQ(found.at(name).get<double>(), value) << name;
-  EXPECT_NE(expected, recalls(last));
+  EXPECT_FALSE(equal(last.at("visual.proj"), files.weights.at("visual.proj")));
 }
 
 TEST_F(Runs, KeepTheNewestTwoCheckpoints) {

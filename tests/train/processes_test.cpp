@@ -17,9 +17,10 @@ class Processes : public testing::Test {
     return test::write(
         folder_.path() / "recipe.toml",
         fmt::format("[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\n"
-                    "train = [\"{}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\n"
+                    "train = [\"{0}\"]\nvalidation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = "
+                    "0.5\n[train]\n"
                     "batch_size = 8\nsteps = 30\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\n"
-                    "validate_every_steps = 1000\nthreads = 1\nsoft_targets = true\nseed = 9\n{}",
+                    "validate_every_steps = 10\nthreads = 1\nsoft_targets = true\nseed = 9\n{1}",
                     test::write_pairs(folder_.path()).string(), train));
   }
 

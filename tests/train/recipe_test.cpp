@@ -122,6 +122,7 @@ peak_tflops = 16.0
   EXPECT_THAT(recipe.preprocess.std, ElementsAre(0.4f, 0.5f, 0.6f));
   EXPECT_EQ(recipe.preprocess.interpolation, Interpolation::bilinear);
   EXPECT_EQ(recipe.preprocess.size, 96);
+  EXPECT_EQ(recipe.preprocess.library, PreprocessLibrary::torchvision) << "of a model with a bias";
 
   ASSERT_EQ(recipe.augment.size(), 2u);
   for (const AugmentConfig& augment : recipe.augment) {
@@ -217,6 +218,7 @@ steps = 1
   EXPECT_EQ(recipe.model.text.mlp_width, 512);
   EXPECT_EQ(recipe.beta2, 0.999);
   EXPECT_EQ(recipe.epsilon, 1e-8);
+  EXPECT_EQ(recipe.preprocess.library, PreprocessLibrary::torchvision);
 }
 
 /// docs/training.md has them.
@@ -224,6 +226,7 @@ TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
   const Recipe recipe = read("[data]\ntrain = [\"a\"]\n[train]\nsteps = 1\n");
   EXPECT_EQ(recipe.model.image, preset("ViT-B-32").image);
   EXPECT_EQ(recipe.preprocess.mean, PreprocessConfig().mean);
+  EXPECT_EQ(recipe.preprocess.library, PreprocessLibrary::transformers);
   EXPECT_EQ(recipe.augment.at(0).min_crop_area, 0.9);
   EXPECT_DOUBLE_EQ(recipe.augment.at(0).max_aspect_ratio, 4.0 / 3);
   EXPECT_EQ(recipe.augment.at(0).flip_probability, 0);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "metrics/zero_shot.h"
@@ -83,7 +84,9 @@ TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   std::vector<at::Tensor> pixels;
   const Encoders encoders = {[&](const at::Tensor& batch) { return pixels.emplace_back(embed(batch)); },
-                             [&](const at::Tensor& batch) { return 3 * embed(batch); }};
+                             [&](const at::Tensor& batch) {  // of various lengths
+                               return embed(batch) * (1 + batch.to(torch::kFloat).sum(1, true).remainder(5));
+                             }};
   const auto dataset = open_dataset(folder.path().string());
   const auto figures = validate(*dataset, tokenizer, recipe, encoders).value();
 
