@@ -70,7 +70,8 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
 }
 
 void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit) {
-  if (std::filesystem::is_directory(path)) fail("{}: is a folder, expected a file", path.string());
+  std::error_code unknown;  // opening it says what is wrong
+  if (std::filesystem::is_directory(path, unknown)) fail("{}: is a folder, expected a file", path.string());
   std::ifstream input(path);
   if (!input) fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
   bool first = true;
