@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <span>
@@ -22,28 +21,7 @@ using testing::HasSubstr;
 using testing::SizeIs;
 namespace fs = std::filesystem;
 
-class CommandOptions : public test::Program {
- protected:
-  /// Of an image or text, as transformers computes it; of length 1 unless it is to be `raw`.
-  std::vector<double> embedding(const char* kind, const std::string& input, bool raw = false) const {
-    auto values = expected_.at(kind).at(input).get<std::vector<double>>();
-    double square = 0;
-    for (const double value : values) square += value * value;
-    for (double& value : values) value /= raw ? 1 : std::sqrt(square);
-    return values;
-  }
-
-  static void expect_row(std::span<const float> found, const std::vector<double>& expected, double tolerance) {
-    ASSERT_EQ(found.size(), expected.size());
-    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], tolerance) << i;
-  }
-
-  std::vector<float> rows(const char* folder, const char* kind) const {
-    return test::read_npy<float>(folder_.path() / folder / (std::string(kind) + "_emb") /
-                                 (std::string(kind) + "_emb_0.npy"))
-        .values;
-  }
-};
+using CommandOptions = test::Program;
 
 /// The scores of transformers, best first.
 std::vector<std::pair<double, std::string>> best_first(const Json& scores, const Json& labels) {

@@ -4,7 +4,9 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,25 @@ class Program : public testing::Test {
     result.status = WEXITSTATUS(::pclose(pipe));
     result.error = read_file(error);
     return result;
+  }
+
+  /// Of an image or text ("images", "texts"), as transformers computes it; of length 1 unless it is to be `raw`.
+  std::vector<double> embedding(const char* kind, const std::string& input, bool raw = false) const {
+    auto values = expected_.at(kind).at(input).get<std::vector<double>>();
+    double square = 0;
+    for (const double value : values) square += value * value;
+    for (double& value : values) value /= raw ? 1 : std::sqrt(square);
+    return values;
+  }
+
+  static void expect_row(std::span<const float> found, const std::vector<double>& expected, double tolerance) {
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], tolerance) << i;
+  }
+
+  /// What `embed --dtype fp32` wrote of a kind ("img", "text") into the test's own folder NAME.
+  std::vector<float> rows(const char* name, const std::string& kind) const {
+    return read_npy<float>(folder_.path() / name / (kind + "_emb") / (kind + "_emb_0.npy")).values;
   }
 
   std::string out(const char* name) const { return "'" + (folder_.path() / name).string() + "'"; }
