@@ -5,7 +5,7 @@
 
 #include <cstdio>
 
-#include "base/valid_utf8.h"
+#include "base/utf8.h"
 
 namespace gondola {
 namespace {
@@ -13,7 +13,7 @@ namespace {
 /// Messages quote what files hold, of any length and with any bytes, which must not steer the terminal.
 std::string printable(const std::string& line) {
   constexpr std::size_t longest = 4000;
-  const std::string valid = valid_utf8(line.substr(0, longest));
+  const std::string valid = replace_invalid_utf8(std::string_view(line).substr(0, longest));
   std::string shown;
   for (std::size_t i = 0; i < valid.size(); ++i) {
     const auto byte = static_cast<unsigned char>(valid[i]);

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/streams.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace gondola::cli {
 namespace {

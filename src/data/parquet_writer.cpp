@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/file.h"
-#include "base/valid_utf8.h"
+#include "base/utf8.h"
 
 namespace gondola {
 namespace {
@@ -103,7 +103,7 @@ std::string column_chunk(std::span<const std::string> values) {
   std::string chunk, page;
   std::size_t in_page = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::string value = valid_utf8(values[i]);
+    const std::string value = replace_invalid_utf8(values[i]);
     append_little_endian(page, value.size());
     page += value;
     ++in_page;

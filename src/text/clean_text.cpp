@@ -2,10 +2,10 @@
 
 #include <utf8proc.h>
 
+#include "base/utf8.h"
 #include "text/fix_text.h"
 #include "text/html_entities.h"
 #include "text/regex.h"
-#include "text/utf8.h"
 
 namespace gondola {
 namespace {

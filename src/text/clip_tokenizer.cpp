@@ -199,8 +199,8 @@ void ClipTokenizer::save(const std::filesystem::path& folder) const {
   write_file_atomically(folder / "vocab.json", vocabulary.dump());
   std::string merges = "#version: 0.2\n";
   for (const std::string& merge : tables_->merges) merges += merge + "\n";
-  write_file_atomically(folder / "merges.txt", merges);
   if (!tables_->added.empty()) write_file_atomically(folder / "added_tokens.json", Json(tables_->added).dump());
+  write_file_atomically(folder / "merges.txt", merges);  // last: with it a vocabulary is whole
 }
 
 }  // namespace gondola

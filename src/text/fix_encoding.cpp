@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/utf8.h"
 #include "text/mojibake_patterns.h"
 #include "text/regex.h"
 #include "text/single_byte_encodings.h"
-#include "text/utf8.h"
 
 namespace gondola {
 namespace {

@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/fix_encoding.h"
 #include "text/html_entities.h"
-#include "text/utf8.h"
 
 namespace gondola {
 namespace {

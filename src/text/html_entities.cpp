@@ -4,9 +4,9 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/utf8.h"
 #include "text/html_entities_table.h"
 #include "text/single_byte_encodings.h"
-#include "text/utf8.h"
 
 namespace gondola {
 namespace {
