@@ -8,8 +8,6 @@
 namespace gondola {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
-
 constexpr const char* style = R"(
 :root { --back: #fff; --text: #1c2024; --faint: #6b7280; --line: #e3e6ea; --curve: #2563eb; }
 @media (prefers-color-scheme: dark) {
@@ -110,24 +108,13 @@ std::vector<Bucket> gather(const Curve& curve) {
   return buckets;
 }
 
-/// The numbers of the lines for which `of` says so, by name in order of first appearance.
-template <class Of>
-std::vector<std::pair<std::string, Curve>> curves_of(const std::vector<OrderedJson>& metrics, const Of& of) {
-  std::vector<std::pair<std::string, Curve>> curves;
-  for (const OrderedJson& line : metrics) {
-    if (!of(line)) continue;
-    for (const auto& [name, value] : line.items()) {
-      if (name == "step" || !value.is_number()) continue;
-      auto found = std::find_if(curves.begin(), curves.end(), [&](const auto& item) { return item.first == name; });
-      if (found == curves.end()) found = curves.insert(curves.end(), {name, {}});
-      found->second.steps.push_back(line.at("step").get<double>());
-      found->second.values.push_back(value.template get<double>());
-    }
-  }
-  return curves;
+template <class T>
+T& find_or_add(Named<T>& items, const std::string& name) {
+  const auto found = std::find_if(items.begin(), items.end(), [&](const auto& item) { return item.first == name; });
+  return found != items.end() ? found->second : items.emplace_back(name, T()).second;
 }
 
-std::string draw_figures(const std::vector<std::pair<std::string, Curve>>& curves) {
+std::string draw_figures(const Named<Curve>& curves) {
   std::string html = "<div class=\"charts\">\n";
   for (const auto& [name, curve] : curves)
     html += fmt::format("<figure><figcaption>{}<output>{}</output></figcaption>{}</figure>\n", escape(name),
@@ -144,6 +131,18 @@ std::string draw_table(const Rows& rows) {
 }
 
 }  // namespace
+
+void Curves::add(const nlohmann::ordered_json& line) {
+  const auto set = line.find("validation");
+  Named<Curve>& curves = set == line.end() ? training : find_or_add(validation, set->get<std::string>());
+  const auto step = line.at("step").get<double>();
+  for (const auto& [name, value] : line.items()) {
+    if (name == "step" || !value.is_number()) continue;
+    Curve& curve = find_or_add(curves, name);
+    curve.steps.push_back(step);
+    curve.values.push_back(value.get<double>());
+  }
+}
 
 std::string draw_curve(const Curve& curve) {
   constexpr double width = 360, height = 180, left = 44, right = 8, top = 8, bottom = 20;
@@ -188,26 +187,17 @@ std::string draw_curve(const Curve& curve) {
                      svg);
 }
 
-std::string make_report(const std::string& title, const std::vector<std::pair<std::string, std::string>>& summary,
-                        const std::map<std::string, std::string>& recipe, const std::vector<OrderedJson>& metrics) {
+std::string make_report(const std::string& title, const Named<std::string>& summary,
+                        const std::map<std::string, std::string>& recipe, const Curves& curves) {
   std::string html = fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width\">\n<title>{0}</title>\n<style>{1}</style></head>\n"
       "<body>\n<h1>{0}</h1>\n{2}",
       escape(title), style, draw_table(summary));
 
-  std::vector<std::string> sets;
-  for (const OrderedJson& line : metrics) {
-    const std::string set = line.value("validation", std::string());
-    if (!set.empty() && std::find(sets.begin(), sets.end(), set) == sets.end()) sets.push_back(set);
-  }
-  const auto training = curves_of(metrics, [](const OrderedJson& line) { return !line.contains("validation"); });
-  if (!training.empty()) html += "<h2>Training</h2>\n" + draw_figures(training);
-  for (const std::string& set : sets) {
-    const auto curves =
-        curves_of(metrics, [&](const OrderedJson& line) { return line.value("validation", std::string()) == set; });
-    html += fmt::format("<h2>Validation: {}</h2>\n", escape(set)) + draw_figures(curves);
-  }
+  if (!curves.training.empty()) html += "<h2>Training</h2>\n" + draw_figures(curves.training);
+  for (const auto& [set, figures] : curves.validation)
+    html += fmt::format("<h2>Validation: {}</h2>\n", escape(set)) + draw_figures(figures);
   html += "<h2>Recipe</h2>\n" + draw_table(recipe);
   return html + fmt::format("<script>{}</script>\n</body>\n</html>\n", script);
 }

@@ -152,10 +152,10 @@ std::set<std::string> RunFolder::validated(std::int64_t step) const {
 void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
                              const Recipe& recipe) const {
   if (!ours_) return;
-  std::vector<nlohmann::ordered_json> lines;
-  for (const std::string& line : read_lines(metrics())) lines.push_back(nlohmann::ordered_json::parse(line));
+  Curves curves;
+  for_each_line(metrics(), [&](std::string_view line) { curves.add(nlohmann::ordered_json::parse(line)); });
   const std::string title = fs::absolute(path_ / ".").parent_path().filename().string();
-  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, lines));
+  write_file_atomically(path_ / "report.html", make_report(title, summary, recipe.values, curves));
 }
 
 }  // namespace gondola

@@ -10,20 +10,20 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-std::vector<nlohmann::ordered_json> metrics() {
-  std::vector<nlohmann::ordered_json> lines;
+Curves curves() {
+  Curves all;
   for (int step = 1; step <= 2000; ++step) {
-    lines.push_back({{"step", step}, {"loss", step == 500 ? 9.5 : 5.0 - step / 1000.0}, {"scale", 14}});
+    all.add({{"step", step}, {"loss", step == 500 ? 9.5 : 5.0 - step / 1000.0}, {"scale", 14}});
     if (step % 1000 == 0)
-      lines.push_back({{"step", step}, {"validation", "photos <&> \"words\".csv"}, {"recall@1", step / 100}});
+      all.add({{"step", step}, {"validation", "photos <&> \"words\".csv"}, {"recall@1", step / 100}});
   }
-  lines.push_back({{"step", 2001}, {"loss", nullptr}, {"scale", 14}});  // what JSON makes of a loss that is not finite
-  return lines;
+  all.add({{"step", 2001}, {"loss", nullptr}, {"scale", 14}});  // what JSON makes of a loss that is not finite
+  return all;
 }
 
 std::string report() {
   return make_report("my <run>", {{"steps", "2001"}}, {{"data.train", "[ '</script><b>' ]"}, {"train.seed", "7"}},
-                     metrics());
+                     curves());
 }
 
 TEST(Report, ShowsEverySeriesAndTheRecipe) {
