@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/csv.h"
+#include "data/ranges.h"
 #include "data/sources.h"
 
 namespace gondola {
@@ -25,13 +26,13 @@ class CsvDataset : public Dataset {
     if (size() == 0) fail("{}: has no rows", origin());
   }
 
-  std::size_t size() const override { return first_row_.size() - 1; }
+  std::size_t size() const override { return rows_of_.count(); }
 
   Sample get(std::size_t index) const override {
     Sample sample;
     std::vector<std::string> captions;
-    for (std::size_t row = first_row_[index]; row < first_row_[index + 1]; ++row) {
-      CsvReader at_row = reader(row_offsets_[row]);
+    for (const std::size_t offset : rows_of_[index]) {
+      CsvReader at_row = reader(offset);
       std::vector<std::string> fields = read_row(at_row);
       if (captions.empty()) sample.key = resolve_image(file_.path(), fields[image_column_]).string();
       captions.push_back(std::move(fields[caption_column_]));
@@ -42,7 +43,7 @@ class CsvDataset : public Dataset {
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (std::uint64_t offset : row_offsets_) {
+    for (const std::size_t offset : rows_of_.numbers()) {
       CsvReader at_row = reader(offset);
       visit(read_row(at_row)[caption_column_]);
     }
@@ -77,27 +78,20 @@ class CsvDataset : public Dataset {
   void group_rows(CsvReader& rows) {
     std::unordered_map<std::string, std::uint32_t> groups;
     std::vector<std::uint32_t> group_of_row;
-    std::vector<std::uint64_t> offsets;
+    std::vector<std::size_t> offsets;
     for (std::vector<std::string> fields = read_row(rows); !fields.empty(); fields = read_row(rows)) {
       if (fields[image_column_].empty()) fail("{}: row at byte {}: no image", origin(), rows.row_offset());
       const auto next_group = static_cast<std::uint32_t>(groups.size());
       group_of_row.push_back(groups.try_emplace(std::move(fields[image_column_]), next_group).first->second);
       offsets.push_back(rows.row_offset());
     }
-    // A counting sort by group keeps the rows of an image in file order.
-    first_row_.assign(groups.size() + 1, 0);
-    for (std::uint32_t group : group_of_row) ++first_row_[group + 1];
-    for (std::size_t group = 0; group < groups.size(); ++group) first_row_[group + 1] += first_row_[group];
-    std::vector<std::uint64_t> next = first_row_;
-    row_offsets_.resize(offsets.size());
-    for (std::size_t row = 0; row < offsets.size(); ++row) row_offsets_[next[group_of_row[row]]++] = offsets[row];
+    rows_of_ = Grouped(offsets, group_of_row, groups.size());
   }
 
   MappedFile file_;
   char separator_;
   std::size_t columns_ = 0, image_column_ = 0, caption_column_ = 0;
-  std::vector<std::uint64_t> first_row_;    // of each sample in row_offsets_, and the end
-  std::vector<std::uint64_t> row_offsets_;  // in the file
+  Grouped rows_of_;  // of each sample, where they begin in the file
 };
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <deque>
 #include <initializer_list>
 #include <mutex>
+#include <numeric>
 #include <unordered_map>
 #include <utility>
 
@@ -257,11 +258,15 @@ class ImagesInParquet : public Dataset {
 class PathsInParquet : public Dataset {
  public:
   explicit PathsInParquet(const std::vector<ParquetFile>& files) {
+    std::vector<std::uint32_t> image_of_caption;
     for (const ParquetFile& file : files) {
-      add(file);
+      add(file, image_of_caption);
       images_of_.add(images_.size() - images_of_.end());
       origins_.push_back(file.path());
     }
+    std::vector<std::size_t> captions(captions_.size());
+    std::iota(captions.begin(), captions.end(), std::size_t{0});
+    captions_of_ = Grouped(captions, image_of_caption, images_.size());
   }
 
   std::size_t size() const override { return images_.size(); }
@@ -283,8 +288,8 @@ class PathsInParquet : public Dataset {
   }
 
  private:
-  void add(const ParquetFile& file) {
-    std::unordered_map<std::string, std::size_t> known;
+  void add(const ParquetFile& file, std::vector<std::uint32_t>& image_of_caption) {
+    std::unordered_map<std::string, std::uint32_t> known;
     for (int group = 0; group < file.row_groups(); ++group) {
       const auto rows = file.read(group);
       file.guarded([&] {
@@ -292,13 +297,11 @@ class PathsInParquet : public Dataset {
           const Cell path = cell_at(*rows.images, row), texts = cell_at(*rows.captions, row);
           const auto image = bytes_at(path.array, path.row);
           if (!image || image->empty()) fail("a row has no image");
-          const auto [found, is_new] = known.try_emplace(std::string(*image), images_.size());
-          if (is_new) {
-            images_.add(*image);
-            captions_of_.emplace_back();
-          }
+          const auto [found, is_new] =
+              known.try_emplace(std::string(*image), static_cast<std::uint32_t>(images_.size()));
+          if (is_new) images_.add(*image);
           for (const std::string& caption : captions_at(texts.array, texts.row)) {
-            captions_of_[found->second].push_back(captions_.size());
+            image_of_caption.push_back(found->second);
             captions_.add(caption);
           }
         }
@@ -309,7 +312,7 @@ class PathsInParquet : public Dataset {
   std::vector<fs::path> origins_;
   Ranges images_of_;  ///< of each file
   StringTable images_, captions_;
-  std::vector<std::vector<std::size_t>> captions_of_;
+  Grouped captions_of_;  ///< of each image
 };
 
 }  // namespace

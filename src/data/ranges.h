@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 namespace gondola {
@@ -23,6 +25,32 @@ class Ranges {
 
  private:
   std::vector<std::size_t> ends_;
+};
+
+/// Numbers by group, those of a group in the order in which they came: where the captions of each image are.
+class Grouped {
+ public:
+  Grouped() = default;
+
+  /// numbers[i] belongs to group groups[i], which is below `count`.
+  Grouped(std::span<const std::size_t> numbers, std::span<const std::uint32_t> groups, std::size_t count)
+      : begins_(count + 1), numbers_(numbers.size()) {
+    for (const std::uint32_t group : groups) ++begins_[group + 1];
+    for (std::size_t group = 0; group < count; ++group) begins_[group + 1] += begins_[group];
+    std::vector<std::size_t> next = begins_;
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers_[next[groups[i]]++] = numbers[i];
+  }
+
+  std::size_t count() const { return begins_.size() - 1; }
+  std::span<const std::size_t> operator[](std::size_t group) const {
+    return std::span(numbers_).subspan(begins_[group], begins_[group + 1] - begins_[group]);
+  }
+  /// Of all groups, one after the other.
+  std::span<const std::size_t> numbers() const { return numbers_; }
+
+ private:
+  std::vector<std::size_t> begins_ = {0};
+  std::vector<std::size_t> numbers_;
 };
 
 }  // namespace gondola
