@@ -73,8 +73,10 @@ fs::path EmbeddingFiles::file(std::size_t number) const {
 }
 
 void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const {
-  const fs::path path = record_of(other_kind);
-  if (!fs::exists(path)) return;
+  const fs::path path = record_of(other_kind), embeddings = folder_ / (other_kind + "_emb");
+  if (!fs::exists(path) || !fs::exists(embeddings)) return;
+  // Who was killed before the first file leaves a record of nothing.
+  if (!has_embeddings(embeddings) && FileLock(embeddings / ".lock").try_lock_where_possible()) return;
   read_record(path, [&](const Json& record) {
     if (record.at("made_by").at("weights") != made_by_.at("weights"))
       fail("{}: the embeddings in this folder are another model's", path.string());
@@ -87,6 +89,7 @@ void EmbeddingFiles::lock() {
   lock_ = std::make_unique<FileLock>(folder / ".lock");
   if (!lock_->try_lock_where_possible()) fail("{}: another process writes there", folder.string());
   remove_temporaries(folder);
+  if (kind_ == "img") remove_temporaries(metadata());
 }
 
 void EmbeddingFiles::restore() {
@@ -127,9 +130,8 @@ void EmbeddingFiles::save() {
   if (writer_) {
     const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // gone, should this fail
     if (kind_ == "img") {
-      const fs::path metadata = folder_ / "metadata";
-      make_folder(metadata);
-      write_parquet(metadata / fmt::format("metadata_{}.parquet", rows_.size()), "image_path", written_);
+      make_folder(metadata());
+      write_parquet(metadata() / fmt::format("metadata_{}.parquet", rows_.size()), "image_path", written_);
     }
     writer->finish();
     rows_.push_back(written_.size());

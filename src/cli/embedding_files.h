@@ -53,6 +53,7 @@ class EmbeddingFiles {
 
  private:
   std::filesystem::path record_of(const std::string& kind) const { return folder_ / (kind + "_emb.json"); }
+  std::filesystem::path metadata() const { return folder_ / "metadata"; }
   void require_same_model_as(const std::string& other_kind) const;
   void lock();
   void restore();

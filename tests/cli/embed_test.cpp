@@ -132,6 +132,21 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
   EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("img_emb_0.npy is gone")));
 }
 
+/// The record of a process that was killed before its first file is in nobody's way; that of one at work is.
+TEST_F(Files, MayBeNoneOfAKilledProcess) {
+  const Json other_weights = {{"weights", "2"}, {"dtype", "fp32"}};
+  const auto open_texts = [&] { open(false, other_weights, {"a cat"}, "text"); };
+  const fs::path path = folder_.path() / "img_emb.json";
+  std::string record;
+  {
+    const EmbeddingFiles files = open(false);
+    record = read_file(path);
+    EXPECT_THAT(open_texts, ThrowsMessage<Error>(HasSubstr("another model's")));
+  }
+  std::ofstream(path) << record;
+  EXPECT_NO_THROW(open_texts());
+}
+
 using Embed = test::Program;
 
 TEST_F(Embed, GoesOnAfterAnInterruptAndLosesNothing) {
