@@ -1,5 +1,6 @@
 #include "base/interrupt.h"
 
+#include <atomic>
 #include <csignal>
 
 #include "base/error.h"
@@ -7,10 +8,11 @@
 namespace gondola {
 namespace {
 
-volatile std::sig_atomic_t signal_received = 0;
+std::atomic<bool> signal_received = false;  // written by a handler, read by any thread
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 void receive(int) {
-  signal_received = 1;
+  signal_received = true;
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGHUP, SIG_IGN);  // a shell that ends sends it, and then the kernel once more
@@ -26,10 +28,11 @@ void catch_interrupts() {
     ::sigaction(each, nullptr, &before);
     if (each != SIGHUP || before.sa_handler != SIG_IGN) ::sigaction(each, &action, nullptr);  // nohup ignores it
   }
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 bool interrupted() {
-  return signal_received != 0;
+  return signal_received;
 }
 
 void stop_if_interrupted() {

@@ -1,9 +1,8 @@
 #include "data/remote_files.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -30,10 +29,19 @@ void touch(const fs::path& path) {
 RemoteFiles::RemoteFiles(fs::path folder, std::size_t kept) : folder_(std::move(folder)), kept_(kept) {
   make_folder(folder_);
   constexpr int downloads_at_a_time = 2;
-  for (int i = 0; i < downloads_at_a_time; ++i) threads_.emplace_back([this] { work(); });
+  try {
+    for (int i = 0; i < downloads_at_a_time; ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {
+    stop();
+    fail("{}: no thread for downloads can be started: {}", folder_.string(), error.what());
+  }
 }
 
 RemoteFiles::~RemoteFiles() {
+  stop();
+}
+
+void RemoteFiles::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -76,7 +84,7 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
 
 std::optional<std::string> RemoteFiles::read(const std::string& url) const {
   constexpr std::uint64_t limit = 64 << 20;
-  const fs::path copy = fmt::format("{}.{}.part", path_of(url).string(), ::getpid());
+  const fs::path copy = temporary_beside(path_of(url)).string() + ".part";
   try {
     download(url, copy, stop_, limit);
   } catch (const HttpError& error) {

@@ -44,6 +44,7 @@ class RemoteFiles {
     std::chrono::steady_clock::time_point failed_at = {};
   };
   void work();
+  void stop();
   void fetch(const std::string& url);
   void drop_old_files() const;
   std::filesystem::path path_of(const std::string& url) const;

@@ -105,6 +105,7 @@ RandomAccessFile::~RandomAccessFile() {
 void RandomAccessFile::read(std::uint64_t offset, std::span<char> bytes) const {
   while (!bytes.empty()) {
     const ssize_t count = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail("{}: cannot be read: {}", path_.string(), std::strerror(errno));
     if (count == 0) fail("{}: ends at byte {}, expected {} more", path_.string(), offset, bytes.size());
     bytes = bytes.subspan(static_cast<std::size_t>(count));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "torch_towers/tensors.h"
@@ -18,7 +20,7 @@ class GradientSync {
   ~GradientSync();
 
   /// What the network does is traced there; null: nowhere.
-  void trace(Trace* trace) { trace_ = trace; }
+  void trace(std::shared_ptr<Trace> trace) { trace_ = std::move(trace); }
 
   /// Before the backward pass that completes the gradients, each of which it must add to once; those of `complete` are
   /// so already. All ranks must complete theirs in the same order.
@@ -41,7 +43,7 @@ class GradientSync {
   void send(Bucket& bucket);
 
   Communicator& communicator_;
-  Trace* trace_ = nullptr;
+  std::shared_ptr<Trace> trace_;  // a bucket on its way may outlive this
   std::vector<Bucket> buckets_;
   std::size_t next_ = 0;  ///< bucket to send, for all ranks must send in one order
   bool started_ = false;

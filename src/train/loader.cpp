@@ -206,7 +206,7 @@ std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std
       if (batch.patches.defined())
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
       return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {  // too large for the memory, or of a disk that is gone
       count_broken(draw.index, error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }

@@ -69,11 +69,11 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   const auto type = model_->logit_scale.scalar_type();
   Embeddings embeddings;
   {
-    const Trace::Span span(trace_, "encode images");
+    const Trace::Span span(trace_.get(), "encode images");
     const auto rows = pixels.to(device, /*non_blocking=*/true).to(type).contiguous(at::MemoryFormat::ChannelsLast);
     embeddings.images = wide(model_->encode_images(rows, patches));
   }
-  const Trace::Span span(trace_, "encode texts");
+  const Trace::Span span(trace_.get(), "encode texts");
   if (ids.size(0) == 0)  // texts are distinct, and may be fewer than the parts
     embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, embeddings.images.options());
   else
@@ -82,7 +82,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
 }
 
 double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
-  const Trace::Span span(trace_, "loss");
+  const Trace::Span span(trace_.get(), "loss");
   const auto caption = batch.caption.to(recipe_.device);
   auto [images, texts] = embeddings;
   if (image_norm_) {
@@ -120,7 +120,7 @@ double Objective::backward(const Batch& batch) {
     if (parts > 1) graph = encode(batch, index, parts);
     if (index == parts - 1 && !recipe_.activation_checkpointing)
       sync_->start({model_->logit_scale, model_->logit_bias});
-    const Trace::Span span(trace_, "backward");
+    const Trace::Span span(trace_.get(), "backward");
     std::vector<at::Tensor> roots, gradients;
     for (const auto& [embedding, leaf] :
          {std::pair(graph.images, leaves.images), std::pair(graph.texts, leaves.texts)}) {
@@ -130,7 +130,7 @@ double Objective::backward(const Batch& batch) {
     }
     if (!roots.empty()) torch::autograd::backward(roots, gradients);
   }
-  const Trace::Span span(trace_, "wait for gradients");
+  const Trace::Span span(trace_.get(), "wait for gradients");
   if (recipe_.activation_checkpointing) {  // each group of texts adds to a gradient when its blocks are computed again
     std::vector<at::Tensor> all;
     for (const auto& [name, parameter] : parameters_) all.push_back(parameter);
@@ -154,9 +154,9 @@ std::optional<double> Objective::bias() const {
   return model_->logit_bias.item<double>();
 }
 
-void Objective::trace(Trace* trace) {
-  trace_ = trace;
+void Objective::trace(std::shared_ptr<Trace> trace) {
   sync_->trace(trace);
+  trace_ = std::move(trace);
 }
 
 void Objective::train(bool training) {

@@ -37,8 +37,8 @@ class Objective {
   /// Whom the model is to resemble from now on, beside learning from the pairs; null: nobody.
   void learn_from(const Teacher* teacher) { teacher_ = teacher; }
   /// What the coming steps are traced into; null: nothing.
-  void trace(Trace* trace);
-  Trace* trace() const { return trace_; }
+  void trace(std::shared_ptr<Trace> trace);
+  Trace* trace() const { return trace_.get(); }
 
   /// Between training (true) and evaluation (false).
   void train(bool training);
@@ -60,7 +60,7 @@ class Objective {
 
   const Recipe& recipe_;
   Communicator& communicator_;
-  Trace* trace_ = nullptr;
+  std::shared_ptr<Trace> trace_;
   const Teacher* teacher_ = nullptr;
   std::shared_ptr<ClipModel> model_;
   std::shared_ptr<EmbeddingNorm> image_norm_, text_norm_;

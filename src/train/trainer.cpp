@@ -94,13 +94,13 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
-void check_same_samples(const Recipe& recipe, Communicator& communicator) {
-  const std::string& own = recipe.values.at(samples_key);
+/// Throws Error, on every rank, unless what `own` says is the same on all: ranks that do not share their files would
+/// learn different things.
+void check_same(const char* what, const std::string& own, const Recipe& recipe, Communicator& communicator) {
   const auto options = at::TensorOptions(at::Device(recipe.device)).dtype(at::kLong);
   const auto all = communicator.all_gather(at::full({1}, static_cast<std::int64_t>(hash_of(own)), options));
   if (!all.eq(all[0]).all().item<bool>())
-    fail("rank {} of {}: the training sets of the ranks differ, here {}: {}", communicator.rank(), communicator.size(),
-         samples_key, own);
+    fail("rank {} of {}: the {} of the ranks differ, here {}", communicator.rank(), communicator.size(), what, own);
 }
 
 /// Which samples an index names is part of what a run was started with, and the same for all ranks.
@@ -114,7 +114,7 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   for (const Part& part : data->parts())
     for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));
   recipe.values[samples_key] = fmt::format("{} ({:016x})", data->size(), shards.value());
-  check_same_samples(recipe, communicator);
+  check_same("training sets", fmt::format("{}: {}", samples_key, recipe.values[samples_key]), recipe, communicator);
   return data;
 }
 
@@ -169,7 +169,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   });
   if (traced_steps_ > 0)
     trace_ =
-        rank_0_first(communicator_, [&] { return std::make_unique<Trace>(folder_.trace(), communicator_.rank()); });
+        rank_0_first(communicator_, [&] { return std::make_shared<Trace>(folder_.trace(), communicator_.rank()); });
 
   TextTowerConfig& text = recipe_.model.text;
   text.vocab_size = tokenizer_->size();
@@ -179,7 +179,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
 
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
-  objective_->trace(trace_.get());
+  objective_->trace(trace_);
   if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_);
   objective_->learn_from(teacher_.get());
   const TensorMap initial = folder_.has_checkpoint() ? TensorMap() : initial_weights(recipe_, *tokenizer_);
@@ -335,7 +335,7 @@ Batch Trainer::next_batch(Loader& loader, std::int64_t steps) {
   try {
     const auto waiting = communicator_.waiting_for_files();
     return loader.next();
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     if (communicator_.size() == 1) save(steps);  // other ranks may be elsewhere
     throw;
   }
@@ -357,6 +357,7 @@ std::int64_t Trainer::restore() {
     const auto waiting = communicator_.waiting_for_files();
     return folder_.restore();
   });
+  check_same("checkpoints", fmt::format("step {}", state ? state->steps : 0), recipe_, communicator_);
   if (!state) return 0;
   objective_->load_state(state->tensors);
   if (average_) average_->load_state(state->tensors);

@@ -57,7 +57,7 @@ class Trainer {
   std::vector<std::unique_ptr<Dataset>> validation_;
   RunFolder folder_;
   std::int64_t traced_steps_;
-  std::unique_ptr<Trace> trace_;  ///< null when no step is traced
+  std::shared_ptr<Trace> trace_;  ///< null when no step is traced
   std::optional<Outputs> outputs_;
   std::unique_ptr<ClipTokenizer> tokenizer_;
   std::unique_ptr<Teacher> teacher_;  ///< null without one

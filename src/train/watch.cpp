@@ -6,6 +6,7 @@
 
 #include <ctime>
 #include <sstream>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -43,21 +44,18 @@ Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool ser
       rank_(rank),
       size_(size),
       serves_store_(serves_store),
-      on_failure_(std::move(on_failure)),
-      last_talk_(Clock::now()) {
-  watched_.last_beat = watched_.last_life = Clock::now();
-  talking_ = std::thread([this] { talk(); });
-  guarding_ = std::thread([this] { guard(); });
+      on_failure_(std::move(on_failure)) {
+  try {
+    talking_ = std::thread([this] { talk(); });
+    guarding_ = std::thread([this] { guard(); });
+  } catch (const std::system_error& error) {
+    stop();
+    fail("no thread to watch the other ranks can be started: {}", error.what());
+  }
 }
 
 Watch::~Watch() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
-  talking_.join();
-  guarding_.join();
+  stop();
   try {
     store_->set(key_of(rank_), std::string("left"));
     store_->add(leaving_key, 1);
@@ -66,6 +64,16 @@ Watch::~Watch() {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
   } catch (const std::exception&) {  // whoever served the store has left
   }
+}
+
+void Watch::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread* thread : {&talking_, &guarding_})
+    if (thread->joinable()) thread->join();
 }
 
 bool Watch::stopped_within(std::chrono::milliseconds time) {
@@ -81,17 +89,22 @@ void Watch::talk() {
     } catch (const std::exception&) {
       return fail_with("rank 0 or the launcher, which served the store of all ranks, is gone");
     }
-    last_talk_ = Clock::now();
+    ++talks_;
   } while (!stopped_within(interval));
 }
 
 /// The store's answers have no timeout.
 void Watch::guard() {
-  while (!stopped_within(interval))
-    if (Clock::now() - last_talk_.load() > dead_after)
+  std::int64_t before = 0;
+  for (int silent = 0; !stopped_within(interval);) {
+    const std::int64_t talks = talks_;
+    silent = talks == before ? silent + 1 : 0;
+    before = talks;
+    if (silent > dead_after.count())
       return fail_with(
           fmt::format("rank 0 or the launcher, which serves the store of all ranks, has not answered for {} s",
                       dead_after.count()));
+  }
 }
 
 void Watch::beat() {
@@ -114,16 +127,14 @@ std::string Watch::look() {
     std::getline(text >> std::ws, who);
     who = " (" + who + ")";
   }
-  const auto now = Clock::now();
-  if (signs.beats != watched_.beats) watched_.last_beat = now;
-  if (signs.life != watched_.life) watched_.last_life = now;
-  watched_.beats = signs.beats;
-  watched_.life = signs.life;
+  without_beat_ = signs.beats == watched_.beats ? without_beat_ + 1 : 0;
+  without_life_ = signs.life == watched_.life ? without_life_ + 1 : 0;
+  watched_ = signs;
   std::string message;
-  if (now - watched_.last_beat > dead_after)
+  if (without_beat_ > dead_after.count())
     message =
         fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after.count());
-  else if (now - watched_.last_life > stuck_after)
+  else if (without_life_ > stuck_after.count())
     message = fmt::format("rank {} of {}{} is stuck: for {} s it has neither worked nor waited for others", watched,
                           size_, who, stuck_after.count());
   if (!message.empty()) store_->compareSet(failure_key, std::string(), message);

@@ -56,20 +56,23 @@ class Watch {
   std::string look();
   void fail_with(const std::string& message);
   bool stopped_within(std::chrono::milliseconds time);
+  void stop();
 
   const c10::intrusive_ptr<c10d::Store> store_;
   const int rank_, size_;
   const bool serves_store_;
   const std::function<void(const std::string&)> on_failure_;
   std::atomic<int> waiting_ = 0;
-  std::atomic<std::chrono::steady_clock::time_point> last_talk_;
+  std::atomic<std::int64_t> talks_ = 0;
 
   /// What the talking thread knows of this process and of the one it watches.
   struct Signs {
     std::int64_t beats = 0, life = 0;
-    std::chrono::steady_clock::time_point last_beat, last_life;
   };
   Signs own_, watched_;
+  /// Rounds, of a second each, since these of the watched process last grew. They are counted rather than timed: a
+  /// process that was suspended counts none, and does not take itself for deserted when it wakes.
+  int without_beat_ = 0, without_life_ = 0;
   double processor_seconds_ = 0;
 
   std::mutex mutex_;

@@ -33,6 +33,13 @@ TEST(InterruptDeathTest, OfATerminalIsNoneUnderNohup) {
   });
 }
 
+TEST(InterruptDeathTest, OfAPipeThatNobodyReadsIsNone) {
+  expect_interrupted(false, [] {
+    catch_interrupts();
+    std::raise(SIGPIPE);
+  });
+}
+
 TEST(InterruptDeathTest, KillsTheSecondTime) {
   const auto twice = [] {
     catch_interrupts();

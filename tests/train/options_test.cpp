@@ -252,6 +252,16 @@ TEST_F(Runs, AreRefusedWhereRanksHaveOtherSamples) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
+/// As on machines that do not share the run's folder.
+TEST_F(Runs, AreRefusedWhereRanksHaveOtherCheckpoints) {
+  const fs::path whole = run("whole", recipe(vit, {"train.steps=1"}));
+  test::on_ranks(2, [&](Communicator& communicator) {
+    const fs::path own = communicator.rank() == 0 ? whole : folder_.path() / "none";
+    Trainer trainer(recipe(vit, {"train.steps=2"}), own, true, communicator);
+    EXPECT_THAT([&] { trainer.run(); }, ThrowsMessage<Error>(HasSubstr("checkpoints of the ranks differ")));
+  });
+}
+
 class LockedTowers : public Runs, public testing::WithParamInterface<const char*> {};
 
 TEST_P(LockedTowers, KeepEveryBit) {
