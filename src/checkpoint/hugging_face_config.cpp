@@ -70,7 +70,7 @@ ImageTowerConfig read_image_tower(const Fields& fields) {
 TextTowerConfig read_text_tower(const Fields& fields) {
   TextTowerConfig text;
   text.context_length = fields.integer("max_position_embeddings", 77);
-  text.vocab_size = fields.integer("vocab_size", 49408);
+  text.vocab_size = fields.integer("vocab_size", openai_vocab_size);
   text.width = fields.integer("hidden_size", 512);
   text.heads = fields.integer("num_attention_heads", 8);
   text.layers = fields.integer("num_hidden_layers", 12);

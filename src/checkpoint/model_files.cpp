@@ -73,7 +73,8 @@ TensorMap read_shards(const path& index) {
 
 using Names = std::initializer_list<const char*>;
 constexpr Names open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
-                                     "open_clip_pytorch_model.bin"};
+                                     "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"};
+constexpr Names other_open_clip_weights = {"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"};
 constexpr Names hugging_face_weights = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                         "pytorch_model.bin.index.json"};
 
@@ -87,11 +88,6 @@ std::optional<path> first_of(const path& folder, Names names) {
   for (const char* name : names)
     if (exists(folder / name)) return folder / name;
   return std::nullopt;
-}
-
-path weights_in(const path& folder, Names names) {
-  if (const auto found = first_of(folder, names)) return *found;
-  fail("{}: has none of {}", folder.string(), fmt::join(names, ", "));
 }
 
 ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
@@ -134,11 +130,14 @@ ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
 
 ModelFiles read_folder(const path& folder) {
   // A repository may hold both layouts, of which a cache may have fetched the weights of one.
-  const bool hugging_face = exists(folder / "config.json");
-  if (exists(folder / "open_clip_config.json") && (!hugging_face || first_of(folder, open_clip_weights)))
-    return read_open_clip_folder(folder, weights_in(folder, open_clip_weights));
-  if (hugging_face) return read_hugging_face_folder(folder, weights_in(folder, hugging_face_weights));
-  fail("{}: has neither open_clip_config.json nor config.json", folder.string());
+  const bool open_clip = exists(folder / "open_clip_config.json"), hugging_face = exists(folder / "config.json");
+  if (!open_clip && !hugging_face) fail("{}: has neither open_clip_config.json nor config.json", folder.string());
+  if (const auto own = first_of(folder, open_clip_weights); open_clip && own)
+    return read_open_clip_folder(folder, *own);
+  const Names others = hugging_face ? hugging_face_weights : other_open_clip_weights;
+  const auto other = first_of(folder, others);
+  if (!other) fail("{}: has none of {}", folder.string(), fmt::join(hugging_face ? others : open_clip_weights, ", "));
+  return hugging_face ? read_hugging_face_folder(folder, *other) : read_open_clip_folder(folder, *other);
 }
 
 ModelFiles read_single_file(const path& file, const std::optional<path>& config_path) {
@@ -161,6 +160,9 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
   if (config_path) {
     model.layout = torch_script ? "TorchScript archive" : "state dict";
     apply_open_clip_config(*config_path, model);
+    if (of_openai && model.config.text.activation != Activation::quick_gelu)
+      fail("{}: OpenAI's weights are of QuickGELU, which {} does not say (\"quick_gelu\"); they need no --config",
+           file.string(), config_path->string());
   } else if (of_openai) {
     model.layout = "OpenAI TorchScript archive";
     model.family = Family::openai;
@@ -189,6 +191,8 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
   if (is_folder && config_path) fail("{}: a folder has its own configuration", found.string());
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
   make_scalars(model.weights);
+  // open_clip's configurations of a sigmoid loss may leave it to training's --siglip.
+  if (model.weights.contains("logit_bias")) model.config.sigmoid_loss = true;
   model.config.name = name_or_path;
   const path beside = is_folder ? found : absolute(found).parent_path();
   model.own_vocabulary = !vocabulary;

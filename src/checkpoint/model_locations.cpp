@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/open_clip_tags.h"
+#include "config/model_config.h"
 
 namespace gondola {
 namespace {
@@ -99,7 +100,6 @@ std::optional<path> find_openai_vocabulary() {
 }
 
 std::optional<path> find_vocabulary(const path& folder, int vocab_size) {
-  constexpr int openai_vocab_size = 49408;
   if (const auto found = vocabulary_in(folder)) return found;
   return vocab_size == openai_vocab_size ? find_openai_vocabulary() : std::nullopt;
 }

@@ -142,12 +142,16 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
        {"hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "tokenizer_type", "tiktoken_name",
         // Of text towers that are refused above.
         "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "hf_model_config"}});
-  if (fields.string("hf_tokenizer_name", "").empty() && fields.has("tokenizer_kwargs") &&
-      fields.object("tokenizer_kwargs").string("clean", "lower") != "lower")
-    fields.refuse("tokenizer_kwargs", "texts are cleaned as \"lower\" does alone");
+  const int vocab_size = fields.integer("vocab_size", openai_vocab_size);
+  if (fields.has("tokenizer_kwargs") && vocab_size == openai_vocab_size) {  // others' texts are refused by their tokens
+    const bool of_transformers = !fields.string("hf_tokenizer_name", "").empty();  // which makes lower case itself
+    const std::string clean = fields.object("tokenizer_kwargs").string("clean", "lower");
+    if (clean != "lower" && !(of_transformers && clean == "whitespace"))
+      fields.refuse("tokenizer_kwargs", "texts are cleaned as \"lower\" does alone");
+  }
   TextTowerConfig text;
   text.context_length = fields.integer("context_length", 77);
-  text.vocab_size = fields.integer("vocab_size", 49408);
+  text.vocab_size = vocab_size;
   text.width = fields.integer("width", 512);
   text.heads = fields.integer("heads", 8);
   text.layers = fields.integer("layers", 12);

@@ -52,9 +52,12 @@ struct ImageTowerConfig {
   bool operator==(const ImageTowerConfig&) const = default;
 };
 
+/// Of the vocabulary that OpenAI's and most other models share.
+inline constexpr int openai_vocab_size = 49408;
+
 struct TextTowerConfig {
   int context_length = 77;
-  int vocab_size = 49408;
+  int vocab_size = openai_vocab_size;
   int width = 512;
   int heads = 8;
   int layers = 12;

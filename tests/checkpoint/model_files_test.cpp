@@ -37,6 +37,39 @@ TEST(SingleFile, MayBeSafetensorsOfAnyName) {
             load_model_files(model.string()).weights.size());
 }
 
+TEST(SingleFile, OfOpenAIsIsOfQuickGelu) {
+  EXPECT_THAT(
+      [] {
+        load_model_files(test::golden("models/vit_openai.pt").string(), test::golden("models/vit_state_dict.json"));
+      },
+      ThrowsMessage<Error>(HasSubstr("QuickGELU")));
+}
+
+/// open_clip takes these names where there are none of its own.
+TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
+  const test::TemporaryFolder folder;
+  const fs::path model = folder.path() / "model";
+  fs::copy(test::golden("models/vit_open_clip"), model, fs::copy_options::recursive);
+  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+    fs::rename(load_model_files(model.string()).source, model / name);
+    EXPECT_EQ(load_model_files(model.string()).family, Family::open_clip) << name;
+  }
+  fs::remove(model / "pytorch_model.bin");
+  EXPECT_THAT([&] { load_model_files(model.string()); }, ThrowsMessage<Error>(HasSubstr("has none of")));
+}
+
+/// open_clip's training adds the bias by --siglip, which no configuration shows.
+TEST(OpenClipFolder, WithABiasIsOfASigmoidLoss) {
+  const test::TemporaryFolder folder;
+  const fs::path model = folder.path() / "model", config = model / "open_clip_config.json";
+  fs::copy(test::golden("models/vit_custom_text"), model, fs::copy_options::recursive);
+  Json json = parse_json(read_file(config), "config");
+  ASSERT_EQ(json["model_cfg"].erase("init_logit_bias"), 1u);
+  std::ofstream(config) << json;
+  EXPECT_TRUE(load_model_files(model.string()).config.sigmoid_loss);
+  EXPECT_FALSE(load_model_files(test::golden("models/vit_open_clip").string()).config.sigmoid_loss);
+}
+
 class HuggingFaceFolder : public testing::Test {
  protected:
   HuggingFaceFolder() { fs::copy(test::golden("cli") / "model", folder_, fs::copy_options::recursive); }
@@ -147,6 +180,24 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
   std::ofstream(out) << "a file";
   EXPECT_THROW(write_model_folder(out, load(), nullptr, std::nullopt), Error);
   EXPECT_EQ(std::distance(fs::directory_iterator(temporary_.path()), {}), 2) << "the model and the file";
+}
+
+/// open_clip 3.3's get_tokenizer("local-dir:…") takes the folder's tokenizer where hf_tokenizer_name is not empty, and
+/// else OpenAI's.
+TEST_F(HuggingFaceFolder, TellsOpenClipOfItsOwnVocabulary) {
+  ModelFiles model = load();
+  const ClipTokenizer tokenizer = load_tokenizer(model);
+  model.family = Family::open_clip;
+  const auto named = [&](int vocab_size) {
+    const fs::path out = temporary_.path() / "out";
+    fs::remove_all(out);
+    model.config.text.vocab_size = vocab_size;
+    write_model_folder(out, model, &tokenizer, std::nullopt);
+    const Json json = parse_json(read_file(out / "open_clip_config.json"), "config");
+    return json.at("model_cfg").at("text_cfg").value("hf_tokenizer_name", "");
+  };
+  EXPECT_NE(named(model.config.text.vocab_size), "");
+  EXPECT_EQ(named(49408), "");
 }
 
 /// A vocabulary that was extended after training: its largest id is no end token.

@@ -51,6 +51,11 @@ TEST(OpenClipConfig, RefusesWhatWouldChangeTheResult) {
   refuses("/text_cfg/hf_model_name", "roberta", "hf_model_name");
   refuses("/text_cfg/act_kwargs", Json{{"approximate", "sigmoid"}}, "act_kwargs");
   refuses("/text_cfg/vocab_size", 1e30, "vocab_size");
+  refuses("/text_cfg/tokenizer_kwargs", Json{{"clean", "whitespace"}}, "tokenizer_kwargs");
+  refuses(
+      "/text_cfg",
+      Json{{"hf_tokenizer_name", "openai/clip-vit-base-patch32"}, {"tokenizer_kwargs", {{"clean", "canonicalize"}}}},
+      "tokenizer_kwargs");
   refuses("/audio_cfg", Json{{"a", 1}}, "audio_cfg");
   EXPECT_THROW(read_open_clip_config(parse("[]"), "list"), Error);
   const Json wide = parse(R"({"embed_dim":1,"vision_cfg":{"layers":[1,1,1,1],"width":2000000000},"text_cfg":{}})");
@@ -105,6 +110,11 @@ TEST(OpenClipConfig, ReadsPreprocessing) {
   EXPECT_EQ(squash.interpolation, Interpolation::bilinear);
   EXPECT_EQ(squash.mean[2], 0.5f);
   EXPECT_EQ(read_open_clip_preprocess(to_open_clip_preprocess(squash), 99, "p"), squash);
+  const PreprocessConfig longest =
+      read_open_clip_preprocess(parse(R"({"resize_mode": "longest", "fill_color": 127})"), 99, "p");
+  EXPECT_EQ(longest.resize_mode, ResizeMode::longest);
+  EXPECT_EQ(longest.fill, 127);
+  EXPECT_EQ(read_open_clip_preprocess(to_open_clip_preprocess(longest), 99, "p"), longest);
   EXPECT_THROW(read_open_clip_preprocess(parse(R"({"interpolation": "lanczos"})"), 99, "p"), Error);
   EXPECT_THROW(read_open_clip_preprocess(parse(R"({"mean": [0.5]})"), 99, "p"), Error);
 }
