@@ -1,4 +1,4 @@
-// Against Pillow 13, torchvision's and transformers' arithmetic: every file of tests/reference/golden/image, by the
+// Against Pillow 13, torchvision's and transformers' arithmetic (of its image processor with Pillow): every file of tests/reference/golden/image, by the
 // checksums that tests/reference/image.py wrote; and, with GONDOLA_TEST_DATA, some thousand photos.
 #include <gtest/gtest.h>
 

@@ -22,7 +22,8 @@ constexpr int image_size = 4;
 /// start, and their number up to the end.
 class PlainEncoder : public Encoder {
  public:
-  explicit PlainEncoder(std::size_t images_at_a_time = 4) : images_at_a_time_(images_at_a_time) {
+  explicit PlainEncoder(std::size_t images_at_a_time = 4, int pad_id = 0) : images_at_a_time_(images_at_a_time) {
+    config_.text.pad_id = pad_id;
     config_.embed_dim = 3;
     config_.image.image_size = image_size;
     config_.text.context_length = 5;
@@ -266,6 +267,16 @@ TEST(EmbedTexts, GivesEveryTextItsEmbeddingAndEncodesItOnce) {
   }
   EXPECT_EQ(encoder.texts, 26u * 26);
   EXPECT_TRUE(embed_texts({encoder, pool, tokenizer}, {}).empty());
+}
+
+/// Which a tower without a causal mask sees.
+TEST(EmbedTexts, PadsWithTheModelsToken) {
+  ThreadPool pool(1);
+  const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
+  for (const int pad : {0, 3}) {
+    PlainEncoder encoder(4, pad);
+    EXPECT_EQ(embed_texts({encoder, pool, tokenizer}, std::vector<std::string>{""})[1], static_cast<float>(pad));
+  }
 }
 
 TEST(EmbedTexts, RefusesOrCutsALongText) {

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
+#include "text/byte_alphabet.h"
 #include "text/train_bpe.h"
 
 namespace gondola {
@@ -115,6 +116,25 @@ TEST(ClipTokenizer, AgreesOnCaptionsAndPromptsWithOpenAIsVocabulary) {
   check("imagenet", prompts);
   if (std::filesystem::exists(test::test_data() / "flickr8k-1000"))
     check("flickr8k", split(read_file(test::test_data() / "flickr8k-1000" / "captions.csv")));
+}
+
+/// OpenAI's file holds 262,144 merges, of which its models use the first 48,894 (openai/CLIP, simple_tokenizer.py).
+TEST(ClipTokenizer, UsesTheFirstOfOpenAIsMerges) {
+  const auto& alphabet = byte_alphabet();
+  const auto letter = [&](int number) { return alphabet.letters[static_cast<std::size_t>(number)]; };
+  const auto pair = [&](int number) { return std::pair(letter(number / 256), letter(number % 256)); };
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "bpe_simple_vocab_16e6.txt.gz";
+  {
+    const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "wb"), &gzclose);
+    gzputs(file.get(), "\"bpe_simple_vocab_16e6.txt#version: 0.2\n");
+    for (int i = 0; i < 50'000; ++i) gzputs(file.get(), (pair(i).first + " " + pair(i).second + "\n").c_str());
+  }
+  const auto tokenizer = ClipTokenizer::load(path);
+  EXPECT_EQ(tokenizer.size(), 49408);
+  EXPECT_EQ(tokenizer.token(512), pair(0).first + pair(0).second);
+  EXPECT_EQ(tokenizer.token(49405), pair(48893).first + pair(48893).second);
+  EXPECT_EQ(tokenizer.token(49406), "<|startoftext|>");
 }
 
 TEST(ClipTokenizer, ReadsTheSameVocabularyInEveryFormat) {

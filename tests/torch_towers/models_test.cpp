@@ -1,11 +1,14 @@
 // The libtorch towers against the engine and PyTorch, on the same checkpoints.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include "checkpoint/quantized_weights.h"
 #include "engine/cpu_encoder.h"
 #include "tests/support/models.h"
 #include "torch_towers/clip_model.h"
+#include "torch_towers/transformer.h"
 
 namespace gondola {
 namespace {
@@ -76,6 +79,76 @@ TEST(TextTower, GivesEachOfABatchWhatItGivesItAlone) {
   for (std::int64_t row = 0; row < ids.size(0); ++row) {
     const auto alone = model.encode_texts(ids.slice(0, row, row + 1))[0];
     EXPECT_LT((together[row] - alone).abs().max().item<double>(), 1e-5 * alone.norm().item<double>()) << row;
+  }
+}
+
+/// OpenAI's activation has a backward pass of its own: PyTorch's, of the same formula, is the oracle.
+TEST(Transformer, LearnsThroughQuickGelu) {
+  torch::manual_seed(4);
+  Mlp mlp(6, 12, Activation::quick_gelu);
+  mlp->to(torch::kDouble);
+  const auto x = torch::randn({5, 6}, torch::kDouble), weights = torch::randn({5, 6}, torch::kDouble);
+  const auto own = torch::autograd::grad({(mlp(x) * weights).sum()}, mlp->parameters());
+  const auto hidden = mlp->c_fc(x);
+  const auto oracle = mlp->c_proj(hidden * torch::sigmoid(1.702 * hidden));
+  const auto expected = torch::autograd::grad({(oracle * weights).sum()}, mlp->parameters());
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_TRUE(own[i].allclose(expected[i], 1e-10, 1e-12)) << i;
+}
+
+/// What OpenAI's and open_clip's models begin with (clip/model.py, initialize_parameters; of a ViT's blocks PyTorch's
+/// defaults).
+TEST(ClipModel, BeginsWithOpenAIsDistributions) {
+  torch::manual_seed(5);
+  ModelConfig config = preset("tiny-test");
+  config.image.width = config.text.width = 128;
+  config.image.heads = config.text.heads = 2;
+  config.image.mlp_width = config.text.mlp_width = 512;
+  config.image.layers = config.text.layers = 3;
+  config.image.image_size = 160;
+  config.embed_dim = 96;
+  const auto begins = [](const ClipModel& model, const std::string& name, double deviation) {
+    const auto values = model.named_parameters()[name].detach();
+    const double tolerance = 3 / std::sqrt(2.0 * static_cast<double>(values.numel()));
+    EXPECT_NEAR(values.std().item<double>() / deviation, 1, tolerance) << name;
+    EXPECT_NEAR(values.mean().item<double>() / deviation, 0, 2 * tolerance) << name;
+  };
+  const ClipModel model(config);
+  const double of_width = 1 / std::sqrt(128.0), uniform = 1 / std::sqrt(3.0);  // the deviation of U(-1, 1)
+  begins(model, "token_embedding.weight", 0.02);
+  begins(model, "positional_embedding", 0.01);
+  begins(model, "text_projection", of_width);
+  begins(model, "visual.class_embedding", of_width);
+  begins(model, "visual.positional_embedding", of_width);
+  begins(model, "visual.proj", of_width);
+  begins(model, "visual.conv1.weight", uniform / std::sqrt(3.0 * 8 * 8));
+  for (const char* block : {"0", "2"}) {
+    const std::string text = fmt::format("transformer.resblocks.{}.", block), image = "visual." + text;
+    begins(model, text + "attn.in_proj_weight", of_width);
+    begins(model, text + "attn.out_proj.weight", of_width / std::sqrt(2.0 * 3));
+    begins(model, text + "mlp.c_fc.weight", 1 / std::sqrt(2.0 * 128));
+    begins(model, text + "mlp.c_proj.weight", of_width / std::sqrt(2.0 * 3));
+    begins(model, image + "attn.in_proj_weight", uniform * std::sqrt(6 / (128 + 3.0 * 128)));
+    begins(model, image + "attn.out_proj.weight", uniform * of_width);
+    begins(model, image + "mlp.c_fc.weight", uniform * of_width);
+    begins(model, image + "mlp.c_proj.weight", uniform / std::sqrt(512.0));
+    EXPECT_EQ(model.named_parameters()[image + "attn.in_proj_bias"].abs().max().item<double>(), 0);
+  }
+  EXPECT_NEAR(model.logit_scale.item<double>(), 2.6593, 1e-4);
+  EXPECT_FALSE(model.logit_bias.defined());
+
+  config.sigmoid_loss = true;  // arXiv 2303.15343, 3.2
+  const ClipModel sigmoid(config);
+  EXPECT_NEAR(sigmoid.logit_scale.item<double>(), 2.302585, 1e-5);
+  EXPECT_EQ(sigmoid.logit_bias.item<double>(), -10);
+
+  config.image = preset("RN50").image;
+  config.image.stage_blocks = {1, 1, 1, 1};
+  const ClipModel resnet(config);
+  for (const char* projection : {"q", "k", "v", "c"})
+    begins(resnet, fmt::format("visual.attnpool.{}_proj.weight", projection), 1 / std::sqrt(2048.0));
+  for (int layer = 1; layer <= 4; ++layer) {
+    const auto scale = resnet.named_parameters()[fmt::format("visual.layer{}.0.bn3.weight", layer)];
+    EXPECT_EQ(scale.abs().max().item<double>(), 0) << layer;
   }
 }
 

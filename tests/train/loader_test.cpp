@@ -88,6 +88,24 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionABatch) {
 }
 
 /// To the start, what fits of them, and the end.
+/// A tower without a causal mask sees the padding.
+TEST(Tokenise, PadsToTheLongestOrToTheContext) {
+  const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
+  TextTowerConfig text;
+  text.context_length = 7;
+  text.pad_id = 3;
+  const std::vector<std::string> texts = {"a", "abc"};
+  const auto to_longest = tokenise(tokenizer, text, texts);
+  EXPECT_EQ(to_longest.size(1), 5);
+  EXPECT_EQ(to_longest[0][2].item<int>(), tokenizer.end_id());
+  EXPECT_EQ(to_longest[0][3].item<int>(), 3);
+  text.causal = false;
+  const auto to_context = tokenise(tokenizer, text, texts);
+  EXPECT_EQ(to_context.size(1), 7);
+  EXPECT_EQ(to_context[1][4].item<int>(), tokenizer.end_id());
+  EXPECT_EQ(to_context[1][6].item<int>(), 3);
+}
+
 TEST(Loader, CutsLongCaptions) {
   const test::TemporaryFolder folder;
   std::ofstream table(folder.path() / "pairs.csv");
