@@ -54,7 +54,7 @@ void add_convert(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
   command
       ->add_option("--to", options->layout,
-                   "hf (transformers' CLIPModel, whose centre crop may lie a pixel off) or open_clip")
+                   "hf (transformers' CLIPModel, which crops up to a pixel elsewhere and drops transparency) or open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "how the weights are stored")
