@@ -67,7 +67,8 @@ Image scale_detail(const Image& image, const std::array<double, 3>& factors) {
 
 Window random_crop(int width, int height, const AugmentConfig& augmentation, std::uint64_t seed) {
   Random random(mix_seed(seed, crop_stream));
-  const double area = static_cast<double>(width) * height;
+  const double shorter = std::min(width, height);
+  const double area = augmentation.max_aspect_ratio == 1 ? shorter * shorter : static_cast<double>(width) * height;
   for (int attempt = 0; attempt < attempts; ++attempt) {
     const double share = random.uniform(augmentation.min_crop_area, 1.0);
     Window window = rectangle(area * share, random_aspect_ratio(random, augmentation.max_aspect_ratio));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <set>
@@ -74,6 +75,20 @@ TEST(RandomCrop, OfAllTheAreaIsTheWholeImage) {
     const Window crop = random_crop(200, 200, {.min_crop_area = 1, .max_aspect_ratio = 1}, seed);
     EXPECT_TRUE(crop.left == 0 && crop.top == 0 && crop.width == 200 && crop.height == 200) << seed;
   }
+}
+
+/// The augmentation of OpenAI's paper: of a photo of 3:2 every offset of the largest square is as likely.
+TEST(RandomCrop, OfSquaresAloneIsOfAnyPhoto) {
+  constexpr int draws = 4000;
+  std::array<int, 101> offsets{};
+  for (std::uint64_t seed = 0; seed < draws; ++seed) {
+    const Window crop = random_crop(300, 200, {.min_crop_area = 1, .max_aspect_ratio = 1}, seed);
+    ASSERT_TRUE(crop.width == 200 && crop.height == 200 && crop.top == 0) << seed;
+    ++offsets[static_cast<std::size_t>(crop.left)];
+  }
+  double chi_squared = 0;
+  for (const int count : offsets) chi_squared += std::pow(count - draws / 101.0, 2) / (draws / 101.0);
+  EXPECT_NEAR(chi_squared, 100, 60);  // its mean, and four of its deviations
 }
 
 TEST(RandomCrop, HasTheDistributionOfTheClosedForm) {
