@@ -76,6 +76,7 @@ class GONDOLA_API Model {
   std::vector<float> embed_texts(std::span<const std::string> texts) const;
 
   /// A classifier by labels alone; every template has "{}" where the label goes. Without templates: "a photo of a {}."
+  /// Throws Error without labels, for a template without "{}", and for a text longer than the context.
   Classifier classifier(std::span<const std::string> labels, std::span<const std::string> templates = {}) const;
 
   /// The model's tokenizer. Throws Error when it has no vocabulary.

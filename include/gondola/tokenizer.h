@@ -21,11 +21,12 @@ class GONDOLA_API Tokenizer {
   /// OpenAI's bpe_simple_vocab_16e6.txt.gz. Throws Error.
   static Tokenizer load(const std::filesystem::path& path);
 
-  /// The ids of a text (UTF-8), without start and end tokens.
+  /// The ids of a text (UTF-8), without start and end tokens. Throws Error for a text with one of the vocabulary's
+  /// added tokens.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
   /// With start and end tokens. Throws Error for a text of more than `context_length` ids, unless `truncate`: then it
-  /// is cut and keeps its end token.
+  /// is cut and keeps its end token; for a `context_length` below 2; and as the above.
   std::vector<std::int32_t> encode(std::string_view text, int context_length, bool truncate = false) const;
 
   /// A token as it stands in the vocabulary ("dog</w>"); empty for an id that it leaves out. Throws Error for one that
