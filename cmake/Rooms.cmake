@@ -6,8 +6,12 @@
 # those above it that the code asks about, whatever CMAKE_CXX_FLAGS allow, and reached only behind a run-time check.
 # A product and a sum become one rounding only where the code says so, so that a function gives the same bits wherever it
 # is inlined and whatever it is compiled for.
-# -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651).
-set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Werror -Wno-restrict)
+# -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651). Whoever builds this as a part of another
+# project may have a compiler that warns of more.
+set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wno-restrict)
+if(PROJECT_IS_TOP_LEVEL)
+  list(APPEND GONDOLA_WARNINGS -Werror)
+endif()
 
 function(gondola_room NAME)
   cmake_parse_arguments(ARG "" "" "USES;LINKS;PRIVATE_LINKS" ${ARGN})
