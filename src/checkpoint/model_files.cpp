@@ -74,7 +74,11 @@ TensorMap read_shards(const path& index) {
 using Names = std::initializer_list<const char*>;
 constexpr Names open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
                                      "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"};
-constexpr Names other_open_clip_weights = {"model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"};
+/// open_clip's order (factory.py, _find_checkpoint_in_dir).
+constexpr Names all_open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                                         "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
+                                         "model.safetensors",           "pytorch_model.bin",
+                                         "pytorch_model.pth",           "model.pth"};
 constexpr Names hugging_face_weights = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                         "pytorch_model.bin.index.json"};
 
@@ -88,6 +92,11 @@ std::optional<path> first_of(const path& folder, Names names) {
   for (const char* name : names)
     if (exists(folder / name)) return folder / name;
   return std::nullopt;
+}
+
+path weights_in(const path& folder, Names names) {
+  if (const auto found = first_of(folder, names)) return *found;
+  fail("{}: has none of {}", folder.string(), fmt::join(names, ", "));
 }
 
 ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
@@ -134,10 +143,8 @@ ModelFiles read_folder(const path& folder) {
   if (!open_clip && !hugging_face) fail("{}: has neither open_clip_config.json nor config.json", folder.string());
   if (const auto own = first_of(folder, open_clip_weights); open_clip && own)
     return read_open_clip_folder(folder, *own);
-  const Names others = hugging_face ? hugging_face_weights : other_open_clip_weights;
-  const auto other = first_of(folder, others);
-  if (!other) fail("{}: has none of {}", folder.string(), fmt::join(hugging_face ? others : open_clip_weights, ", "));
-  return hugging_face ? read_hugging_face_folder(folder, *other) : read_open_clip_folder(folder, *other);
+  if (hugging_face) return read_hugging_face_folder(folder, weights_in(folder, hugging_face_weights));
+  return read_open_clip_folder(folder, weights_in(folder, all_open_clip_weights));
 }
 
 ModelFiles read_single_file(const path& file, const std::optional<path>& config_path) {
@@ -145,6 +152,8 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
     return read_open_clip_folder(file.parent_path(), file);
   if (!config_path && has_config(file, "config.json", hugging_face_weights))
     return read_hugging_face_folder(file.parent_path(), file);
+  if (!config_path && has_config(file, "open_clip_config.json", all_open_clip_weights))
+    return read_open_clip_folder(file.parent_path(), file);
   ModelFiles model;
   model.source = file;
   bool torch_script = false, of_openai = false;

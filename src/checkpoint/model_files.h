@@ -32,7 +32,7 @@ struct ModelFiles {
   bool own_vocabulary = true;  ///< none was named
 };
 
-/// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .bin, .safetensors; `config_path`, an
+/// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors; `config_path`, an
 /// open_clip model configuration, tells what a bare state dict leaves open), or a name that the local caches resolve.
 /// `vocabulary` takes the place of the model's own. Throws Error that says what was looked for.
 ModelFiles load_model_files(const std::string& name_or_path,

@@ -143,8 +143,9 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
         // Of text towers that are refused above.
         "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "hf_model_config"}});
   const int vocab_size = fields.integer("vocab_size", openai_vocab_size);
-  if (fields.has("tokenizer_kwargs") && vocab_size == openai_vocab_size) {  // others' texts are refused by their tokens
-    const bool of_transformers = !fields.string("hf_tokenizer_name", "").empty();  // which makes lower case itself
+  const bool of_transformers = !fields.string("hf_tokenizer_name", "").empty();  // which makes lower case itself
+  const bool of_others = of_transformers && vocab_size != openai_vocab_size;     // as BERT's, which is not built
+  if (fields.has("tokenizer_kwargs") && !of_others) {
     const std::string clean = fields.object("tokenizer_kwargs").string("clean", "lower");
     if (clean != "lower" && !(of_transformers && clean == "whitespace"))
       fields.refuse("tokenizer_kwargs", "texts are cleaned as \"lower\" does alone");

@@ -101,7 +101,8 @@ Layout hugging_face_layout(const ModelFiles& model, std::optional<DType> weights
 
 Layout open_clip_layout(const ModelFiles& model, std::optional<DType> weights_type, bool own_tokenizer) {
   ordered_json config = to_open_clip_config(model.config);
-  // With local-dir: open_clip takes this folder's tokenizer whatever the name, and OpenAI's when there is none.
+  // With local-dir: open_clip takes this folder's tokenizer whatever the name, and OpenAI's, which is known here by its
+  // size, when there is none.
   if (own_tokenizer && model.config.text.vocab_size != openai_vocab_size) config["text_cfg"]["hf_tokenizer_name"] = ".";
   const ordered_json both = {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}};
   return {{{"open_clip_config.json", both}},

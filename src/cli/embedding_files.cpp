@@ -21,6 +21,16 @@ bool has_embeddings(const fs::path& folder) {
                      [](const fs::directory_entry& entry) { return entry.path().extension() == ".npy"; });
 }
 
+/// Whether who began this was killed before the first file; not to be known where the file system has no locks.
+bool is_abandoned(const fs::path& folder) {
+  if (!fs::exists(folder)) return true;
+  try {
+    return !has_embeddings(folder) && FileLock(folder / ".lock").try_lock();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 /// Calls read(record) for the record at `path`.
 template <typename Read>
 void read_record(const fs::path& path, const Read& read) {
@@ -73,12 +83,10 @@ fs::path EmbeddingFiles::file(std::size_t number) const {
 }
 
 void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const {
-  const fs::path path = record_of(other_kind), embeddings = folder_ / (other_kind + "_emb");
-  if (!fs::exists(path) || !fs::exists(embeddings)) return;
-  // Who was killed before the first file leaves a record of nothing.
-  if (!has_embeddings(embeddings) && FileLock(embeddings / ".lock").try_lock_where_possible()) return;
+  const fs::path path = record_of(other_kind);
+  if (!fs::exists(path)) return;
   read_record(path, [&](const Json& record) {
-    if (record.at("made_by").at("weights") != made_by_.at("weights"))
+    if (record.at("made_by").at("weights") != made_by_.at("weights") && !is_abandoned(folder_ / (other_kind + "_emb")))
       fail("{}: the embeddings in this folder are another model's", path.string());
   });
 }

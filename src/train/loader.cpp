@@ -199,17 +199,28 @@ std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std
     const Draw draw = order_.at(epoch, position);
     const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, draw.pass), draw.index);
     try {
-      const Sample sample = dataset_.get(draw.index);
-      const Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+      const auto [sample, image] = read_sample(dataset_, draw.index);
       augment(image, recipe_.preprocess, recipe_.augment.at(sample.source), sample_seed,
               row_of(batch.pixels, batch.pixels.data_ptr<float>()));
       if (batch.patches.defined())
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
       return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
-    } catch (const std::exception& error) {  // too large for the memory, or of a disk that is gone
+    } catch (const Error& error) {
       count_broken(draw.index, error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
+  }
+}
+
+std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index) {
+  try {
+    Sample sample = dataset.get(index);
+    Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+    return {std::move(sample), std::move(image)};
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {  // too large for the memory, or of a disk that is gone
+    fail("sample {}: {}", index, error.what());
   }
 }
 

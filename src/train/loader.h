@@ -11,10 +11,12 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
 #include "data/sample_order.h"
+#include "image/image.h"
 #include "text/clip_tokenizer.h"
 #include "train/recipe.h"
 
@@ -28,6 +30,9 @@ struct Batch {
   at::Tensor text_keys;     ///< m, int64: a hash of each caption, by which ranks know equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
 };
+
+/// A sample and its picture. Throws Error for whatever keeps it from being read.
+std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index);
 
 /// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
 /// context_length. Longer texts are cut.

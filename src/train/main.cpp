@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
     if (recipe.device == "cuda") recipe.device = fmt::format("cuda:{}", launch.local_rank);
     find_device(recipe.device);
     if (recipe.threads == 0) recipe.threads = std::max(1, available_processors() / launch.local_size);
-    std::signal(SIGPIPE, SIG_IGN);  // of a rank that died the others say so
+    std::signal(SIGPIPE, SIG_IGN);  // what is written to a rank that died must kill nobody before its name is known
     Communicator communicator(launch, recipe.device, [](const std::string& message) {
       print_error("gondola train: {}", message);
       std::_Exit(1);  // the other threads may wait for what will never come

@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "checkpoint/safetensors.h"
-#include "train/report.h"
 
 namespace gondola {
 namespace {
@@ -149,8 +148,7 @@ std::set<std::string> RunFolder::validated(std::int64_t step) const {
   return sets;
 }
 
-void RunFolder::write_report(const std::vector<std::pair<std::string, std::string>>& summary,
-                             const Recipe& recipe) const {
+void RunFolder::write_report(const Named<std::string>& summary, const Recipe& recipe) const {
   if (!ours_) return;
   Curves curves;
   for_each_line(metrics(), [&](std::string_view line) { curves.add(nlohmann::ordered_json::parse(line)); });

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "checkpoint/tensor.h"
 #include "train/recipe.h"
+#include "train/report.h"
 
 namespace gondola {
 
@@ -51,7 +52,7 @@ class RunFolder {
   std::set<std::string> validated(std::int64_t step) const;
 
   /// Writes report.html, with the curves of metrics.jsonl (train/report.h).
-  void write_report(const std::vector<std::pair<std::string, std::string>>& summary, const Recipe& recipe) const;
+  void write_report(const Named<std::string>& summary, const Recipe& recipe) const;
 
  private:
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }

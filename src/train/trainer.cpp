@@ -18,7 +18,6 @@
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/model_locations.h"
-#include "image/image.h"
 #include "text/train_bpe.h"
 #include "torch_towers/tensors.h"
 #include "train/initial_weights.h"
@@ -123,8 +122,7 @@ void check_readable(const Dataset& data) {
   std::string last;
   for (std::size_t i = 0; i < data.size(); ++i) {
     try {
-      const Sample sample = data.get(i);
-      decode_image(std::as_bytes(std::span(sample.image)), sample.key);
+      read_sample(data, i);
       return;
     } catch (const Error& error) {
       last = error.what();

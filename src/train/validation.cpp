@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <span>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -43,8 +44,8 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
       for (std::int64_t i = first; i < last; ++i) {
         const auto place = static_cast<std::size_t>(i);
         try {
-          samples[place] = dataset.get(start + place);
-          const Image image = decode_image(std::as_bytes(std::span(samples[place].image)), samples[place].key);
+          Image image;
+          std::tie(samples[place], image) = read_sample(dataset, start + place);
           preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
         } catch (const Error& error) {
           failures[place] = error.what();

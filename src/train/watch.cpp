@@ -17,8 +17,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
-constexpr seconds interval{1}, dead_after{15}, stuck_after{40}, farewell{10};
-constexpr double working = 0.01;  // seconds of processor time in an interval
+constexpr seconds interval{1}, farewell{10};
+constexpr int dead_after = 15, stuck_after = 40;  // rounds of an interval each
+constexpr double working = 0.01;                  // seconds of processor time in an interval
 constexpr const char *failure_key = "failure", *leaving_key = "leaving";
 
 std::string key_of(int rank) {
@@ -100,10 +101,9 @@ void Watch::guard() {
     const std::int64_t talks = talks_;
     silent = talks == before ? silent + 1 : 0;
     before = talks;
-    if (silent > dead_after.count())
-      return fail_with(
-          fmt::format("rank 0 or the launcher, which serves the store of all ranks, has not answered for {} s",
-                      dead_after.count()));
+    if (silent > dead_after)
+      return fail_with(fmt::format(
+          "rank 0 or the launcher, which serves the store of all ranks, has not answered for {} s", dead_after));
   }
 }
 
@@ -131,12 +131,11 @@ std::string Watch::look() {
   without_life_ = signs.life == watched_.life ? without_life_ + 1 : 0;
   watched_ = signs;
   std::string message;
-  if (without_beat_ > dead_after.count())
-    message =
-        fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after.count());
-  else if (without_life_ > stuck_after.count())
+  if (without_beat_ > dead_after)
+    message = fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after);
+  else if (without_life_ > stuck_after)
     message = fmt::format("rank {} of {}{} is stuck: for {} s it has neither worked nor waited for others", watched,
-                          size_, who, stuck_after.count());
+                          size_, who, stuck_after);
   if (!message.empty()) store_->compareSet(failure_key, std::string(), message);
   return message;
 }
@@ -154,7 +153,7 @@ void Watch::fail_with(const std::string& message) {
 
 std::string Watch::verdict() {
   std::unique_lock lock(mutex_);
-  const auto end = Clock::now() + stuck_after + seconds(5);
+  const auto end = Clock::now() + stuck_after * interval + seconds(5);
   while (verdict_.empty() && Clock::now() < end && !interrupted())
     changed_.wait_for(lock, std::chrono::milliseconds(100));
   return verdict_;

@@ -50,11 +50,12 @@ TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
   const test::TemporaryFolder folder;
   const fs::path model = folder.path() / "model";
   fs::copy(test::golden("models/vit_open_clip"), model, fs::copy_options::recursive);
-  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+  for (const char* name : {"open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "model.pth"}) {
     fs::rename(load_model_files(model.string()).source, model / name);
     EXPECT_EQ(load_model_files(model.string()).family, Family::open_clip) << name;
+    EXPECT_EQ(load_model_files((model / name).string()).family, Family::open_clip) << name;
   }
-  fs::remove(model / "pytorch_model.bin");
+  fs::remove(model / "model.pth");
   EXPECT_THAT([&] { load_model_files(model.string()); }, ThrowsMessage<Error>(HasSubstr("has none of")));
 }
 

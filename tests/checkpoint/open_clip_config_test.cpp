@@ -52,6 +52,7 @@ TEST(OpenClipConfig, RefusesWhatWouldChangeTheResult) {
   refuses("/text_cfg/act_kwargs", Json{{"approximate", "sigmoid"}}, "act_kwargs");
   refuses("/text_cfg/vocab_size", 1e30, "vocab_size");
   refuses("/text_cfg/tokenizer_kwargs", Json{{"clean", "whitespace"}}, "tokenizer_kwargs");
+  refuses("/text_cfg", Json{{"vocab_size", 8192}, {"tokenizer_kwargs", {{"clean", "whitespace"}}}}, "tokenizer_kwargs");
   refuses(
       "/text_cfg",
       Json{{"hf_tokenizer_name", "openai/clip-vit-base-patch32"}, {"tokenizer_kwargs", {{"clean", "canonicalize"}}}},

@@ -64,6 +64,8 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
     EXPECT_EQ(files.done(), 4u);
     embed(files, 5);  // and is killed
   }
+  const fs::path killed = temporary_beside(folder_.path() / "metadata" / "metadata_2.parquet");
+  std::ofstream(killed) << "half";
   {
     EmbeddingFiles files = open(true);
     EXPECT_EQ(files.done(), 4u);
@@ -74,6 +76,7 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
     EXPECT_THAT(files.rows(), ElementsAre(2, 1, 2));
     EXPECT_EQ(files.failed(), 1u);
   }
+  EXPECT_FALSE(fs::exists(killed));
   EXPECT_THAT(paths(0), HasSubstr("b.png"));
   EXPECT_THAT(paths(1), AllOf(HasSubstr("c.png"), Not(HasSubstr("broken.png"))));
   EXPECT_THAT(paths(2), HasSubstr("e.png"));

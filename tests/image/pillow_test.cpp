@@ -1,5 +1,6 @@
-// Against Pillow 13, torchvision's and transformers' arithmetic (of its image processor with Pillow): every file of tests/reference/golden/image, by the
-// checksums that tests/reference/image.py wrote; and, with GONDOLA_TEST_DATA, some thousand photos.
+// Against Pillow 13, torchvision's and transformers' arithmetic (of its image processor with Pillow): every file of
+// tests/reference/golden/image, by the checksums that tests/reference/image.py wrote; and, with GONDOLA_TEST_DATA, some
+// thousand photos.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
+#include <cmath>
+
 #include "checkpoint/quantized_weights.h"
 #include "engine/cpu_encoder.h"
 #include "tests/support/models.h"

@@ -87,7 +87,6 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionABatch) {
   EXPECT_EQ(captions.size(), 8u);
 }
 
-/// To the start, what fits of them, and the end.
 /// A tower without a causal mask sees the padding.
 TEST(Tokenise, PadsToTheLongestOrToTheContext) {
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
@@ -106,6 +105,7 @@ TEST(Tokenise, PadsToTheLongestOrToTheContext) {
   EXPECT_EQ(to_context[1][6].item<int>(), 3);
 }
 
+/// To the start, what fits of them, and the end.
 TEST(Loader, CutsLongCaptions) {
   const test::TemporaryFolder folder;
   std::ofstream table(folder.path() / "pairs.csv");
@@ -192,6 +192,21 @@ TEST(Loader, StopsAtTooManyBrokenSamples) {
   recipe.max_broken = 0;
   EXPECT_THAT(load_epochs, testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("more than 0 samples"),
                                                                         testing::HasSubstr("99.png"))));
+}
+
+/// As of a picture for which there is no memory.
+class Unreadable : public Dataset {
+ public:
+  std::size_t size() const override { return 8; }
+  Sample get(std::size_t) const override { throw std::bad_alloc(); }
+  void for_each_caption(const std::function<void(std::string_view)>&) const override {}
+};
+
+TEST(Loader, NamesTheSampleOfAnyFailure) {
+  const Recipe recipe = small_recipe();
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  Loader loader(Unreadable(), tokenizer, recipe, 0, 1);
+  EXPECT_THAT([&] { loader.next(); }, testing::ThrowsMessage<Error>(testing::ContainsRegex("sample [0-7]: ")));
 }
 
 /// The ranks' rows are the global batch's, augmentation and replacements of broken samples included, and equal captions
