@@ -55,8 +55,8 @@ class GONDOLA_API Classifier {
 /// time on a model, its copies and its classifiers; a call uses all the model's threads.
 class GONDOLA_API Model {
  public:
-  /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .bin, .safetensors) or a name that the
-  /// local caches resolve: OpenAI's ("ViT-B/32"), Hugging Face's ("openai/clip-vit-base-patch32") or open_clip's
+  /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors) or a name that
+  /// the local caches resolve: OpenAI's ("ViT-B/32"), Hugging Face's ("openai/clip-vit-base-patch32") or open_clip's
   /// ("ViT-B-32/laion2b_s34b_b79k"). Nothing is downloaded. Throws Error.
   static Model load(const std::string& name_or_path, const ModelOptions& options = {});
 

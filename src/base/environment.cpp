@@ -37,7 +37,7 @@ std::filesystem::path program_folder() {
 
 std::vector<std::filesystem::path> shipped_folders(const std::string& name) {
   std::vector<std::filesystem::path> folders;
-  for (const char* place : {"../share/gondola", "..", "../.."})
+  for (const char* place : {"../share/gondola", "../.."})
     if (const auto folder = program_folder() / place / name; std::filesystem::is_directory(folder))
       folders.push_back(folder.lexically_normal());
   return folders;

@@ -1,8 +1,10 @@
 #include "checkpoint/model_files.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -71,16 +73,16 @@ TensorMap read_shards(const path& index) {
   return weights;
 }
 
-using Names = std::initializer_list<const char*>;
-constexpr Names open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
-                                     "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth"};
-/// open_clip's order (factory.py, _find_checkpoint_in_dir).
-constexpr Names all_open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
-                                         "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
-                                         "model.safetensors",           "pytorch_model.bin",
-                                         "pytorch_model.pth",           "model.pth"};
-constexpr Names hugging_face_weights = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                        "pytorch_model.bin.index.json"};
+using Names = std::span<const char* const>;
+/// In the order in which open_clip looks for them (factory.py, _find_checkpoint_in_dir): four of its own, four of
+/// others.
+constexpr std::array open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                                          "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
+                                          "model.safetensors",           "pytorch_model.bin",
+                                          "pytorch_model.pth",           "model.pth"};
+constexpr Names own_open_clip_weights = Names(open_clip_weights).first(4);
+constexpr std::array hugging_face_weights = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                             "pytorch_model.bin.index.json"};
 
 /// Whether a file is one of these in a folder with the configuration of that name.
 bool has_config(const path& file, const char* config, Names weights) {
@@ -141,18 +143,18 @@ ModelFiles read_folder(const path& folder) {
   // A repository may hold both layouts, of which a cache may have fetched the weights of one.
   const bool open_clip = exists(folder / "open_clip_config.json"), hugging_face = exists(folder / "config.json");
   if (!open_clip && !hugging_face) fail("{}: has neither open_clip_config.json nor config.json", folder.string());
-  if (const auto own = first_of(folder, open_clip_weights); open_clip && own)
+  if (const auto own = first_of(folder, own_open_clip_weights); open_clip && own)
     return read_open_clip_folder(folder, *own);
   if (hugging_face) return read_hugging_face_folder(folder, weights_in(folder, hugging_face_weights));
-  return read_open_clip_folder(folder, weights_in(folder, all_open_clip_weights));
+  return read_open_clip_folder(folder, weights_in(folder, open_clip_weights));
 }
 
 ModelFiles read_single_file(const path& file, const std::optional<path>& config_path) {
-  if (!config_path && has_config(file, "open_clip_config.json", open_clip_weights))
+  if (!config_path && has_config(file, "open_clip_config.json", own_open_clip_weights))
     return read_open_clip_folder(file.parent_path(), file);
   if (!config_path && has_config(file, "config.json", hugging_face_weights))
     return read_hugging_face_folder(file.parent_path(), file);
-  if (!config_path && has_config(file, "open_clip_config.json", all_open_clip_weights))
+  if (!config_path && has_config(file, "open_clip_config.json", open_clip_weights))
     return read_open_clip_folder(file.parent_path(), file);
   ModelFiles model;
   model.source = file;

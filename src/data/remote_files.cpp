@@ -84,7 +84,7 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
 
 std::optional<std::string> RemoteFiles::read(const std::string& url) const {
   constexpr std::uint64_t limit = 64 << 20;
-  const fs::path copy = temporary_beside(path_of(url));
+  const fs::path copy = temporary_beside(fs::temp_directory_path() / "gondola");  // the folder drops its oldest files
   try {
     download(url, copy, stop_, limit);
   } catch (const HttpError& error) {

@@ -205,7 +205,7 @@ std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std
       if (batch.patches.defined())
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
       return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {  // also of no memory for the crop
       count_broken(draw.index, error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
@@ -213,14 +213,16 @@ std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std
 }
 
 std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index) {
+  std::string name = fmt::format("sample {}", index);
   try {
     Sample sample = dataset.get(index);
+    name = sample.key;
     Image image = decode_image(std::as_bytes(std::span(sample.image)), sample.key);
     return {std::move(sample), std::move(image)};
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {  // too large for the memory, or of a disk that is gone
-    fail("sample {}: {}", index, error.what());
+    fail("{}: {}", name, error.what());
   }
 }
 

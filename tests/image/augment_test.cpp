@@ -92,23 +92,27 @@ TEST(RandomCrop, OfSquaresAloneIsOfAnyPhoto) {
 }
 
 TEST(RandomCrop, HasTheDistributionOfTheClosedForm) {
-  // Squares in a square always fit. A share of the area uniform over [s, 1] gives sides of mean 2/3 (1 − s^1.5) / (1 −
-  // s) of the image's, and P(side <= w) = (w² − s) / (1 − s); offsets are uniform over what is left.
+  // A share of the largest square's area uniform over [s, 1] gives sides of mean 2/3 (1 − s^1.5) / (1 − s) of its own,
+  // and P(side <= w) = (w² − s) / (1 − s); offsets are uniform over what is left.
   constexpr double s = 0.25, size = 1000, draws = 20000;
-  double side = 0, left = 0, top = 0, products = 0, below = 0;
-  for (std::uint64_t seed = 0; seed < draws; ++seed) {
-    const Window crop = random_crop(1000, 1000, {.min_crop_area = s, .max_aspect_ratio = 1}, seed);
-    ASSERT_EQ(crop.width, crop.height);
-    const double spare = size - crop.width;
-    side += crop.width / size, below += crop.width <= 800;
-    left += spare > 0 ? crop.left / spare : 0.5, top += spare > 0 ? crop.top / spare : 0.5;
-    products += spare > 0 ? (crop.left / spare - 0.5) * (crop.top / spare - 0.5) : 0;
+  for (const auto& [width, height] : {std::pair(1000, 1000), {1500, 1000}, {1000, 1500}}) {
+    double side = 0, left = 0, top = 0, products = 0, below = 0;
+    for (std::uint64_t seed = 0; seed < draws; ++seed) {
+      const Window crop = random_crop(width, height, {.min_crop_area = s, .max_aspect_ratio = 1}, seed);
+      ASSERT_EQ(crop.width, crop.height);
+      const auto offset = [&](int start, int length) {
+        return length > crop.width ? start / double(length - crop.width) : 0.5;
+      };
+      const double x = offset(crop.left, width), y = offset(crop.top, height);
+      side += crop.width / size, below += crop.width <= 800;
+      left += x, top += y, products += (x - 0.5) * (y - 0.5);
+    }
+    EXPECT_NEAR(side / draws, 2.0 / 3 * (1 - std::pow(s, 1.5)) / (1 - s), 0.005);
+    EXPECT_NEAR(below / draws, (0.8 * 0.8 - s) / (1 - s), 0.02);
+    EXPECT_NEAR(left / draws, 0.5, 0.01);
+    EXPECT_NEAR(top / draws, 0.5, 0.01);
+    EXPECT_NEAR(products / draws, 0, 0.005);  // one does not tell the other
   }
-  EXPECT_NEAR(side / draws, 2.0 / 3 * (1 - std::pow(s, 1.5)) / (1 - s), 0.005);
-  EXPECT_NEAR(below / draws, (0.8 * 0.8 - s) / (1 - s), 0.02);
-  EXPECT_NEAR(left / draws, 0.5, 0.01);
-  EXPECT_NEAR(top / draws, 0.5, 0.01);
-  EXPECT_NEAR(products / draws, 0, 0.005);  // one does not tell the other
 }
 
 TEST(Augment, IsTheResizedCrop) {

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <set>
 
 #include "base/error.h"
@@ -205,7 +206,8 @@ class Unreadable : public Dataset {
 TEST(Loader, NamesTheSampleOfAnyFailure) {
   const Recipe recipe = small_recipe();
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
-  Loader loader(Unreadable(), tokenizer, recipe, 0, 1);
+  const Unreadable dataset;
+  Loader loader(dataset, tokenizer, recipe, 0, 1);
   EXPECT_THAT([&] { loader.next(); }, testing::ThrowsMessage<Error>(testing::ContainsRegex("sample [0-7]: ")));
 }
 
