@@ -34,22 +34,25 @@ class Grouped {
 
   /// numbers[i] belongs to group groups[i], which is below `count`.
   Grouped(std::span<const std::size_t> numbers, std::span<const std::uint32_t> groups, std::size_t count)
-      : begins_(count + 1), numbers_(numbers.size()) {
-    for (const std::uint32_t group : groups) ++begins_[group + 1];
-    for (std::size_t group = 0; group < count; ++group) begins_[group + 1] += begins_[group];
-    std::vector<std::size_t> next = begins_;
+      : numbers_(numbers.size()) {
+    std::vector<std::size_t> sizes(count), next;
+    for (const std::uint32_t group : groups) ++sizes[group];
+    for (const std::size_t size : sizes) {
+      next.push_back(places_.end());
+      places_.add(size);
+    }
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers_[next[groups[i]]++] = numbers[i];
   }
 
-  std::size_t count() const { return begins_.size() - 1; }
+  std::size_t count() const { return places_.count(); }
   std::span<const std::size_t> operator[](std::size_t group) const {
-    return std::span(numbers_).subspan(begins_[group], begins_[group + 1] - begins_[group]);
+    return std::span(numbers_).subspan(places_.begin_of(group), places_.size_of(group));
   }
   /// Of all groups, one after the other.
   std::span<const std::size_t> numbers() const { return numbers_; }
 
  private:
-  std::vector<std::size_t> begins_ = {0};
+  Ranges places_;  ///< of each group in numbers_
   std::vector<std::size_t> numbers_;
 };
 
