@@ -1,6 +1,5 @@
 #include "checkpoint/pickle.h"
 
-#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <unordered_map>
@@ -69,11 +68,14 @@ enum Opcode : unsigned char {
   BYTEARRAY8 = 0x96,
 };
 
-constexpr std::size_t most_values = 1 << 21;  // of a hundred bytes each; a tensor takes about twenty
+/// Of all but texts. A state dict's tensor takes about thirty opcodes.
+constexpr std::size_t most_memory = 256 << 20;
+/// An opcode adds at most a value, or an entry to a value, the stack, the marks or the memo, and what it spends itself.
+constexpr std::size_t memory_of_opcode = 160;
 
 }  // namespace
 
-/// The stack machine of a pickle. Every opcode makes at most one value, and every text is part of the pickle.
+/// The stack machine of a pickle. Texts are parts of it; all else that grows is paid for from one budget.
 class Unpickler {
  public:
   Unpickler(std::span<const std::byte> bytes, const std::string& origin, std::deque<PickleValue>& values)
@@ -81,6 +83,7 @@ class Unpickler {
 
   const PickleValue* run() {
     for (;;) {
+      spend(memory_of_opcode);
       const auto opcode = static_cast<Opcode>(take(1)[0]);
       if (opcode == STOP) return pop();
       step(opcode);
@@ -90,6 +93,11 @@ class Unpickler {
  private:
   [[noreturn]] void damaged(const std::string& what) const {
     fail("{}: the pickle is damaged at byte {}: {}", origin_, at_, what);
+  }
+
+  void spend(std::size_t memory) {
+    if (memory > budget_) damaged("it unpacks to more than any model's");
+    budget_ -= memory;
   }
 
   std::span<const std::byte> take(std::uint64_t count) {
@@ -118,7 +126,6 @@ class Unpickler {
   }
 
   PickleValue* make(Kind kind) {
-    if (values_.size() == most_values) damaged("it has more values than any model");
     PickleValue& value = values_.emplace_back();
     value.kind = kind;
     stack_.push_back(&value);
@@ -193,12 +200,12 @@ class Unpickler {
     call->items.push_back(callee);
     // REDUCE and NEWOBJ have the arguments in a tuple, NEWOBJ_EX also those by name, which are of no interest here.
     if (popped[0]->kind != Kind::tuple) return;
-    constexpr std::size_t most_arguments = 64;  // one long tuple shared by many calls would be copied for each
-    if (popped[0]->items.size() > most_arguments) damaged("a call with too many arguments");
+    spend(popped[0]->items.size() * sizeof popped[0]);  // many calls may share one tuple
     call->items.insert(call->items.end(), popped[0]->items.begin(), popped[0]->items.end());
   }
 
   void make_global(const std::string& module, const std::string& name) {
+    spend(module.size() + name.size());  // many globals may share one text
     make(Kind::global)->text = module + " " + name;
   }
 
@@ -213,7 +220,7 @@ class Unpickler {
   std::span<const std::byte> bytes_;
   const std::string& origin_;
   std::deque<PickleValue>& values_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, budget_ = most_memory;
   std::vector<PickleValue*> stack_;
   std::vector<std::size_t> marks_;
   std::unordered_map<std::uint32_t, PickleValue*> memo_;
@@ -261,11 +268,10 @@ void Unpickler::step(Opcode opcode) {
     case LONG4:
       make_long(number<std::uint32_t>());
       break;
-    case BINFLOAT: {
-      const auto big_endian = number<std::uint64_t>();
-      make(Kind::real)->real = std::bit_cast<double>(__builtin_bswap64(big_endian));
+    case BINFLOAT:  // which no tensor's description has
+      take(sizeof(double));
+      make(Kind::real);
       break;
-    }
     case BINUNICODE:
       make_text(Kind::text, number<std::uint32_t>());
       break;
@@ -355,10 +361,7 @@ void Unpickler::step(Opcode opcode) {
     case STACK_GLOBAL: {
       const PickleValue* name = pop();
       const PickleValue* module = pop();
-      constexpr std::size_t longest_name = 256;  // a long one shared by many globals would be copied for each
-      if (module->kind != Kind::text || name->kind != Kind::text ||
-          std::max(module->text.size(), name->text.size()) > longest_name)
-        damaged("a global without a name");
+      if (module->kind != Kind::text || name->kind != Kind::text) damaged("a global without a name");
       make_global(module->text, name->text);
       break;
     }

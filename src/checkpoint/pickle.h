@@ -14,8 +14,7 @@ struct PickleValue {
   enum class Kind { none, boolean, integer, real, text, bytes, tuple, list, dict, set, global, persistent, call };
   Kind kind = Kind::none;
   std::int64_t integer = 0;  ///< of a boolean or an integer (0 for one that needs more than 64 bits)
-  double real = 0;
-  std::string text;  ///< of text and bytes; of a global: "module name"
+  std::string text;          ///< of text and bytes; of a global: "module name"
   /// Of a tuple, list or set; of a persistent value its id alone; of a call what is called, then its arguments.
   std::vector<const PickleValue*> items;
   /// Of a dict, or set into what a call returns.
@@ -29,7 +28,7 @@ struct PickleValue {
 };
 
 /// The values of one pickle (protocols 2 to 5, the opcodes that Python writes for data), which refer to one another and
-/// may do so in circles. Memory is bounded by a multiple of the pickle's size. Throws Error, its message led by
+/// may do so in circles. They take at most 256 MiB and the pickle's own size. Throws Error, its message led by
 /// `origin`.
 class Pickle {
  public:

@@ -46,7 +46,7 @@ class Reader {
     }
     PytorchArchive archive;
     archive.torch_script = zip_.contains(prefix_ + "constants.pkl");
-    const SharedBytes bytes = zip_.read(prefix_ + "data.pkl");
+    const SharedBytes bytes = zip_.read(prefix_ + "data.pkl", /*check_stored=*/true);
     const Pickle pickle(bytes.bytes, path_.string());
     if (archive.torch_script) {
       read_module(pickle.root(), "", 0, archive.tensors);
@@ -97,7 +97,7 @@ class Reader {
   void read_module(const PickleValue& module, const std::string& prefix, int depth, TensorMap& tensors) {
     constexpr int deepest = 64;
     if (depth > deepest) fail("{}: its modules are nested deeper than {} levels", path_.string(), deepest);
-    constexpr std::size_t most_attributes = 1 << 20;  // modules that share others can make a tree without end
+    constexpr std::size_t most_attributes = 1 << 17;  // modules that share others can make a tree without end
     if (module.state == nullptr) return;
     for (const auto& [key, value] : module.state->entries) {
       if (++attributes_ > most_attributes) fail("{}: its modules have too many attributes", path_.string());
@@ -187,14 +187,15 @@ class Reader {
     Tensor tensor{storage.type, std::move(shape), {}, storage.data.owner};
     if (empty) return tensor;
     if (offset < 0 || elements > stored || last >= stored) refuse(name, "it reaches beyond its storage");
+    // Many tensors may share one storage, but a file's tensors are together hardly larger than it. What joins or
+    // converts them copies each.
+    viewed_ += static_cast<std::size_t>(elements) * size;
+    if (viewed_ > 2 * zip_.size()) refuse(name, "it and others share the same storage too often");
     if (is_contiguous) {
       tensor.bytes = storage.data.bytes.subspan(static_cast<std::size_t>(offset) * size,
                                                 static_cast<std::size_t>(elements) * size);
       return tensor;
     }
-    // Many tensors may share one storage, but a file's tensors are together hardly larger than it.
-    gathered_ += static_cast<std::size_t>(elements) * size;
-    if (gathered_ > 2 * zip_.size()) refuse(name, "it and others copy the same storage too often");
     std::vector<std::byte> gathered(static_cast<std::size_t>(elements) * size);
     std::vector<std::int64_t> index(tensor.shape.size());
     std::int64_t source = offset;
@@ -225,7 +226,7 @@ class Reader {
   ZipArchive zip_;
   std::string prefix_;
   std::size_t attributes_ = 0;  ///< of modules, read so far
-  std::size_t gathered_ = 0;    ///< bytes that were copied, not mapped
+  std::size_t viewed_ = 0;      ///< bytes of the tensors so far
 };
 
 }  // namespace

@@ -68,6 +68,7 @@ void ZipArchive::read_directory(std::uint64_t offset, std::uint64_t size, std::u
     Entry entry;
     entry.flags = field<std::uint16_t>(rest, 8);
     entry.method = field<std::uint16_t>(rest, 10);
+    entry.crc = field<std::uint32_t>(rest, 16);
     entry.compressed = field<std::uint32_t>(rest, 20);
     entry.size = field<std::uint32_t>(rest, 24);
     entry.header = field<std::uint32_t>(rest, 42);
@@ -100,7 +101,13 @@ std::vector<std::string> ZipArchive::names() const {
   return names;
 }
 
-SharedBytes ZipArchive::read(const std::string& name) {
+void ZipArchive::check(const std::string& name, const Entry& entry, std::span<const std::byte> data) const {
+  constexpr std::uint32_t none = 0;  // as torch.save leaves it after torch.serialization.set_crc32_options(False)
+  if (entry.crc != none && crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), data.size()) != entry.crc)
+    refuse("the entry " + name + " is damaged");
+}
+
+SharedBytes ZipArchive::read(const std::string& name, bool check_stored) {
   const auto found = entries_.find(name);
   if (found == entries_.end()) refuse("has no entry " + name);
   const Entry& entry = found->second;
@@ -116,9 +123,10 @@ SharedBytes ZipArchive::read(const std::string& name) {
   const auto data = local.subspan(start, entry.compressed);
   if (entry.method == stored) {
     if (entry.size != entry.compressed) refuse("the entry " + name + " has two sizes");
+    if (check_stored) check(name, entry, data);
     return {data, file_};
   }
-  constexpr std::uint64_t most_inflated = 256 << 20;  // PyTorch stores tensors; only descriptions are deflated
+  constexpr std::uint64_t most_inflated = 32 << 20;  // PyTorch stores tensors; only descriptions are deflated
   if (entry.method != deflated || entry.size > most_inflated - inflated_ || entry.compressed > UINT32_MAX)
     refuse("the entry " + name + " is compressed in an unsupported way");
   inflated_ += entry.size;
@@ -134,6 +142,7 @@ SharedBytes ZipArchive::read(const std::string& name) {
     inflateEnd(&stream);
   }
   if (status != Z_STREAM_END || stream.total_out != entry.size) refuse("the entry " + name + " is damaged");
+  check(name, entry, *inflated);
   return {*inflated, inflated};
 }
 

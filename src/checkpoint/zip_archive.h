@@ -31,16 +31,19 @@ class ZipArchive {
   std::vector<std::string> names() const;
   /// Bytes of the file, and of what was inflated so far.
   std::uint64_t size() const { return file_->bytes().size() + inflated_; }
-  /// Throws Error when there is no such entry, and when all that was inflated so far gets too large.
-  SharedBytes read(const std::string& name);
+  /// Throws Error when there is no such entry, when all that was inflated so far gets too large, and when its CRC-32 is
+  /// another: that of a deflated entry or, with `check_stored`, of any.
+  SharedBytes read(const std::string& name, bool check_stored = false);
 
  private:
   struct Entry {
     std::uint64_t header = 0, compressed = 0, size = 0;
+    std::uint32_t crc = 0;
     std::uint16_t method = 0, flags = 0;
   };
 
   void read_directory(std::uint64_t offset, std::uint64_t size, std::uint64_t count);
+  void check(const std::string& name, const Entry& entry, std::span<const std::byte> data) const;
   [[noreturn]] void refuse(const std::string& what) const;
 
   std::shared_ptr<const MappedFile> file_;

@@ -145,8 +145,8 @@ Image decode_png(ImageBytes bytes, std::string_view name, const DecodeOptions& o
   const int bit_depth = png_get_bit_depth(reader.png(), reader.info());
   check_dimensions(width, height, name, options);
 
-  Image image = make_image(stored_mode(png_get_color_type(reader.png(), reader.info()), bit_depth),
-                           static_cast<int>(width), static_cast<int>(height));
+  Image image = make_uninitialised_image(stored_mode(png_get_color_type(reader.png(), reader.info()), bit_depth),
+                                         static_cast<int>(width), static_cast<int>(height));
   if (image.mode == PixelMode::palette) image.palette = read_palette(reader);
   image.transparent_colour = read_transparent_colour(reader, image.mode);
   reader.read_pixels(image, image.mode != PixelMode::grey16);

@@ -1,7 +1,6 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
-#include <cstring>
 #include <memory>
 
 #include "base/error.h"
@@ -9,7 +8,8 @@
 
 namespace gondola {
 
-// As Pillow: every file goes through the animation decoder, which paints the first frame onto a transparent canvas.
+// As Pillow: the first frame, of a still picture the only one, on transparent black. WebPAnimDecoder, with which Pillow
+// does so, holds the canvas twice.
 Image decode_webp(ImageBytes bytes, std::string_view name, const DecodeOptions& options) {
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(bytes.data(), bytes.size(), &features) != VP8_STATUS_OK)
@@ -17,21 +17,24 @@ Image decode_webp(ImageBytes bytes, std::string_view name, const DecodeOptions& 
   check_dimensions(features.width, features.height, name, options);
 
   const WebPData data{bytes.data(), bytes.size()};
-  const std::unique_ptr<WebPAnimDecoder, decltype(&WebPAnimDecoderDelete)> decoder(WebPAnimDecoderNew(&data, nullptr),
-                                                                                   &WebPAnimDecoderDelete);
-  WebPAnimInfo info;
-  if (decoder == nullptr || !WebPAnimDecoderGetInfo(decoder.get(), &info))
+  const std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)> demuxer(WebPDemux(&data), &WebPDemuxDelete);
+  WebPIterator frame{};
+  const std::unique_ptr<WebPIterator, decltype(&WebPDemuxReleaseIterator)> owner(&frame, &WebPDemuxReleaseIterator);
+  if (demuxer == nullptr || WebPDemuxGetFrame(demuxer.get(), 1, &frame) == 0)
     fail("{}: the WebP is damaged or truncated", name);
-  check_dimensions(info.canvas_width, info.canvas_height, name, options);
-  std::uint8_t* canvas = nullptr;
-  int timestamp = 0;
-  if (!WebPAnimDecoderGetNext(decoder.get(), &canvas, &timestamp)) fail("{}: damaged WebP frame", name);
+  const auto width = static_cast<int>(WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_WIDTH));
+  const auto height = static_cast<int>(WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_HEIGHT));
+  check_dimensions(width, height, name, options);
 
-  Image image = make_image(features.has_alpha ? PixelMode::rgba : PixelMode::rgb, static_cast<int>(info.canvas_width),
-                           static_cast<int>(info.canvas_height));
-  const std::size_t channels = static_cast<std::size_t>(image.bytes_per_pixel());
-  const std::size_t count = image.pixels.size() / channels;
-  for (std::size_t i = 0; i < count; ++i) std::memcpy(image.pixels.data() + i * channels, canvas + 4 * i, channels);
+  const bool fills_canvas = frame.width == width && frame.height == height;
+  Image image = (fills_canvas ? make_uninitialised_image : make_image)(
+      features.has_alpha ? PixelMode::rgba : PixelMode::rgb, width, height);
+  const std::size_t start = static_cast<std::size_t>(frame.y_offset) * image.row_bytes() +
+                            static_cast<std::size_t>(frame.x_offset * image.bytes_per_pixel());
+  const auto decode = features.has_alpha ? WebPDecodeRGBAInto : WebPDecodeRGBInto;
+  if (decode(frame.fragment.bytes, frame.fragment.size, image.pixels.data() + start, image.pixels.size() - start,
+             static_cast<int>(image.row_bytes())) == nullptr)
+    fail("{}: damaged WebP frame", name);
   return image;
 }
 

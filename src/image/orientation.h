@@ -8,7 +8,7 @@ namespace gondola {
 /// when there is none or it is damaged.
 int exif_orientation(ImageBytes file);
 
-/// Turns and mirrors the image upright, as Pillow's ImageOps.exif_transpose.
+/// Turns and mirrors the image upright, as Pillow's ImageOps.exif_transpose (which asks XMP where EXIF is silent).
 Image apply_orientation(Image image, int orientation);
 
 }  // namespace gondola

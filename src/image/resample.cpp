@@ -81,6 +81,11 @@ Image resample(const Image& image, const Axis& horizontal, const Axis& vertical,
 
 /// The source pixel of each output pixel in [begin, begin + count); −1 where rounding left the image.
 std::vector<int> nearest_pixels(const Axis& axis, bool accumulate, int begin, int count) {
+  // All before them have to be walked. Pillow has no such limit, but would hold an image of as many rows or columns.
+  constexpr int most_walked = 1 << 27;
+  if (accumulate && begin + count > most_walked)
+    fail("cannot scale {} pixels to {}: nearest neighbour would walk more than {}", axis.in_size, axis.out_size,
+         most_walked);
   std::vector<int> pixels;
   const double scale = axis.scale();
   double position = scale * 0.5;

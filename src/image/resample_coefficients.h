@@ -29,7 +29,7 @@ struct Coefficients {
 
 /// Pillow's precompute_coeffs for output pixels [out_begin, out_begin + out_count): filter support scaled by the shrink
 /// factor, weights normalised to 1. An axis that changes nothing has a weight of 1 a pixel, with which a pass copies.
-/// Throws Error when they would take more memory than Pillow allows.
+/// Throws Error when they would be more than 2^24.
 Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, int out_begin, int out_count);
 
 }  // namespace gondola

@@ -107,10 +107,10 @@ std::optional<std::string> decode_again(const SingleByteEncoding& encoding, std:
 }
 
 /// Repairs the parts that look like UTF-8 in another encoding, each on its own.
-std::string fix_embedded(std::string_view text) {
+std::string fix_embedded(std::string_view text, std::size_t& work) {
   static const Regex pattern(utf8_detector_pattern, Regex::Mode::utf8);
   return pattern.replace(text, [&](std::string_view match) {
-    return match.size() < text.size() && is_bad(match) ? fix_encoding(match) : std::string(match);
+    return match.size() < text.size() && is_bad(match) ? fix_encoding(match, work) : std::string(match);
   });
 }
 
@@ -127,7 +127,7 @@ std::optional<std::string> decode_as_windows_1252(std::string_view latin1) {
   return text;
 }
 
-std::string fix_encoding_once(const std::string& text) {
+std::string fix_encoding_once(const std::string& text, std::size_t& work) {
   if (is_ascii(text) || !is_bad(text)) return text;
   std::optional<std::string> latin1;
   for (const SingleByteEncoding& encoding : single_byte_encodings) {
@@ -136,7 +136,7 @@ std::string fix_encoding_once(const std::string& text) {
     if (encoding.name == "latin-1") latin1 = bytes;
     if (auto fixed = decode_again(encoding, *bytes)) return *fixed;
   }
-  if (std::string fixed = fix_embedded(text); fixed != text) return fixed;
+  if (std::string fixed = fix_embedded(text, work); fixed != text) return fixed;
   if (latin1)
     if (const auto fixed = decode_as_windows_1252(*latin1); fixed && *fixed != text) return *fixed;
   return fix_c1_controls(text);
@@ -153,13 +153,15 @@ std::string fix_c1_controls(std::string_view utf8) {
   return fixed;
 }
 
-std::string fix_encoding(std::string_view utf8) {
+std::string fix_encoding(std::string_view utf8, std::size_t& work) {
   std::string text(utf8);
-  for (;;) {
-    std::string fixed = fix_encoding_once(text);
-    if (fixed == text) return text;
+  while (work >= text.size()) {
+    work -= text.size();
+    std::string fixed = fix_encoding_once(text, work);
+    if (fixed == text) break;
     text = std::move(fixed);
   }
+  return text;
 }
 
 }  // namespace gondola

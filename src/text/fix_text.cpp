@@ -3,9 +3,9 @@
 #include <utf8proc.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
+#include <array>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/utf8.h"
@@ -15,14 +15,31 @@
 namespace gondola {
 namespace {
 
+/// What utf8proc_map does, which takes quadratic time to sort the marks of a letter.
 std::string normalise(std::string_view text, utf8proc_option_t form) {
-  utf8proc_uint8_t* result = nullptr;
-  const utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                   &result, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | form));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
-  if (length < 0) fail("text cannot be normalised: {}", utf8proc_errmsg(length));
-  return {reinterpret_cast<const char*>(result), static_cast<std::size_t>(length)};
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | form);
+  const auto checked = [](utf8proc_ssize_t length) {
+    if (length < 0) fail("text cannot be normalised: {}", utf8proc_errmsg(length));
+    return length;
+  };
+  std::vector<utf8proc_int32_t> code_points;
+  for (std::size_t at = 0; at < text.size();) {
+    std::array<utf8proc_int32_t, 18> parts;  // as many as Unicode's longest decomposition has
+    int unused = 0;
+    const auto count = checked(utf8proc_decompose_char(static_cast<utf8proc_int32_t>(next_code_point(text, at)),
+                                                       parts.data(), parts.size(), options, &unused));
+    code_points.insert(code_points.end(), parts.begin(), parts.begin() + count);
+  }
+  const auto combining_class = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  for (auto mark = code_points.begin(); mark != code_points.end();) {
+    const auto end = std::find_if_not(mark, code_points.end(), combining_class);
+    std::ranges::stable_sort(mark, end, {}, combining_class);
+    mark = std::find_if(end, code_points.end(), combining_class);
+  }
+  code_points.push_back(0);  // room for the zero that ends the result
+  const auto length =
+      checked(utf8proc_reencode(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size() - 1), options));
+  return {reinterpret_cast<const char*>(code_points.data()), static_cast<std::size_t>(length)};
 }
 
 std::string nfc(std::string_view text) {
@@ -126,17 +143,19 @@ std::string remove_controls(std::string_view text) {
   return kept;
 }
 
-/// Applies all repairs until none changes anything.
-std::string fix_segment(std::string_view segment, bool unescape_html) {
+/// Applies all repairs until none changes anything, or `work` is used up.
+std::string fix_segment(std::string_view segment, bool unescape_html, std::size_t& work) {
   std::string text(segment);
-  for (;;) {
+  while (work >= text.size()) {
+    work -= text.size();
     const std::string before = text;
     if (unescape_html) text = unescape_whole_references(text);
-    if (!is_ascii(text)) text = fix_characters(fix_c1_controls(fix_encoding(text)));
+    if (!is_ascii(text)) text = fix_characters(fix_c1_controls(fix_encoding(text, work)));
     text = remove_controls(remove_terminal_escapes(fix_line_breaks(text)));
     if (!is_ascii(text)) text = nfc(text);
-    if (text == before) return text;
+    if (text == before) break;
   }
+  return text;
 }
 
 /// Up to and with the next line break, or a million code points (ftfy's max_decode_length).
@@ -152,12 +171,13 @@ std::size_t segment_end(std::string_view text, std::size_t start) {
 
 std::string fix_text(std::string_view utf8) {
   std::string fixed;
-  bool unescape_html = true;  // until something looks like a tag
+  std::size_t work = (256 << 10) + 16 * utf8.size();  // bytes; three layers of damage take six times the text
+  bool unescape_html = true;                          // until something looks like a tag
   for (std::size_t at = 0; at < utf8.size();) {
     const std::size_t end = segment_end(utf8, at);
     const std::string_view segment = utf8.substr(at, end - at);
     if (segment.find('<') != std::string_view::npos) unescape_html = false;
-    fixed += fix_segment(segment, unescape_html);
+    fixed += fix_segment(segment, unescape_html, work);
     at = end;
   }
   return fixed;

@@ -20,9 +20,10 @@ using std::filesystem::path;
 
 constexpr std::uint64_t max_bytes = 256 << 20;
 
-std::vector<std::string> split_lines(std::string_view text) {
+/// The first `most` lines that are not empty.
+std::vector<std::string> split_lines(std::string_view text, std::size_t most = SIZE_MAX) {
   std::vector<std::string> lines;
-  while (!text.empty()) {
+  while (!text.empty() && lines.size() < most) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -104,6 +105,7 @@ Vocabulary read_tokenizer_json(const path& file) {
 }
 
 std::string read_gzip(const path& file) {
+  constexpr std::size_t most = 16 << 20;  // OpenAI's has three million
   const std::unique_ptr<gzFile_s, decltype(&gzclose)> input(gzopen(file.c_str(), "rb"), &gzclose);
   if (!input) fail("{}: cannot be opened", file.string());
   std::string text;
@@ -113,7 +115,7 @@ std::string read_gzip(const path& file) {
     if (read < 0) fail("{}: not a valid gzip file", file.string());
     if (read == 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(read));
-    if (text.size() > max_bytes) fail("{}: larger than {} bytes", file.string(), max_bytes);
+    if (text.size() > most) fail("{}: larger than {} bytes, unpacked", file.string(), most);
   }
   int status = Z_OK;
   gzerror(input.get(), &status);
@@ -124,7 +126,7 @@ std::string read_gzip(const path& file) {
 /// OpenAI's file: a line of version, then more merges than its models use.
 Vocabulary read_openai(const path& file) {
   constexpr std::size_t used_merges = 49152 - 256 - 2;
-  std::vector<std::string> lines = split_lines(read_gzip(file));
+  std::vector<std::string> lines = split_lines(read_gzip(file), used_merges + 1);
   if (lines.size() < used_merges + 1)
     fail("{}: has {} lines, expected at least {}", file.string(), lines.size(), used_merges + 1);
   return vocabulary_from_merges({lines.begin() + 1, lines.begin() + 1 + used_merges}, file.string());
@@ -133,13 +135,14 @@ Vocabulary read_openai(const path& file) {
 }  // namespace
 
 Vocabulary read_vocabulary(const path& path) {
-  if (std::filesystem::is_directory(path)) {
-    if (std::filesystem::exists(path / "vocab.json") && std::filesystem::exists(path / "merges.txt"))
-      return read_vocab_and_merges(path / "vocab.json");
-    if (std::filesystem::exists(path / "tokenizer.json")) return read_tokenizer_json(path / "tokenizer.json");
+  std::error_code unknown;  // of what may not be looked at
+  const auto exists = [&](const std::filesystem::path& file) { return std::filesystem::exists(file, unknown); };
+  if (std::filesystem::is_directory(path, unknown)) {
+    if (exists(path / "vocab.json") && exists(path / "merges.txt")) return read_vocab_and_merges(path / "vocab.json");
+    if (exists(path / "tokenizer.json")) return read_tokenizer_json(path / "tokenizer.json");
     fail("{}: has neither vocab.json with merges.txt nor tokenizer.json", path.string());
   }
-  if (!std::filesystem::exists(path)) fail("{}: no such vocabulary", path.string());
+  if (!exists(path)) fail("{}: no such vocabulary", path.string());
   if (path.extension() == ".gz") return read_openai(path);
   if (path.filename() == "vocab.json") return read_vocab_and_merges(path);
   if (path.extension() == ".json") return read_tokenizer_json(path);

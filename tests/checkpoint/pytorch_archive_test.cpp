@@ -3,12 +3,14 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "checkpoint/pickle.h"
+#include "checkpoint/zip_archive.h"
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
 
@@ -17,6 +19,21 @@ namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+
+/// The archive with the four bytes at `field` of every entry in its directory replaced.
+std::string with_field(std::string archive, std::size_t field, const char (&bytes)[5]) {
+  constexpr std::size_t record = 46;
+  for (std::size_t at = archive.find("PK\1\2"); at != std::string::npos; at = archive.find("PK\1\2", at + record))
+    archive.replace(at + field, 4, bytes, 4);
+  return archive;
+}
+
+constexpr std::size_t crc_field = 16, size_field = 24;
+
+/// As torch.save leaves it after torch.serialization.set_crc32_options(False).
+std::string without_crc(const std::string& archive) {
+  return with_field(archive, crc_field, "\0\0\0\0");
+}
 
 class Archives : public testing::TestWithParam<const char*> {
  protected:
@@ -38,7 +55,7 @@ TEST_P(Archives, HaveTheTensorsThatPyTorchSaved) {
 }
 
 TEST_P(Archives, CorruptFilesGiveAnErrorOrTensors) {
-  const std::string good = read_file(path());
+  const std::string good = without_crc(read_file(path()));  // which would let no damage past it
   const test::TemporaryFolder folder;
   const auto damaged = folder.path() / "damaged.pt";
   int read = 0;
@@ -78,15 +95,53 @@ TEST(PytorchArchive, RefusesToDoEndlessWorkForASmallFile) {
     EXPECT_THAT([&] { read_pytorch_archive(test::golden("checkpoint") / file); }, ThrowsMessage<Error>(HasSubstr(why)));
   };
   refused("shared_modules.pt", "too many attributes");
-  refused("many_copies.pt", "copy the same storage too often");
+  refused("many_copies.pt", "share the same storage too often");
+  refused("many_views.pt", "share the same storage too often");
   refused("empty_but_huge.pt", "too large");
   refused("long_name.pt", "more than 1024 bytes");
 }
 
-/// Each would take memory that grows faster than the pickle does.
+TEST(PytorchArchive, MayLackChecksumsButNotHaveOthers) {
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "renamed.pt";
+  std::string archive = read_file(test::golden("checkpoint") / "state_dict.pt");
+  archive.replace(archive.find("parameter"), 9, "qarameter");
+  test::write(file, archive);
+  EXPECT_THAT([&] { read_pytorch_archive(file); }, ThrowsMessage<Error>(HasSubstr("data.pkl is damaged")));
+  test::write(file, without_crc(archive));
+  EXPECT_TRUE(read_pytorch_archive(file).tensors.contains("qarameter"));
+}
+
+TEST(ZipArchive, ChecksWhatIsDeflated) {
+  const test::TemporaryFolder folder;
+  const std::string good = read_file(test::golden("checkpoint") / "scripted.pt");
+  ZipArchive archive(test::write(folder.path() / "good.zip", good));
+  const std::vector<std::string> names = archive.names();
+  const auto code = std::ranges::find_if(names, [](const std::string& name) { return name.ends_with(".py"); });
+  ASSERT_NE(code, names.end());
+  EXPECT_FALSE(archive.read(*code).bytes.empty());
+  EXPECT_NO_THROW(archive.read("scripted/data.pkl", /*check_stored=*/true));
+
+  ZipArchive other_crc(test::write(folder.path() / "crc.zip", with_field(good, crc_field, "abcd")));
+  EXPECT_THAT([&] { other_crc.read(*code); }, ThrowsMessage<Error>(HasSubstr("is damaged")));
+  EXPECT_NO_THROW(other_crc.read("scripted/data.pkl"));
+  EXPECT_THROW(other_crc.read("scripted/data.pkl", /*check_stored=*/true), Error);
+
+  // Of 33 MiB, it says.
+  ZipArchive large(test::write(folder.path() / "large.zip", with_field(good, size_field, "\0\0\x10\2")));
+  EXPECT_THAT([&] { large.read(*code); }, ThrowsMessage<Error>(HasSubstr("compressed in an unsupported way")));
+}
+
+/// Each would take memory that grows faster than the pickle does, or than the file that it was deflated to.
 TEST(Pickle, RefusesToMultiplyWhatItHolds) {
   const auto refused = [](const std::string& pickle, const char* why) {
     EXPECT_THAT([&] { Pickle(std::as_bytes(std::span(pickle)), "bomb"); }, ThrowsMessage<Error>(HasSubstr(why)));
+  };
+  const char* too_much = "more than any model";
+  const auto repeated = [](const std::string& opcodes, int times) {
+    std::string pickle;
+    for (int i = 0; i < times; ++i) pickle += opcodes;
+    return pickle;
   };
   std::string doubling = "\x80\x04\x8c\x02xx";  // the name of a global becomes module and name of the next
   for (int i = 0; i < 60; ++i) doubling += "2\x93";
@@ -94,9 +149,16 @@ TEST(Pickle, RefusesToMultiplyWhatItHolds) {
 
   std::string calls = "\x80\x04(" + std::string(100'000, 'N') + "tq\x01";  // one tuple, the arguments of many calls
   for (int i = 0; i < 100'000; ++i) calls += "Nh\x01R";
-  refused(calls + ".", "too many arguments");
+  refused(calls + ".", too_much);
 
-  refused("\x80\x04" + std::string(10'000'000, 'N') + ".", "more values than any model");
+  refused("\x80\x04" + std::string(10'000'000, 'N') + ".", too_much);
+  refused("\x80\x04]" + std::string(2'000'000, '\x94') + ".", too_much);  // the same list in the memo
+  const auto text_of = [](char letter, char memo) {
+    return std::string("X\0\1\0\0", 5) + std::string(256, letter) + "q" + memo + "0";
+  };
+  const std::string globals = repeated("h\1h\2\2230", 300'000), objects = repeated("h\1h\2R0", 300'000);
+  refused("\x80\x04" + text_of('a', 1) + text_of('b', 2) + globals + "N.", too_much);
+  refused("\200\4ca\nb\nq\1(" + std::string(64, 'N') + "tq\2" + objects + "N.", too_much);
 }
 
 TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
@@ -112,7 +174,9 @@ TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
   const auto bytes_of = [](const std::string& text) { return std::as_bytes(std::span(text)); };
   const Pickle pickle(bytes_of(good), "good");
   ASSERT_EQ(pickle.root().entries.size(), 2u);
-  EXPECT_EQ(pickle.root().entries[0].second->items[1]->real, 2.5);
+  ASSERT_EQ(pickle.root().entries[0].second->items.size(), 4u);
+  EXPECT_EQ(pickle.root().entries[0].second->items[0]->integer, 1);
+  EXPECT_EQ(pickle.root().entries[0].second->items[1]->kind, PickleValue::Kind::real);
   int read = 0;
   for (std::uint64_t i = 0; i < 20'000; ++i) {
     const std::string damaged = test::mutate(good, i);

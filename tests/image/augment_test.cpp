@@ -63,6 +63,16 @@ TEST(RandomCrop, KeepsItsShareOfTheAreaAndItsAspectRatio) {
   EXPECT_NEAR(sum / draws, 0.55, 0.1);  // below the middle of the range: large areas that do not fit are drawn again
 }
 
+TEST(RandomCrop, IsAsOftenTallAsWide) {
+  double sum = 0;
+  constexpr int draws = 4000;
+  for (std::uint64_t seed = 0; seed < draws; ++seed) {
+    const Window crop = random_crop(200, 200, {.min_crop_area = 0.3, .max_aspect_ratio = 2}, seed);
+    sum += std::log(static_cast<double>(crop.width) / crop.height);
+  }
+  EXPECT_NEAR(sum / draws, 0, 0.03);
+}
+
 TEST(RandomCrop, TakesTheCentreOfAnImageTooLongForAnyCrop) {
   const Window crop = random_crop(1000, 10, {.min_crop_area = 0.9, .max_aspect_ratio = 4.0 / 3}, 5);
   EXPECT_EQ(crop.height, 10);

@@ -107,6 +107,7 @@ TEST(Preprocess, ComputesOnlyTheCropOfAnElongatedImage) {
 TEST(Preprocess, RefusesAnImageTooElongatedToResize) {
   std::vector<float> out(3 * 224 * 224);
   EXPECT_THROW(preprocess(make_image(PixelMode::grey, 1, 10'000'000), {}, out), Error);
+  EXPECT_THROW(preprocess(make_image(PixelMode::bilevel, 1, 9'000'000), {}, out), Error);
   EXPECT_THROW(preprocess(make_image(PixelMode::grey, 1, 5000), {.resize_mode = ResizeMode::longest}, out), Error);
   EXPECT_THROW(preprocess(make_image(PixelMode::grey, 5, 5), {.size = 16}, out), Error);  // room for another size
 }

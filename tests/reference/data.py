@@ -68,6 +68,11 @@ pq.write_table(pa.table({"image": held, "id": range(5), "text": [f"text {i}" if 
 pq.write_table(pa.table({"image": pa.array([row["bytes"] or b"" for row in held], pa.large_binary()),
                          "caption": [["one", "two"], ["three"], [], ["four"], ["five"]]}),
                folder / "bytes.parquet", row_group_size=2, compression="gzip")
+# Lists as Polars has them, and of equally many.
+pairs = [[f"{i} a", f"{i} b"] for i in range(3)]
+for name, kind in [("large", pa.large_list(pa.large_string())), ("fixed", pa.list_(pa.string_view(), 2))]:
+    pq.write_table(pa.table({"image": pa.array([f"{i}".encode() for i in range(3)], pa.binary_view()),
+                             "caption": pa.array(pairs, kind)}), folder / f"{name}_lists.parquet")
 pq.write_table(pa.table({"caption": pa.nulls(0), "image": pa.nulls(0)}), folder / "empty.parquet")
 
 # The order of an epoch: SplitMix64, then Fisher and Yates's shuffle from the end.

@@ -101,6 +101,7 @@ hostile("shared_modules.pt", chain + b".", ["shared_modules/constants.pkl"])
 
 square = torch.zeros(16, 16)
 torch.save({f"w{i}": square.t() for i in range(100)}, folder / "many_copies.pt")
+torch.save({f"w{i}": square for i in range(100)}, folder / "many_views.pt")
 
 torch.save({"huge": torch.empty(77, 99, 0)}, folder / "empty_but_huge.pt")
 with zipfile.ZipFile(folder / "empty_but_huge.pt") as archive:

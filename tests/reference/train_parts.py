@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Parts of training by PyTorch's own functions, in fp64: writes golden/train/parts.json with position embeddings resized as
-open_clip's resize_pos_embed does, and the distillation of MobileCLIP (arXiv 2311.17049, section 3) with its gradients."""
+open_clip's resize_pos_embed does, and the distillation of MobileCLIP (arXiv 2311.17049) with its gradients."""
 import json
 import pathlib
 
@@ -24,7 +24,7 @@ def resized(positions, side):
 
 
 def distillation(images, texts, log_scale, teacher_images, teacher_texts, teacher_scale):
-    """texts: one for each image, equal ones repeated."""
+    """texts: one for each image, or so many, one image after the other; equal ones repeated."""
     student = log_scale.exp() * images @ texts.t()
     teacher = teacher_scale * teacher_images @ teacher_texts.t()
     divergence = [F.kl_div(s.log_softmax(1), t.log_softmax(1), reduction="batchmean", log_target=True)
@@ -33,20 +33,30 @@ def distillation(images, texts, log_scale, teacher_images, teacher_texts, teache
 
 
 positions = torch.randn(1 + 3 * 3, 2).round(decimals=3)
-CAPTION = [0, 1, 2, 1, 3, 1, 2]  # seven images, four texts
+CAPTIONS = [[[0], [1], [2], [1], [3], [1], [2]],  # seven images, four texts
+            [[0, 1], [1, 2], [2, 3], [1, 1], [3, 0], [1, 3], [2, 0]]]
 unit = lambda *shape: F.normalize(torch.randn(*shape), dim=1).round(decimals=9)
 images, texts, teacher_images, teacher_texts = unit(7, 5), unit(4, 5), unit(7, 3), unit(4, 3)
 log_scale = torch.tensor(1.3)
-for tensor in (images, texts, log_scale):
+learnt = images, texts, log_scale
+for tensor in learnt:
     tensor.requires_grad_(True)
-loss = distillation(images, texts[CAPTION], log_scale, teacher_images, teacher_texts[CAPTION], 14.0)
-loss.backward()
+
+
+def case(caption):
+    rows = torch.tensor(caption).flatten()
+    loss = distillation(images, texts[rows], log_scale, teacher_images, teacher_texts[rows], 14.0)
+    d_images, d_texts, d_log_scale = torch.autograd.grad(loss, learnt)
+    print(loss.item())
+    return {"caption": caption, "loss": loss.item(), "d_images": flat(d_images), "d_texts": flat(d_texts),
+            "d_log_scale": d_log_scale.item()}
+
+
 (FOLDER / "parts.json").write_text(json.dumps({
     "torch": torch.__version__,
     "positions": flat(positions), "enlarged": flat(resized(positions, 5)), "reduced": flat(resized(positions, 2)),
     "distillation": {
-        "caption": CAPTION, "images": flat(images), "texts": flat(texts), "log_scale": 1.3,
+        "images": flat(images), "texts": flat(texts), "log_scale": 1.3,
         "teacher_images": flat(teacher_images), "teacher_texts": flat(teacher_texts), "teacher_scale": 14.0,
-        "loss": loss.item(), "d_images": flat(images.grad), "d_texts": flat(texts.grad), "d_log_scale": log_scale.grad.item(),
+        "cases": [case(caption) for caption in CAPTIONS],
     }}) + "\n")
-print(loss.item())

@@ -14,6 +14,7 @@
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
 #include "text/byte_alphabet.h"
+#include "text/clean_text.h"
 #include "text/train_bpe.h"
 
 namespace gondola {
@@ -137,6 +138,17 @@ TEST(ClipTokenizer, UsesTheFirstOfOpenAIsMerges) {
   EXPECT_EQ(tokenizer.token(49406), "<|startoftext|>");
 }
 
+TEST(ClipTokenizer, UnpacksNoMoreThanOpenAIsFileCouldHold) {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "bomb.txt.gz";
+  {
+    const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "wb"), &gzclose);
+    const std::string mebibyte(1 << 20, '\n');
+    for (int i = 0; i < 17; ++i) gzwrite(file.get(), mebibyte.data(), static_cast<unsigned>(mebibyte.size()));
+  }
+  EXPECT_THAT([&] { ClipTokenizer::load(path); }, ThrowsMessage<Error>(HasSubstr("larger than 16777216 bytes")));
+}
+
 TEST(ClipTokenizer, ReadsTheSameVocabularyInEveryFormat) {
   const auto& tokenizer = small_tokenizer();
   const test::TemporaryFolder folder;
@@ -221,6 +233,28 @@ TEST(ClipTokenizer, RefusesTextsWithAddedTokens) {
 
 TEST(ClipTokenizer, TakesNoQuadraticTimeForLongWords) {
   EXPECT_GT(small_tokenizer().encode(std::string(300'000, 'a')).size(), 1000u);
+}
+
+std::string repeated(const std::string& part, int times) {
+  std::string text;
+  for (int i = 0; i < times; ++i) text += part;
+  return text;
+}
+
+TEST(CleanText, SortsTheMarksOfALetterInLittleTime) {
+  const std::string acute = "\xcc\x81", cedilla = "\xcc\xa7";
+  EXPECT_EQ(clean_text("a" + repeated(acute, 50'000) + repeated(cedilla, 50'000)),
+            "\xc3\xa1" + repeated(cedilla, 50'000) + repeated(acute, 49'999));
+}
+
+/// Each pass of ftfy's undoes one layer of damage.
+TEST(CleanText, RepairsDeepDamageOfShortTextsAlone) {
+  const auto escaped = [](int layers) { return "\xc3\xa9&" + repeated("amp;", layers); };
+  const auto decoded = [](int layers) { return repeated("\xc3\x82", layers) + "\xc2\xa9"; };
+  EXPECT_EQ(clean_text(escaped(200)), "\xc3\xa9&");
+  EXPECT_EQ(clean_text(decoded(200)), "\xc2\xa9");
+  for (const std::string& damaged : {escaped(30'000), decoded(30'000)})
+    EXPECT_GT(clean_text(damaged).size(), damaged.size() / 2) << damaged.substr(0, 20);
 }
 
 TEST(TrainBpe, LearnsTheMergesOfAPlainImplementation) {
