@@ -15,8 +15,8 @@ ModelConfig read_hugging_face_config(const Json& json, const std::string& origin
 /// Throws Error for what CLIPModel cannot express (a ModifiedResNet, another pooling …).
 nlohmann::ordered_json to_hugging_face_config(const ModelConfig& config);
 
-/// Reads preprocessor_config.json for a tower of the given image size; absent fields have CLIPImageProcessor's
-/// defaults.
+/// Reads preprocessor_config.json for a tower of the given image size, which absent sizes are; other absent fields have
+/// CLIPImageProcessor's defaults.
 PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, const std::string& origin);
 nlohmann::ordered_json to_hugging_face_preprocess(const PreprocessConfig& config);
 

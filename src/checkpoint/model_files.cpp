@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <map>
 #include <span>
 #include <utility>
@@ -42,12 +41,11 @@ void apply_open_clip_config(const path& file, ModelFiles& model) {
 /// Whether it is safetensors, by its name or, since the blobs of caches have other names, by its start: the header's
 /// length in eight bytes, then JSON. Throws Error for what is no weights at all.
 bool is_safetensors(const path& file) {
-  constexpr std::string_view lfs_pointer = "version https://git-lfs";
-  std::string start(lfs_pointer.size(), '\0');
-  std::ifstream(file, std::ios::binary).read(start.data(), static_cast<std::streamsize>(start.size()));
-  if (start == lfs_pointer)
+  const MappedFile mapped(file);
+  const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
+  if (text.starts_with("version https://git-lfs"))
     fail("{}: is what Git LFS has in the place of the file; git lfs pull fetches it", file.string());
-  return file.extension() == ".safetensors" || start[8] == '{';
+  return file.extension() == ".safetensors" || (text.size() > 8 && text[8] == '{');
 }
 
 TensorMap read_weights(const path& file) {
@@ -104,6 +102,7 @@ path weights_in(const path& folder, Names names) {
 ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "open_clip folder";
+  model.own_vocabulary = true;
   apply_open_clip_config(folder / "open_clip_config.json", model);
   model.source = weights;
   model.weights = from_open_clip_names(read_weights(model.source));
@@ -125,6 +124,7 @@ std::pair<Json, path> image_processor_of(const path& folder) {
 ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "Hugging Face folder";
+  model.own_vocabulary = true;
   model.family = Family::hugging_face;
   const path config = folder / "config.json";
   model.config = read_hugging_face_config(read_json(config), config.string());
@@ -142,7 +142,10 @@ ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
 ModelFiles read_folder(const path& folder) {
   // A repository may hold both layouts, of which a cache may have fetched the weights of one.
   const bool open_clip = exists(folder / "open_clip_config.json"), hugging_face = exists(folder / "config.json");
-  if (!open_clip && !hugging_face) fail("{}: has neither open_clip_config.json nor config.json", folder.string());
+  if (!open_clip && !hugging_face)
+    fail("{}: has neither open_clip_config.json nor config.json{}", folder.string(),
+         exists(folder / "recipe.json") ? "; it is a run, which leaves its model in " + (folder / "model").string()
+                                        : "");
   if (const auto own = first_of(folder, own_open_clip_weights); open_clip && own)
     return read_open_clip_folder(folder, *own);
   if (hugging_face) return read_hugging_face_folder(folder, weights_in(folder, hugging_face_weights));
@@ -206,7 +209,7 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
   if (model.weights.contains("logit_bias")) model.config.sigmoid_loss = true;
   model.config.name = name_or_path;
   const path beside = is_folder ? found : absolute(found).parent_path();
-  model.own_vocabulary = !vocabulary;
+  if (vocabulary) model.own_vocabulary = false;
   model.vocabulary = vocabulary ? vocabulary : find_vocabulary(beside, model.config.text.vocab_size);
   return model;
 }
@@ -214,9 +217,10 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
 ClipTokenizer load_tokenizer(const ModelFiles& model) {
   if (!model.vocabulary)
     fail(
-        "{}: no vocabulary (vocab.json with merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz) in {}, nor in "
-        "the caches of Hugging Face and clip; name one with --vocab",
-        model.config.name, absolute(model.source).parent_path().string());
+        "{}: no vocabulary (vocab.json with merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz) in {}{}; name "
+        "one with --vocab",
+        model.config.name, absolute(model.source).parent_path().string(),
+        model.config.text.vocab_size == openai_vocab_size ? ", nor in the caches of Hugging Face and clip" : "");
   const path& source = *model.vocabulary;
   ClipTokenizer tokenizer = ClipTokenizer::load(source);
   const TextTowerConfig& text = model.config.text;

@@ -29,7 +29,7 @@ struct ModelFiles {
   std::filesystem::path source;  ///< the file that holds the weights
   /// The one that was named, else what is found in the folder, beside the file, or in the caches.
   std::optional<std::filesystem::path> vocabulary;
-  bool own_vocabulary = true;  ///< none was named
+  bool own_vocabulary = false;  ///< it lies beside the model's own configuration
 };
 
 /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors; `config_path`, an

@@ -161,9 +161,11 @@ ClipTokenizer::Encoded ClipTokenizer::encode(std::string_view text, int context_
   ids.push_back(tables_->end_id);
   const auto limit = static_cast<std::size_t>(context_length);
   if (ids.size() <= limit) return encoded;
-  if (overflow == Overflow::error)
-    fail("a text of {} tokens, start and end included, does not fit the context of {}: \"{}\"", ids.size(), limit,
-         replace_invalid_utf8(text.substr(0, 60)) + (text.size() > 60 ? "…" : ""));
+  if (overflow == Overflow::error) {
+    const std::string start = first_code_points(replace_invalid_utf8(text), 60);
+    fail("a text of {} tokens, start and end included, does not fit the context of {} unless it is truncated: \"{}\"",
+         ids.size(), limit, start + (start.size() < text.size() ? "…" : ""));
+  }
   ids.resize(limit);
   ids.back() = tables_->end_id;
   encoded.truncated = true;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -19,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::ThrowsMessage;
 
 /// GELU and OpenAI's QuickGELU have the same weights.
@@ -249,6 +251,23 @@ TEST_F(HuggingFaceFolder, MayBeNamedByItsWeights) {
 TEST_F(HuggingFaceFolder, OfGitLfsPointersSaysSo) {
   write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
   EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("git lfs pull")));
+}
+
+/// A tar may hold one, and would be waited for.
+TEST_F(HuggingFaceFolder, OfANamedPipeIsRefused) {
+  fs::remove(folder_ / "model.safetensors");
+  ASSERT_EQ(::mkfifo((folder_ / "model.safetensors").c_str(), 0600), 0);
+  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("model.safetensors")));
+  EXPECT_THROW(load_model_files((folder_ / "model.safetensors").string()), Error);
+}
+
+TEST_F(HuggingFaceFolder, WithoutAVocabularySaysWhereOneWasLookedFor) {
+  ModelFiles model = load();
+  model.vocabulary = std::nullopt;
+  EXPECT_THAT([&] { load_tokenizer(model); },
+              ThrowsMessage<Error>(AllOf(HasSubstr(folder_.string()), Not(HasSubstr("caches")))));
+  model.config.text.vocab_size = openai_vocab_size;
+  EXPECT_THAT([&] { load_tokenizer(model); }, ThrowsMessage<Error>(HasSubstr("caches")));
 }
 
 /// As huggingface_hub leaves a repository of both layouts, of which transformers fetched its own weights.

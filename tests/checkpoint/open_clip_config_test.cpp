@@ -92,7 +92,6 @@ TEST(OpenClipConfig, WritesWhatItReads) {
   config.text.causal = false;
   config.text.pooling = TextPooling::end_token;
   config.text.end_id = 7;
-  config.text.start_id = 5;
   config.text.pad_id = 3;
   config.text.projection_bias = true;
   config.sigmoid_loss = true;
@@ -138,11 +137,19 @@ std::map<std::string, std::map<std::string, double>> read_profile(const std::fil
   return table;
 }
 
+std::optional<ModelConfig> known_preset(const std::string& name) {
+  try {
+    return preset(name);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 TEST(OpenClipConfig, BuildsOrRefusesEveryConfigurationAndCountsAsOpenClipDoes) {
   GONDOLA_NEEDS_TEST_DATA("open_clip-model-configs");
   const Json expected = parse(read_file(test::golden("checkpoint") / "open_clip_configs.json"));
   auto profile = read_profile(test::test_data() / "open_clip-results" / "model_profile.csv");
-  int built = 0, compared = 0;
+  int built = 0, compared = 0, presets = 0;
   for (const auto& [name, refused_field] : expected.items()) {
     const auto path = test::test_data() / "open_clip-model-configs" / (name + ".json");
     const Json json = parse_json(read_file(path), path.string());
@@ -154,6 +161,12 @@ TEST(OpenClipConfig, BuildsOrRefusesEveryConfigurationAndCountsAsOpenClipDoes) {
     }
     ++built;
     const ModelConfig config = read_open_clip_config(json, name);
+    if (const auto known = known_preset(name)) {
+      ++presets;
+      EXPECT_EQ(known->embed_dim, config.embed_dim) << name;
+      EXPECT_EQ(known->image, config.image) << name;
+      EXPECT_EQ(known->text, config.text) << name;
+    }
     if (!profile.contains(name)) continue;
     ++compared;
     auto& row = profile.at(name);
@@ -167,6 +180,7 @@ TEST(OpenClipConfig, BuildsOrRefusesEveryConfigurationAndCountsAsOpenClipDoes) {
     EXPECT_NEAR(flops.text / 1e9, row.at("text_gflops"), 0.02 * row.at("text_gflops")) << name;
   }
   EXPECT_EQ(expected.size(), 181u);
+  EXPECT_EQ(presets, 20);
   EXPECT_GT(compared, 30);
   std::printf("%d of 181 are built, %d compared with open_clip's profile\n", built, compared);
 }
