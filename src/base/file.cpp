@@ -135,8 +135,10 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const Descriptor file(path, O_RDONLY);
-  size_ = static_cast<std::size_t>(regular_file_status(file, path).st_size);
+  const Descriptor file(path, O_RDONLY | O_NONBLOCK);  // a pipe would be waited for
+  const auto status = regular_file_status(file, path);
+  if (!S_ISREG(status.st_mode)) fail("{}: is no file that can be mapped", path.string());
+  size_ = static_cast<std::size_t>(status.st_size);
   if (size_ == 0) return;  // mmap refuses an empty mapping
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) fail("{}: cannot be mapped: {}", path.string(), std::strerror(errno));

@@ -14,7 +14,7 @@ namespace gondola {
 
 FileLock::FileLock(std::filesystem::path path)
     : path_(std::move(path)), descriptor_(::open(path_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644)) {
-  if (descriptor_ < 0) fail("{}: cannot be written", path_.string());
+  if (descriptor_ < 0) fail("{}: cannot be written: {}", path_.string(), std::strerror(errno));
 }
 
 FileLock::~FileLock() {

@@ -13,6 +13,7 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/find_files.h"
 #include "base/streams.h"
 #include "base/utf8.h"
 
@@ -22,30 +23,26 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Of pictures that people have and we do not read.
-constexpr std::array<std::string_view, 7> foreign_extensions = {".heic", ".heif", ".avif", ".jxl",
-                                                                ".tif",  ".tiff", ".dng"};
+constexpr std::array<std::string_view, 14> foreign_extensions = {
+    ".heic", ".heif", ".avif", ".jxl", ".tif", ".tiff", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2"};
 
 struct FoundImages {
   std::vector<std::string> paths;
   std::map<std::string, std::size_t> foreign;  ///< pictures of other kinds, by extension
 };
 
-/// All but what is hidden, as ripgrep does: macOS leaves "._IMG_1.jpg" beside IMG_1.jpg. A folder that cannot be read
-/// stands for itself: so does reading it as an image fail, and says why.
-void find_images(const fs::path& folder, FoundImages& found) {
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    if (entry->path().filename().string().starts_with('.')) continue;
-    std::error_code unknown;  // of what is gone by now
-    if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) {
-      find_images(entry->path(), found);
-    } else if (entry->is_regular_file(unknown)) {
-      const std::string extension = entry->path().extension().string(), lower = lower_ascii(extension);
-      if (is_image_extension(extension)) found.paths.push_back(entry->path().string());
-      if (std::ranges::find(foreign_extensions, lower) != foreign_extensions.end()) ++found.foreign[lower];
-    }
-  }
-  if (error) found.paths.push_back(folder.string());
+/// A folder that cannot be read stands for itself: so does reading it as an image fail, and says why.
+FoundImages find_images(const fs::path& folder) {
+  FoundImages found;
+  find_files(
+      folder,
+      [&](const fs::directory_entry& file) {
+        const std::string extension = file.path().extension().string(), lower = lower_ascii(extension);
+        if (is_image_extension(extension)) found.paths.push_back(file.path().string());
+        if (std::ranges::find(foreign_extensions, lower) != foreign_extensions.end()) ++found.foreign[lower];
+      },
+      [&](const fs::path& unreadable, std::error_code) { found.paths.push_back(unreadable.string()); });
+  return found;
 }
 
 void append_expanded(const std::string& argument, std::vector<std::string>& images) {
@@ -54,8 +51,7 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
     images.push_back(argument);
     return;
   }
-  FoundImages found;
-  find_images(argument, found);
+  FoundImages found = find_images(argument);
   for (const auto& [extension, count] : found.foreign)
     print_error("gondola: {}: {} {} left out, which is not supported", argument, count, extension);
   if (found.paths.empty()) found.paths.push_back(argument);  // read_image says so
@@ -123,10 +119,22 @@ std::vector<std::string> distinct_labels(const std::vector<std::string>& labels)
   return kept;
 }
 
+std::string what_is_no_text(const std::string& argument) {
+  return is_valid_utf8(argument) ? "" : "expected UTF-8: " + argument;
+}
+
+void for_each_text_line(const fs::path& file, const std::function<void(std::string_view)>& visit) {
+  std::size_t number = 0;
+  for_each_line(file, [&](std::string_view line) {
+    ++number;
+    if (!is_valid_utf8(line)) fail("{}:{}: is not UTF-8", file.string(), number);
+    visit(line);
+  });
+}
+
 std::vector<std::string> read_text_lines(const fs::path& file) {
-  std::vector<std::string> lines = read_lines(file);
-  for (std::size_t i = 0; i < lines.size(); ++i)
-    if (!is_valid_utf8(lines[i])) fail("{}:{}: is not UTF-8", file.string(), i + 1);
+  std::vector<std::string> lines;
+  for_each_text_line(file, [&](std::string_view line) { lines.emplace_back(line); });
   return lines;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/find_files.h"
 #include "data/sources.h"
 #include "data/string_table.h"
 #include "metrics/zero_shot.h"
@@ -70,17 +71,19 @@ std::vector<ImageClass> find_classes(const fs::path& root) {
   return classes;
 }
 
-/// All images below the class's folder, in name order, but for hidden ones and those in hidden folders.
+/// All images below the class's folder, in name order (base/find_files.h).
 std::vector<std::string> list_images(const fs::path& folder) {
   std::vector<std::string> paths;
   if (!fs::is_directory(folder)) return paths;
-  for (fs::recursive_directory_iterator entry(folder), end; entry != end; ++entry) {
-    if (is_hidden(entry->path())) {
-      entry.disable_recursion_pending();
-    } else if (entry->is_regular_file() && is_image_extension(entry->path().extension().string())) {
-      paths.push_back(entry->path().string());
-    }
-  }
+  const auto add_image = [&](const fs::directory_entry& file) {
+    if (!is_image_extension(file.path().extension().string())) return;
+    std::error_code unknown;
+    if (!file.is_regular_file(unknown)) fail("{}: is a link to nothing", file.path().string());
+    paths.push_back(file.path().string());
+  };
+  find_files(folder, add_image, [](const fs::path& unreadable, std::error_code error) {
+    fail("{}: cannot be read: {}", unreadable.string(), error.message());
+  });
   std::sort(paths.begin(), paths.end());
   return paths;
 }

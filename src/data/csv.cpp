@@ -11,6 +11,10 @@ std::size_t CsvReader::line_number(std::size_t offset) const {
          static_cast<std::size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
 }
 
+std::string CsvReader::place() const {
+  return fmt::format("{}: line {}", origin_, line_number(row_offset_));
+}
+
 bool CsvReader::next(std::vector<std::string>& fields) {
   fields.clear();
   while (position_ < text_.size() && at_line_end()) ++position_;

@@ -21,6 +21,9 @@ class CsvReader {
   /// Where the row that next() returned begins.
   std::size_t row_offset() const { return row_offset_; }
 
+  /// "data.csv: line 3", of that row.
+  std::string place() const;
+
  private:
   void read_quoted(std::string& field);
   bool at_line_end() const { return text_[position_] == '\n' || text_[position_] == '\r'; }

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "data/csv.h"
 #include "data/ranges.h"
 #include "data/sources.h"
@@ -71,7 +72,7 @@ class CsvDataset : public Dataset {
   std::vector<std::string> read_row(CsvReader& rows) const {
     std::vector<std::string> fields;
     if (rows.next(fields) && fields.size() != columns_)
-      fail("{}: row at byte {}: {} fields, expected {}", origin(), rows.row_offset(), fields.size(), columns_);
+      fail("{}: {} fields, expected {}", rows.place(), fields.size(), columns_);
     return fields;
   }
 
@@ -80,7 +81,8 @@ class CsvDataset : public Dataset {
     std::vector<std::uint32_t> group_of_row;
     std::vector<std::size_t> offsets;
     for (std::vector<std::string> fields = read_row(rows); !fields.empty(); fields = read_row(rows)) {
-      if (fields[image_column_].empty()) fail("{}: row at byte {}: no image", origin(), rows.row_offset());
+      if (fields[image_column_].empty()) fail("{}: no image", rows.place());
+      if (!is_valid_utf8(fields[caption_column_])) fail("{}: the caption is not UTF-8", rows.place());
       const auto next_group = static_cast<std::uint32_t>(groups.size());
       group_of_row.push_back(groups.try_emplace(std::move(fields[image_column_]), next_group).first->second);
       offsets.push_back(rows.row_offset());

@@ -14,6 +14,7 @@
 
 #include "base/ascii.h"
 #include "base/environment.h"
+#include "base/streams.h"
 #include "data/sources.h"
 
 namespace gondola {
@@ -99,6 +100,7 @@ class Transfer {
         pause = first_pause;
       }
       if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
+      if (received_ == before) print_error("{}: {}; trying again", name_, failure);
       for (auto waited = std::chrono::milliseconds(0); waited < pause && !stop_;
            waited += std::chrono::milliseconds(50))
         std::this_thread::sleep_for(std::chrono::milliseconds(50));

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <string>
 #include <string_view>
 
@@ -32,6 +31,6 @@ struct HttpError : Error {
 /// s3://: at $AWS_ENDPOINT_URL, or Amazon's of $AWS_REGION (us-east-1); signed (version 4) when $AWS_ACCESS_KEY_ID and
 /// $AWS_SECRET_ACCESS_KEY are set, with $AWS_SESSION_TOKEN if there is one.
 void download(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
-              std::uint64_t limit = std::numeric_limits<std::uint64_t>::max());
+              std::uint64_t limit = std::uint64_t{64} << 30);
 
 }  // namespace gondola

@@ -32,6 +32,7 @@ std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t
   if (array.IsNull(row)) return std::nullopt;
   if (const auto* binary = dynamic_cast<const arrow::BinaryArray*>(&array)) return binary->GetView(row);
   if (const auto* binary = dynamic_cast<const arrow::LargeBinaryArray*>(&array)) return binary->GetView(row);
+  if (const auto* binary = dynamic_cast<const arrow::BinaryViewArray*>(&array)) return binary->GetView(row);
   if (const auto* coded = dynamic_cast<const arrow::DictionaryArray*>(&array)) {
     const std::int64_t index = coded->GetValueIndex(row), size = coded->dictionary()->length();  // Arrow checks neither
     if (index < 0 || index >= size) fail("row {} is value {} of {}", row, index, size);
@@ -40,18 +41,22 @@ std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t
   fail("is {}, expected strings or bytes", array.type()->ToString());
 }
 
-/// A string, or a list of them.
+/// A string, or a list of them: PyArrow writes "list", Polars "large_list".
 std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row) {
   std::vector<std::string> captions;
-  const auto add = [&](const arrow::Array& values, std::int64_t at) {
-    if (const auto text = bytes_at(values, at)) captions.emplace_back(*text);
+  const auto add = [&](const arrow::Array& values, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t at = begin; at < end; ++at)
+      if (const auto text = bytes_at(values, at)) captions.emplace_back(*text);
   };
-  if (const auto* list = dynamic_cast<const arrow::ListArray*>(&array)) {
-    if (!list->IsNull(row))
-      for (std::int64_t at = list->value_offset(row); at < list->value_offset(row + 1); ++at) add(*list->values(), at);
-  } else {
-    add(array, row);
-  }
+  const auto add_list = [&](const auto* list) {
+    if (list != nullptr && !list->IsNull(row))
+      add(*list->values(), list->value_offset(row), list->value_offset(row) + list->value_length(row));
+    return list != nullptr;
+  };
+  if (!add_list(dynamic_cast<const arrow::ListArray*>(&array)) &&
+      !add_list(dynamic_cast<const arrow::LargeListArray*>(&array)) &&
+      !add_list(dynamic_cast<const arrow::FixedSizeListArray*>(&array)))
+    add(array, row, row + 1);
   return captions;
 }
 

@@ -75,7 +75,7 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
       if (file.state == File::failed) fail("{}", file.error);
     }
     try {
-      return std::make_unique<RandomAccessFile>(path);
+      return std::make_unique<RandomAccessFile>(path, without_secrets(url));
     } catch (const Error&) {
       if (fs::exists(path)) throw;  // else another process has just dropped it
     }

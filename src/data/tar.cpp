@@ -87,13 +87,13 @@ std::string member_name(std::span<const char> header) {
 
 }  // namespace
 
-RandomAccessFile::RandomAccessFile(std::filesystem::path path)
-    : path_(std::move(path)), descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (descriptor_ < 0) fail("{}: cannot be opened: {}", path_.string(), std::strerror(errno));
+RandomAccessFile::RandomAccessFile(const std::filesystem::path& path, std::string name)
+    : name_(name.empty() ? path.string() : std::move(name)), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) fail("{}: cannot be opened: {}", name_, std::strerror(errno));
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor_);
-    fail("{}: is not a regular file", path_.string());
+    fail("{}: is not a regular file", name_);
   }
   size_ = static_cast<std::uint64_t>(status.st_size);
 }
@@ -106,8 +106,8 @@ void RandomAccessFile::read(std::uint64_t offset, std::span<char> bytes) const {
   while (!bytes.empty()) {
     const ssize_t count = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("{}: cannot be read: {}", path_.string(), std::strerror(errno));
-    if (count == 0) fail("{}: ends at byte {}, expected {} more", path_.string(), offset, bytes.size());
+    if (count < 0) fail("{}: cannot be read: {}", name_, std::strerror(errno));
+    if (count == 0) fail("{}: ends at byte {}, expected {} more", name_, offset, bytes.size());
     bytes = bytes.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
   }
@@ -124,7 +124,7 @@ bool TarReader::read_header(Header& header) {
   if (position_ >= file_.size()) return false;
   file_.read(position_, header);
   if (std::all_of(header.begin(), header.end(), [](char byte) { return byte == 0; })) return false;
-  if (!checksum_holds(header)) fail("{}: no tar header at byte {}", file_.path().string(), position_);
+  if (!checksum_holds(header)) fail("{}: no tar header at byte {}", file_.name(), position_);
   return true;
 }
 
@@ -134,19 +134,18 @@ std::uint64_t TarReader::size_field(const Header& header) const {
   if (static_cast<unsigned char>(header[offset]) == 0x80) {
     std::uint64_t value = 0;
     for (std::size_t i = offset + 1; i < offset + length; ++i) {
-      if (value >> 56 != 0) fail("{}: impossible size at byte {}", file_.path().string(), position_);
+      if (value >> 56 != 0) fail("{}: impossible size at byte {}", file_.name(), position_);
       value = value << 8 | static_cast<unsigned char>(header[i]);
     }
     return value;
   }
   const auto value = octal_field(header, offset, length);
-  if (!value) fail("{}: damaged size in the tar header at byte {}", file_.path().string(), position_);
+  if (!value) fail("{}: damaged size in the tar header at byte {}", file_.name(), position_);
   return *value;
 }
 
 std::string TarReader::read_extension(std::uint64_t size) const {
-  if (size > max_extension_bytes)
-    fail("{}: extended header of {} bytes at byte {}", file_.path().string(), size, position_);
+  if (size > max_extension_bytes) fail("{}: extended header of {} bytes at byte {}", file_.name(), size, position_);
   return file_.read(position_ + block, size);
 }
 
@@ -154,7 +153,7 @@ bool TarReader::next(TarMember& member) {
   Extension extension;
   member.begin = position_;
   for (Header header; read_header(header);) {
-    const std::string where = fmt::format("{}: member at byte {}", file_.path().string(), position_);
+    const std::string where = fmt::format("{}: member at byte {}", file_.name(), position_);
     const char type = header[156];
     const bool extends_next = type == 'x' || type == 'L';
     // Links, devices, folders and pipes have no data, whatever their size field says.

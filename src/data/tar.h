@@ -11,19 +11,20 @@ namespace gondola {
 /// A file read at given places, from any thread.
 class RandomAccessFile {
  public:
-  explicit RandomAccessFile(std::filesystem::path path);
+  /// Errors call it `name`, if one is given, in place of its path.
+  explicit RandomAccessFile(const std::filesystem::path& path, std::string name = "");
   ~RandomAccessFile();
   RandomAccessFile(const RandomAccessFile&) = delete;
   RandomAccessFile& operator=(const RandomAccessFile&) = delete;
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::string& name() const { return name_; }
   std::uint64_t size() const { return size_; }
   /// Fills `bytes` from `offset`; Error when the file ends before.
   void read(std::uint64_t offset, std::span<char> bytes) const;
   std::string read(std::uint64_t offset, std::uint64_t count) const;
 
  private:
-  std::filesystem::path path_;
+  std::string name_;
   int descriptor_;
   std::uint64_t size_ = 0;
 };

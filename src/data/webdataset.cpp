@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/streams.h"
+#include "base/utf8.h"
 #include "data/download.h"
 #include "data/ranges.h"
 #include "data/remote_files.h"
@@ -92,8 +93,7 @@ class GroupReader {
 };
 
 std::string read_member(const RandomAccessFile& file, const TarMember& member, std::uint64_t limit) {
-  if (member.size > limit)
-    fail("{}: {} has {} bytes, more than {}", file.path().string(), member.name, member.size, limit);
+  if (member.size > limit) fail("{}: {} has {} bytes, more than {}", file.name(), member.name, member.size, limit);
   return file.read(member.data, member.size);
 }
 
@@ -113,9 +113,13 @@ std::vector<std::string> json_captions(std::string_view text, const std::string&
 }
 
 std::vector<std::string> read_captions(const RandomAccessFile& file, const Group& group) {
-  if (group.text) return {read_member(file, *group.text, max_text_bytes)};
+  if (group.text) {
+    std::string text = read_member(file, *group.text, max_text_bytes);
+    if (!is_valid_utf8(text)) fail("{}:{}: is not UTF-8", file.name(), group.text->name);
+    return {std::move(text)};
+  }
   return json_captions(read_member(file, *group.json, max_text_bytes),
-                       fmt::format("{}:{}", file.path().string(), group.json->name));
+                       fmt::format("{}:{}", file.name(), group.json->name));
 }
 
 int read_label(const RandomAccessFile& file, const TarMember& member) {
@@ -125,7 +129,7 @@ int read_label(const RandomAccessFile& file, const TarMember& member) {
   while (!digits.empty() && (digits.back() == '\n' || digits.back() == '\r' || digits.back() == ' ')) digits.pop_back();
   const auto label = parse_number(digits);
   if (!label || *label > most_label)
-    fail("{}: {} holds \"{}\", expected a class number", file.path().string(), member.name, digits);
+    fail("{}: {} holds \"{}\", expected a class number", file.name(), member.name, digits);
   return static_cast<int>(*label);
 }
 

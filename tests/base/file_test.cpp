@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "tests/support/files.h"
@@ -69,6 +70,13 @@ TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
   EXPECT_THAT([&] { write_file_atomically(taken, "x"); }, ThrowsMessage<Error>(HasSubstr("folder")));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
   EXPECT_THROW(write_file_atomically(folder.path() / "missing" / "f", "x"), Error);
+}
+
+/// It would be waited for.
+TEST(MappedFile, IsNoPipe) {
+  TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
+  EXPECT_THAT([&] { MappedFile(folder.path() / "pipe"); }, ThrowsMessage<Error>(HasSubstr("pipe: is no file")));
 }
 
 TEST(MappedFile, ShowsTheBytes) {

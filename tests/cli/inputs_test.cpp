@@ -90,6 +90,38 @@ TEST_F(Inputs, AMessageCannotSteerTheTerminal) {
   EXPECT_THAT(result.error, HasSubstr("a\\x1bb.png"));
   const Result c1 = run("classify \"$(printf 'a\\302\\233b.png')\" --model model --labels cat");
   EXPECT_THAT(c1.error, HasSubstr("a\\x9bb.png"));
+  const Result lines = run("classify \"$(printf 'a\\ngondola: b.png')\" --model model --labels cat");
+  EXPECT_THAT(lines.error, HasSubstr("a\\x0agondola: b.png"));
+  const fs::path photo = folder_.path() / "\x1b[31mred\na.png";
+  fs::copy_file(golden_ / "images" / "a.png", photo);
+  const Result shown = run("classify '" + photo.string() + "' --model model --labels \"$(printf 'c\\033at')\"");
+  EXPECT_EQ(shown.status, 0) << shown.error;
+  EXPECT_THAT(shown.out, HasSubstr("\\x1b[31mred\\x0aa.png\n  c\\x1bat"));
+}
+
+/// As torchvision's ImageFolder, but not round and round; what a link leads to is missed by name.
+TEST_F(Inputs, FoldersAreSearchedThroughLinks) {
+  const fs::path photos = folder_.path() / "photos";
+  fs::create_directories(photos / "deeper");
+  fs::create_directory_symlink(golden_ / "images" / "deeper", photos / "linked");
+  fs::create_directory_symlink("..", photos / "deeper" / "round");
+  fs::create_symlink("nowhere.jpg", photos / "gone.jpg");
+  fs::create_symlink("nowhere.txt", photos / "notes.txt");
+  const Result result = run("classify " + out("photos") + " --model model --json --labels cat,dog");
+  EXPECT_EQ(result.status, 1);
+  ASSERT_EQ(result.lines().size(), 2u);
+  EXPECT_THAT(result.lines()[0].at("error").get<std::string>(), HasSubstr("gone.jpg: cannot be opened"));
+  EXPECT_EQ(result.lines()[1].at("image"), (photos / "linked" / "c.png").string());
+}
+
+TEST_F(Inputs, TextsAreUtf8) {
+  const std::string bytes = "\"$(printf 'caf\\351')\"";
+  for (const std::string& arguments : {"classify images/a.png --labels " + bytes, "match images/a.png --text " + bytes,
+                                       "tokenize " + bytes, "classify images/a.png --labels a --template {}" + bytes})
+    EXPECT_THAT(run(arguments + " --model model").error, HasSubstr("expected UTF-8")) << arguments;
+  std::ofstream(folder_.path() / "words.txt") << "a cat\ncaf\xe9\n";
+  EXPECT_THAT(run("vocab " + out("words.txt") + " --size 514 --out " + out("vocabulary")).error,
+              HasSubstr("words.txt:2: is not UTF-8"));
 }
 
 TEST_F(Inputs, EmbedRefusesTextsThatAreNotUtf8) {

@@ -109,8 +109,9 @@ TEST(CsvDataset, SaysWhatIsWrong) {
   EXPECT_THAT(message_for(""), HasSubstr("empty"));
   EXPECT_THAT(message_for("file,caption\nx,y\n"), HasSubstr("found file, caption"));
   EXPECT_THAT(message_for("image,caption\n"), HasSubstr("no rows"));
-  EXPECT_THAT(message_for("image,caption\nx.jpg\n"), HasSubstr("1 fields, expected 2"));
-  EXPECT_THAT(message_for("image,caption\n,y\n"), HasSubstr("no image"));
+  EXPECT_THAT(message_for("image,caption\nx.jpg\n"), HasSubstr("t.csv: line 2: 1 fields, expected 2"));
+  EXPECT_THAT(message_for("image,caption\nx,\"y\nz\"\n,y\n"), HasSubstr("t.csv: line 4: no image"));
+  EXPECT_THAT(message_for("image,caption\nx,caf\xe9\n"), HasSubstr("t.csv: line 2: the caption is not UTF-8"));
 }
 
 TEST(CsvDataset, TakesAnImageThatIsNoNameForOneThatIsNotThere) {

@@ -37,6 +37,25 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   EXPECT_THROW(data->get(3), Error);
 }
 
+/// As torchvision's ImageFolder, but not round and round.
+TEST(ClassFolders, AreSearchedThroughLinks) {
+  TemporaryFolder folder;
+  write(folder.path() / "elsewhere" / "cats" / "1.jpg", "one");
+  write(folder.path() / "elsewhere" / "2.jpg", "two");
+  const auto root = folder.path() / "classes";
+  std::filesystem::create_directories(root / "dog");
+  std::filesystem::create_directory_symlink(folder.path() / "elsewhere" / "cats", root / "cat");
+  std::filesystem::create_symlink(folder.path() / "elsewhere" / "2.jpg", root / "dog" / "2.jpg");
+  std::filesystem::create_directory_symlink(root, root / "dog" / "round");
+  const auto data = open_dataset(root.string());
+  ASSERT_EQ(data->size(), 3u);
+  EXPECT_EQ(data->get(0).image, "one");
+  EXPECT_EQ(data->get(1).image, "two");
+  EXPECT_THAT(data->get(2).key, HasSubstr("dog/round/cat/1.jpg"));
+  std::filesystem::remove(folder.path() / "elsewhere" / "2.jpg");
+  EXPECT_THAT([&] { open_dataset(root.string()); }, ThrowsMessage<Error>(HasSubstr("dog/2.jpg: is a link to nothing")));
+}
+
 TEST(ClassFolders, TakeNamesAndOrderFromTheTable) {
   TemporaryFolder folder;
   write(folder.path() / "n01" / "1.jpg", "1");

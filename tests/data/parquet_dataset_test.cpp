@@ -18,8 +18,8 @@ using testing::ThrowsMessage;
 
 class ParquetDataset : public testing::Test {
  protected:
-  static std::unique_ptr<Dataset> open(const char* name) {
-    return open_dataset(test::golden(std::string("data/") + name).string());
+  static std::unique_ptr<Dataset> open(const std::string& name) {
+    return open_dataset(test::golden("data/" + name).string());
   }
   void SetUp() override {
     try {
@@ -71,6 +71,16 @@ TEST_F(ParquetDataset, TakesListsOfCaptions) {
   EXPECT_EQ(data->get(4).image, "bytes of 4");
   EXPECT_THAT(data->get(0).captions, ElementsAre("one", "two"));
   EXPECT_THROW(data->get(2), Error);
+  for (const char* kind : {"large", "fixed"}) {
+    const auto lists = open(fmt::format("{}_lists.parquet", kind));
+    ASSERT_EQ(lists->size(), 3u) << kind;
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(lists->get(static_cast<std::size_t>(i)).image, fmt::format("{}", i)) << kind;
+      EXPECT_THAT(lists->get(static_cast<std::size_t>(i)).captions,
+                  ElementsAre(fmt::format("{} a", i), fmt::format("{} b", i)))
+          << kind;
+    }
+  }
 }
 
 TEST_F(ParquetDataset, FilesOfASetAreOnePart) {

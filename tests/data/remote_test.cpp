@@ -62,15 +62,27 @@ TEST_F(Remote, ShardsGiveTheSamplesOfTheFile) {
   EXPECT_THAT(server.requests(), SizeIs(4));  // two shards, and sizes.json at each opening
 }
 
+/// S3 forbids to look for what is not there to who may not list its bucket.
 TEST_F(Remote, SamplesAreCountedOnce) {
   HttpServer server([&](const std::string& request) {
-    return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", content_);
+    return request.find(".tar") == std::string::npos ? response("403 Forbidden", "", "")
+                                                     : response("200 OK", "", content_);
   });
   const std::size_t size = open_dataset(server.url("/set/{a,b}.tar"))->size();
   for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
     if (entry.path().string().ends_with(".tar")) fs::remove(entry.path());
   EXPECT_EQ(open_dataset(server.url("/set/{a,b}.tar"))->size(), size);
   EXPECT_THAT(server.requests(), SizeIs(4));  // no shard again, though none is here
+}
+
+TEST_F(Remote, FailuresNameTheUrl) {
+  std::string wrong = content_;
+  wrong.replace(wrong.find("\"caption\""), 9, "\"another\"");
+  HttpServer server([&](const std::string& request) {
+    return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", wrong);
+  });
+  const auto data = open_dataset(server.url("/set/a.tar"));
+  EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(StartsWith(server.url("/set/a.tar:"))));
 }
 
 TEST_F(Remote, ADamagedShardIsCountedAgainWhenItIsWhole) {
@@ -170,11 +182,13 @@ TEST_F(Remote, AFileThatIsEmptyMeanwhileIsEmpty) {
 }
 
 TEST_F(Remote, ABusyServerIsAskedAgain) {
-  int answered = 0;
-  HttpServer server([&](const std::string&) {
-    return answered++ == 0 ? response("503 Service Unavailable", "", "later") : response("200 OK", "", content_);
-  });
-  EXPECT_EQ(fetch(server.url("/x.tar")), content_);
+  for (const char* status : {"503 Service Unavailable", "429 Too Many Requests", "408 Request Timeout"}) {
+    int answered = 0;
+    HttpServer server([&](const std::string&) {
+      return answered++ == 0 ? response(status, "", "later") : response("200 OK", "", content_);
+    });
+    EXPECT_EQ(fetch(server.url("/x.tar")), content_) << status;
+  }
 }
 
 TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {

@@ -200,6 +200,15 @@ TEST(WebDataset, TakesEverySampleThatIsWholeBeforeTheDamage) {
   }
 }
 
+/// img2dataset writes both, the JSON with all that it knows of a picture.
+TEST(WebDataset, PrefersTheTextToTheJson) {
+  TemporaryFolder folder;
+  const std::string path = (folder.path() / "t.tar").string(), blank(510, '\0');
+  write(path, old_header("a.jpg", 0, false) + old_header("a.json", 2, false) + "{}" + blank +
+                  old_header("a.txt", 2, false) + "it" + blank);
+  EXPECT_THAT(open_dataset(path)->get(0).captions, ElementsAre("it"));
+}
+
 TEST(WebDataset, NamesAWrongCaption) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string();

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <system_error>
+
+namespace gondola {
+
+/// Visits the files below a folder in no order: neither hidden ones nor those in hidden folders, as ripgrep does (macOS
+/// leaves "._IMG_1.jpg" beside IMG_1.jpg), but those that links lead to, as torchvision's ImageFolder does; a link to a
+/// folder that it is in leads nowhere. A link to nothing is visited like a file: reading it says what is wrong.
+/// A folder that cannot be read is handed to `unreadable`.
+void find_files(const std::filesystem::path& folder,
+                const std::function<void(const std::filesystem::directory_entry& file)>& visit,
+                const std::function<void(const std::filesystem::path& folder, std::error_code error)>& unreadable);
+
+}  // namespace gondola
