@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace gondola {
 
@@ -26,7 +27,8 @@ Json parse_json(std::string_view text, const std::string& origin) {
 }
 
 std::string to_json_line(const nlohmann::ordered_json& value) {
-  return value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return escape_controls(value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace),
+                         [](unsigned code) { return fmt::format("\\u{:04x}", code); });
 }
 
 }  // namespace gondola

@@ -12,7 +12,8 @@ using Json = nlohmann::json;
 /// `origin` (a file name, say).
 Json parse_json(std::string_view text, const std::string& origin);
 
-/// One line of JSON for stdout. Bytes that are not UTF-8 (a file name may hold any) become U+FFFD.
+/// One line of JSON for stdout. Bytes that are not UTF-8 (a file name may hold any) become U+FFFD, and control
+/// characters escapes: a terminal may show it.
 std::string to_json_line(const nlohmann::ordered_json& value);
 
 }  // namespace gondola

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "base/streams.h"
+#include "base/terminal.h"
+#include "base/utf8.h"
 
 namespace gondola {
 
@@ -16,7 +18,8 @@ Progress::Progress(std::string label, std::uint64_t total, std::string unit)
       unit_(std::move(unit)),
       total_(total),
       terminal_(::isatty(STDERR_FILENO) == 1),
-      start_(std::chrono::steady_clock::now()) {}
+      start_(std::chrono::steady_clock::now()),
+      last_(start_) {}
 
 Progress::~Progress() {
   if (shown_) print_error_line("");
@@ -30,11 +33,11 @@ void Progress::clear() {
 }
 
 void Progress::update(std::uint64_t done, const std::string& note) {
-  if (!terminal_) return;
-  const auto now = std::chrono::steady_clock::now();
-  const bool complete = total_ != 0 && done == total_;
-  if (shown_ && !complete && now - last_ < std::chrono::milliseconds(100)) return;
   if (!first_) first_ = done;  // resumed work must not count in the rate
+  const auto now = std::chrono::steady_clock::now();
+  const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(30);
+  const bool complete = total_ != 0 && done == total_;
+  if (now - last_ < interval && !(terminal_ && (complete || !shown_))) return;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(done - *first_) / seconds : 0;
   std::string line = fmt::format("{} {}", label_, done);
@@ -43,9 +46,10 @@ void Progress::update(std::uint64_t done, const std::string& note) {
   if (total_ > done && rate > 0)
     line += fmt::format(" · {} left", format_duration(static_cast<double>(total_ - done) / rate));
   if (!note.empty()) line += " · " + note;
-  std::fputs(("\r\x1b[K" + line).c_str(), stderr);
-  std::fflush(stderr);
   last_ = now;
+  if (!terminal_) return print_error_line(line);
+  std::fputs(("\r\x1b[K" + first_code_points(line, terminal_width(stderr))).c_str(), stderr);
+  std::fflush(stderr);
   shown_ = true;
 }
 

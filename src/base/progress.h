@@ -7,8 +7,8 @@
 
 namespace gondola {
 
-/// A progress line on stderr with rate and time left, redrawn in place at most ten times a second. Silent unless stderr
-/// is a terminal.
+/// A progress line on stderr with rate and time left: redrawn in place at most ten times a second, or where stderr is
+/// no terminal printed every half a minute.
 class Progress {
  public:
   /// `total` may be 0 when it is not known.

@@ -4,31 +4,15 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <string_view>
 
 #include "base/utf8.h"
 
 namespace gondola {
-namespace {
 
-/// Messages quote what files hold, of any length and with any bytes, which must not steer the terminal.
-std::string printable(const std::string& line) {
-  constexpr std::size_t longest = 4000;
-  const std::string valid = replace_invalid_utf8(std::string_view(line).substr(0, longest));
-  std::string shown;
-  for (std::size_t i = 0; i < valid.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(valid[i]);
-    const auto next = static_cast<unsigned char>(i + 1 < valid.size() ? valid[i + 1] : 0);
-    const bool control = (byte < ' ' && byte != '\n' && byte != '\t') || byte == 0x7f;
-    const bool upper_control = byte == 0xc2 && next < 0xa0;  // U+0080 to U+009F in UTF-8
-    shown +=
-        control || upper_control ? fmt::format("\\x{:02x}", upper_control ? next : byte) : std::string(1, valid[i]);
-    if (upper_control) ++i;
-  }
-  return line.size() > longest ? shown + " …" : shown;
+std::string printable(std::string_view text) {
+  return escape_controls(replace_invalid_utf8(text),
+                         [](unsigned code) { return code == '\t' ? "\t" : fmt::format("\\x{:02x}", code); });
 }
-
-}  // namespace
 
 void prepare_standard_streams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -38,7 +22,9 @@ void prepare_standard_streams() {
 }
 
 void print_error_line(const std::string& line) {
-  const std::string whole = printable(line) + "\n";
+  constexpr std::size_t longest = 4000;  // messages quote what files hold, of any length
+  const std::string whole =
+      printable(std::string_view(line).substr(0, longest)) + (line.size() > longest ? " …\n" : "\n");
   std::fwrite(whole.data(), 1, whole.size(), stderr);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace gondola {
@@ -12,7 +13,17 @@ namespace gondola {
 /// line as soon as it ends.
 void prepare_standard_streams();
 
-/// Writes a line to stderr. Unlike fmt::print it does not throw when that cannot be done, as when a disk is full.
+/// For a terminal: names, labels and what files hold have any bytes, which must neither steer it nor begin a line. They
+/// become \xNN, and what is not UTF-8 U+FFFD.
+std::string printable(std::string_view text);
+
+/// Writes a line to stdout.
+template <typename... Arguments>
+void print_line(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+  fmt::print("{}\n", printable(fmt::format(format, std::forward<Arguments>(arguments)...)));
+}
+
+/// Writes a line to stderr. Unlike print_line it does not throw when that cannot be done, as when a disk is full.
 void print_error_line(const std::string& line);
 
 template <typename... Arguments>

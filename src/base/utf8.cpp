@@ -57,6 +57,21 @@ bool is_ascii(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
+std::string escape_controls(std::string_view utf8, std::string (*escape)(unsigned code)) {
+  std::string text;
+  text.reserve(utf8.size());
+  for (std::size_t at = 0; at < utf8.size();) {
+    const std::size_t start = at;
+    const char32_t code_point = next_code_point(utf8, at);
+    if (code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0)) {
+      text += escape(code_point);
+    } else {
+      text += utf8.substr(start, at - start);
+    }
+  }
+  return text;
+}
+
 char32_t next_code_point(std::string_view utf8, std::size_t& at) {
   const auto first = static_cast<unsigned char>(utf8[at++]);
   if (first < 0x80) return first;
@@ -64,6 +79,12 @@ char32_t next_code_point(std::string_view utf8, std::size_t& at) {
   char32_t code_point = first & (0x3f >> more);
   for (int i = 0; i < more; ++i) code_point = code_point << 6 | (static_cast<unsigned char>(utf8[at++]) & 0x3f);
   return code_point;
+}
+
+std::string first_code_points(std::string_view utf8, std::size_t count) {
+  std::size_t at = 0;
+  for (; count > 0 && at < utf8.size(); --count) next_code_point(utf8, at);
+  return std::string(utf8.substr(0, at));
 }
 
 void append_utf8(std::string& utf8, char32_t code_point) {

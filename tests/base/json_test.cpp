@@ -50,5 +50,12 @@ TEST(JsonLine, KeepsOrderAndReplacesInvalidUtf8) {
             "{\"image\":\"b\xef\xbf\xbd.jpg\",\"error\":\"a\\nb\"}");
 }
 
+TEST(JsonLine, CannotSteerATerminal) {
+  const std::string text = "\x1b \x7f \xc2\x80 \xc2\x9f \xc2\xa0 \xc4\x80";  // the last two are characters
+  const std::string line = to_json_line({{"image", text}});
+  EXPECT_EQ(line, "{\"image\":\"\\u001b \\u007f \\u0080 \\u009f \xc2\xa0 \xc4\x80\"}");
+  EXPECT_EQ(Json::parse(line).at("image"), text);
+}
+
 }  // namespace
 }  // namespace gondola

@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -73,9 +74,29 @@ TEST(ThreadPool, RethrowsAnExceptionAndCanBeUsedAgain) {
   }
 }
 
+TEST(ThreadPool, SkipsWhatIsLeftAfterAnException) {
+  ThreadPool pool(1);
+  int calls = 0;
+  EXPECT_THROW(pool.for_each(50,
+                             [&](std::size_t, int) {
+                               ++calls;
+                               throw std::runtime_error("first");
+                             }),
+               std::runtime_error);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST(ThreadPool, HasTheProcessorsThatItMayUse) {
   EXPECT_GE(available_processors(), 1);
   EXPECT_EQ(ThreadPool().threads(), available_processors());
+  cpu_set_t all, first;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+  CPU_ZERO(&first);
+  for (int processor = 0; CPU_COUNT(&first) == 0; ++processor)
+    if (CPU_ISSET(processor, &all)) CPU_SET(processor, &first);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof first, &first), 0);  // as taskset does
+  EXPECT_EQ(available_processors(), 1);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 }  // namespace

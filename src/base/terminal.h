@@ -1,0 +1,11 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdio>
+
+namespace gondola {
+
+/// The columns of the terminal that a stream writes to; 80 where that is not known.
+std::size_t terminal_width(std::FILE* stream);
+
+}  // namespace gondola
