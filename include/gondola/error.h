@@ -1,12 +1,14 @@
 #pragma once
 
+#include <gondola/export.h>
+
 #include <stdexcept>
 
 namespace gondola {
 
 /// The one exception that Gondola throws for what a user can cause: a missing file, a malformed model, a text that is
 /// too long. The message names the file, tensor or field, what was found and what was expected.
-class __attribute__((visibility("default"))) Error : public std::runtime_error {
+class GONDOLA_API Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

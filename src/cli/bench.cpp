@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -64,16 +66,14 @@ int run(const GlobalOptions& global, const BenchOptions& options) {
 
 double peak_rate(ThreadPool& pool, Precision precision) {
   PeakFunction* const peak = kernels_for(active_isa()).peak_of[static_cast<std::size_t>(precision)];
-  constexpr std::size_t steps = 2'000'000;
+  constexpr std::size_t steps = 200'000;  // milliseconds, as a pass of a small tower: others may take the cores sooner
+  constexpr double enough = 0.1;
   const auto threads = static_cast<std::size_t>(pool.threads());
   std::vector<double> operations(threads);
-  double best = 0;
-  for (int round = 0; round < 5; ++round) {
-    const double seconds = seconds_of(
-        [&] { pool.for_each(threads, [&](std::size_t i, int) { operations[i] = static_cast<double>(peak(steps)); }); });
-    best = std::max(best, operations.front() * static_cast<double>(threads) / seconds);
-  }
-  return best;
+  const double seconds = best_seconds(enough, [&] {
+    pool.for_each(threads, [&](std::size_t i, int) { operations[i] = static_cast<double>(peak(steps)); });
+  });
+  return operations.front() * static_cast<double>(threads) / seconds;
 }
 
 Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {

@@ -1,10 +1,13 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
+#include <ranges>
 
 #include "base/environment.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/streams.h"
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
@@ -14,7 +17,7 @@
 namespace gondola::cli {
 namespace {
 
-struct Options {
+struct ClassifyOptions {
   std::vector<std::string> images, labels, templates;
   std::string labels_file;
   std::size_t top_k = 5;
@@ -22,9 +25,12 @@ struct Options {
   bool truncate = false, exif = false;
 };
 
-std::vector<std::string> labels_of(const Options& options) {
+std::vector<std::string> labels_of(const ClassifyOptions& options) {
   if (!options.labels_file.empty()) return read_labels(options.labels_file);
-  std::vector<std::string> labels = distinct_labels(options.labels);
+  std::vector<std::string> parts;
+  for (const std::string& argument : options.labels)
+    for (const auto part : std::views::split(argument, ',')) parts.emplace_back(part.begin(), part.end());
+  std::vector<std::string> labels = distinct_labels(parts);
   if (labels.empty()) throw CLI::ValidationError("--labels", "expected at least one label");
   return labels;
 }
@@ -34,7 +40,7 @@ struct ScoredLabel {
   double score;
 };
 
-std::vector<ScoredLabel> best_labels(const Options& options, const ZeroShotClassifier& classifier,
+std::vector<ScoredLabel> best_labels(const ClassifyOptions& options, const ZeroShotClassifier& classifier,
                                      std::span<const float> embedding) {
   const std::vector<double> scores = classifier.scores(embedding);
   std::vector<ScoredLabel> best;
@@ -56,7 +62,8 @@ void print_text(const std::string& image, const std::vector<ScoredLabel>& best) 
   if (rows.empty()) fmt::print("  no label reaches --min-score\n");
 }
 
-ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::string>& labels, const Options& options) {
+ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::string>& labels,
+                                   const ClassifyOptions& options) {
   constexpr std::size_t many_prompts = 1000;  // take seconds
   const std::size_t prompts = labels.size() * options.templates.size();
   Progress progress("prompts", prompts, "encoded");
@@ -67,10 +74,12 @@ ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::st
   return ZeroShotClassifier(model, labels, options.templates, prompt_options);
 }
 
-int run(const GlobalOptions& global, const Options& options) {
+int run(const GlobalOptions& global, const ClassifyOptions& options) {
   const std::vector<std::string> labels = labels_of(options);
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
+  if (labels.size() == 1 && !model.config().sigmoid_loss)
+    print_error("gondola: one label has all of a softmax's score; give others beside it, or use match");
   const ZeroShotClassifier classifier = make_classifier(model, labels, options);
   return for_each_embedding(global, model, images, options.exif, true,
                             [&](std::size_t index, std::span<const float> embedding) {
@@ -82,14 +91,14 @@ int run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ClassifyOptions>();
   CLI::App* command = app.add_subcommand("classify", "Tell which of these labels fits each image best");
   command->footer("Example: gondola classify cat.jpg --labels \"cat,dog,teapot\" --template \"a photo of a {}.\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
   auto* choice = command->add_option_group("Labels")->require_option(1);
   choice->add_option("--labels", options->labels, "labels, separated by commas; may be repeated")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check(what_is_no_text);
   choice->add_option("--labels-file", options->labels_file, "file with one label a line")->check(CLI::ExistingFile);
   const auto has_placeholder = [](const std::string& text) {
     return text.find("{}") == std::string::npos ? "expected {} where the label goes: " + text : std::string();
@@ -99,7 +108,8 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
                    "the text about a label, {} its place; given several times, their embeddings are averaged")
       ->default_str(default_template)
       ->allow_extra_args(false)
-      ->check(has_placeholder);
+      ->check(has_placeholder)
+      ->check(what_is_no_text);
   command->add_option("--top-k", options->top_k, "labels to show, best first")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();

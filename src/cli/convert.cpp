@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -18,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct ConvertOptions {
   fs::path out;
   std::string layout = "hf";
   std::string dtype = "fp32";
@@ -27,7 +28,7 @@ struct Options {
 const std::map<std::string, DType> types = {
     {"fp32", DType::float32}, {"fp16", DType::float16}, {"bf16", DType::bfloat16}};
 
-void run(const GlobalOptions& global, const Options& options) {
+void run(const GlobalOptions& global, const ConvertOptions& options) {
   require_new_folder(options.out);
   catch_interrupts();
   ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
@@ -49,13 +50,14 @@ void run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_convert(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConvertOptions>();
   CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
   command
       ->add_option(
           "--to", options->layout,
-          "hf (transformers' CLIPModel, which crops up to a pixel elsewhere and drops transparency) or open_clip")
+          "hf (transformers' CLIPModel, which crops up to a pixel elsewhere and puts what is transparent on white) or "
+          "open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "how the weights are stored")

@@ -1,10 +1,14 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/json.h"
@@ -23,7 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct EmbedOptions {
   std::vector<std::string> images;
   std::string text_file;
   fs::path out;
@@ -32,7 +36,7 @@ struct Options {
 };
 
 /// All that the embeddings depend on beside their inputs; `model` is described for this kind of input.
-Json made_by(const Options& options, const LoadedModel& model, const std::string& described) {
+Json made_by(const EmbedOptions& options, const LoadedModel& model, const std::string& described) {
   return {{"weights", fmt::format("{:016x}", model.weights_hash())},
           {"model", fmt::format("{:016x}", hash_of(described))},
           {"precision", name(model.precision())},
@@ -41,17 +45,20 @@ Json made_by(const Options& options, const LoadedModel& model, const std::string
           {"exif", options.exif}};
 }
 
-void append(EmbeddingFiles& files, const Options& options, std::size_t index, std::span<const float> embedding) {
+void append(EmbeddingFiles& files, const EmbedOptions& options, std::size_t index, std::span<const float> embedding) {
   std::vector<float> row(embedding.begin(), embedding.end());
   if (!options.raw) normalise_rows(row, row.size());
-  files.append(index, options.dtype == "fp16" ? NpyType::float16 : NpyType::float32, row);
+  const bool half = options.dtype == "fp16";
+  if (half && std::ranges::any_of(row, [](float value) { return std::isinf(float_from_half(half_from_float(value))); }))
+    fail("an embedding has values beyond the 65504 of fp16; --dtype fp32 keeps them");
+  files.append(index, half ? NpyType::float16 : NpyType::float32, row);
 }
 
-/// Calls embed(first), which appends the embeddings of inputs[first], …; what it has when it fails is kept.
+/// Calls embed(), which appends the embeddings of what is left; what it has when it fails is kept.
 template <typename Embed>
 void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
   try {
-    embed(files.done());
+    embed();
   } catch (const std::exception& error) {
     files.save_what_can_be();
     if (files.saved() == 0) throw;
@@ -66,20 +73,23 @@ void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_
     if (global.json) {
       fmt::print("{}\n", to_json_line({{"embeddings", path}, {"rows", files.rows()[i]}, {"embed_dim", dim}}));
     } else {
-      fmt::print("{}: {} × {}\n", path, files.rows()[i], dim);
+      print_line("{}: {} × {}", path, files.rows()[i], dim);
     }
   }
 }
 
-int embed_image_files(const GlobalOptions& global, const Options& options, LoadedModel& model,
+int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, LoadedModel& model,
                       std::span<const std::string> images, EmbeddingFiles& files) {
   if (files.failed() > 0)
-    print_error("gondola: {} of the {} images that are done have no embedding, and are not tried again", files.failed(),
+    print_error("gondola: {} of the {} images that are done have no embedding and are tried again", files.failed(),
                 files.done());
-  complete(files, images.size(), [&](std::size_t first) {
+  const std::vector<std::size_t> left = files.left();
+  std::vector<std::string> images_left;
+  for (const std::size_t index : left) images_left.push_back(images[index]);
+  complete(files, images.size(), [&] {
     for_each_embedding(
-        global, model, images.subspan(first), options.exif, false,
-        [&](std::size_t index, std::span<const float> embedding) { append(files, options, first + index, embedding); });
+        global, model, images_left, options.exif, false,
+        [&](std::size_t index, std::span<const float> embedding) { append(files, options, left[index], embedding); });
   });
   if (files.rows().empty()) fail("none of the images can be embedded");
   report(global, files, model.embed_dim());
@@ -87,7 +97,7 @@ int embed_image_files(const GlobalOptions& global, const Options& options, Loade
 }
 
 /// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.
-std::vector<std::string> read_texts(const Options& options, const LoadedModel& model, const TextStages& stages) {
+std::vector<std::string> read_texts(const EmbedOptions& options, const LoadedModel& model, const TextStages& stages) {
   std::vector<std::string> lines = read_text_lines(options.text_file);
   if (lines.empty()) fail("{}: has no text", options.text_file);
   if (options.truncate) return lines;
@@ -101,12 +111,12 @@ std::vector<std::string> read_texts(const Options& options, const LoadedModel& m
   return lines;
 }
 
-void embed_text_lines(const GlobalOptions& global, const Options& options, const TextStages& stages,
+void embed_text_lines(const GlobalOptions& global, const EmbedOptions& options, const TextStages& stages,
                       std::span<const std::string> lines, EmbeddingFiles& files, std::size_t dim) {
   constexpr std::size_t texts_per_step = 512;
   Progress progress("texts", lines.size(), "done");
-  complete(files, lines.size(), [&](std::size_t first) {
-    for (; first < lines.size(); first = files.done()) {
+  complete(files, lines.size(), [&] {
+    for (std::size_t first = files.done(); first < lines.size(); first = files.done()) {
       const std::size_t count = std::min(texts_per_step, lines.size() - first);
       const std::vector<float> embeddings = embed_texts(stages, lines.subspan(first, count));
       for (std::size_t i = 0; i < count; ++i)
@@ -119,7 +129,7 @@ void embed_text_lines(const GlobalOptions& global, const Options& options, const
   report(global, files, dim);
 }
 
-int run(const GlobalOptions& global, const Options& options) {
+int run(const GlobalOptions& global, const EmbedOptions& options) {
   catch_interrupts();
   LoadedModel model(model_source(global));
   std::vector<std::string> images, texts;
@@ -143,12 +153,12 @@ int run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EmbedOptions>();
   CLI::App* command = app.add_subcommand("embed", "Write the embeddings of images and texts as .npy");
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
       "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
-      "the next 100,000 are in img_emb_1.npy. What was interrupted goes on with --resume.");
+      "after a million, or ten minutes, img_emb_1.npy follows. What was interrupted goes on with --resume.");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
   inputs->add_option("INPUT", options->images, image_argument_help);
   inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
@@ -160,7 +170,8 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_flag("--raw", options->raw, "do not normalise to length 1");
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
-  command->add_flag("--resume", options->resume, "go on after what --out has of the same images and texts");
+  command->add_flag("--resume", options->resume,
+                    "go on after what --out has of the same images and texts, and try again what failed");
   command->callback([options, &global, &status] { status = run(global, *options); });
 }
 

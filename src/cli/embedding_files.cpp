@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -48,12 +47,8 @@ std::string hexadecimal(const Hash& hash) {
 }  // namespace
 
 EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, std::span<const std::string> inputs,
-                               bool resume, std::size_t rows_per_file)
-    : folder_(std::move(folder)),
-      kind_(std::move(kind)),
-      made_by_(std::move(made_by)),
-      inputs_(inputs),
-      rows_per_file_(rows_per_file) {
+                               bool resume, const FileLimit& limit)
+    : folder_(std::move(folder)), kind_(std::move(kind)), made_by_(std::move(made_by)), inputs_(inputs), limit_(limit) {
   lock();
   const fs::path record = record_of(kind_), embeddings = file(0).parent_path();
   if (!has_embeddings(embeddings)) {
@@ -74,8 +69,10 @@ EmbeddingFiles::~EmbeddingFiles() {
   if (rows_.empty()) fs::remove(record_of(kind_), ignored);
 }
 
-std::size_t EmbeddingFiles::failed() const {
-  return done_ - std::accumulate(rows_.begin(), rows_.end(), written_.size());
+std::vector<std::size_t> EmbeddingFiles::left() const {
+  std::vector<std::size_t> left(failed_.begin(), failed_.end());
+  for (std::size_t index = done_; index < inputs_.size(); ++index) left.push_back(index);
+  return left;
 }
 
 fs::path EmbeddingFiles::file(std::size_t number) const {
@@ -110,7 +107,9 @@ void EmbeddingFiles::restore() {
     if (done > inputs_.size()) fail("{}: {} inputs are embedded, more than are given", path.string(), done);
     advance(done);
     if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
-      fail("{}: the {} inputs that are embedded are not the first of those given", path.string(), done);
+      fail("{}: the {} inputs that are embedded are not the first of those given; name another folder for these",
+           path.string(), done);
+    failed_ = record.at("failed").get<std::set<std::size_t>>();
     for (const Json& rows : record.at("rows")) {
       if (!fs::exists(file(rows_.size()))) fail("{}: {} is gone", path.string(), file(rows_.size()).string());
       rows_.push_back(rows.get<std::size_t>());
@@ -126,12 +125,25 @@ void EmbeddingFiles::advance(std::size_t done) {
   }
 }
 
+void EmbeddingFiles::pass_over(std::size_t done) {
+  for (std::size_t index = done_; index < done; ++index) failed_.insert(index);
+  advance(done);
+}
+
 void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const float> embedding) {
-  if (!writer_) writer_ = std::make_unique<NpyWriter>(file(rows_.size()), type, std::vector{embedding.size()});
+  using Clock = std::chrono::steady_clock;
+  if (!writer_) {
+    writer_ = std::make_unique<NpyWriter>(file(rows_.size()), type, std::vector{embedding.size()});
+    begun_ = Clock::now();
+  }
   writer_->append(embedding);
   written_.push_back(inputs_[index]);
-  advance(index + 1);
-  if (written_.size() == rows_per_file_) save();
+  if (index >= done_) {
+    pass_over(index);
+    advance(index + 1);
+  }
+  failed_.erase(index);
+  if (written_.size() == limit_.rows || Clock::now() - begun_ >= limit_.time) save();
 }
 
 void EmbeddingFiles::save() {
@@ -158,13 +170,16 @@ void EmbeddingFiles::save_what_can_be() noexcept {
 }
 
 void EmbeddingFiles::write_record() const {
-  const nlohmann::ordered_json record = {
-      {"made_by", made_by_}, {"inputs", done_}, {"inputs_hash", hexadecimal(inputs_hash_)}, {"rows", rows_}};
+  const nlohmann::ordered_json record = {{"made_by", made_by_},
+                                         {"inputs", done_},
+                                         {"inputs_hash", hexadecimal(inputs_hash_)},
+                                         {"failed", failed_},
+                                         {"rows", rows_}};
   write_file_atomically(record_of(kind_), to_json_line(record) + "\n");
 }
 
 void EmbeddingFiles::finish() {
-  advance(inputs_.size());
+  pass_over(inputs_.size());
   save();
 }
 

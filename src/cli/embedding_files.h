@@ -1,8 +1,10 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,35 +16,39 @@
 
 namespace gondola::cli {
 
+/// When a file of embeddings is complete: what a crash loses at most.
+struct FileLimit {
+  std::size_t rows = 1'000'000;  ///< as clip-retrieval
+  std::chrono::seconds time = std::chrono::minutes(10);
+};
+
 /// What embed writes of its images ("img") or texts ("text"), in the layout of clip-retrieval:
 /// DIR/KIND_emb/KIND_emb_N.npy and, of images, their paths in DIR/metadata/metadata_N.parquet, row by row.
 /// DIR/KIND_emb.json tells what they are made of and how far they are, so that a call that was stopped can be resumed.
 /// Each file appears whole, and one process at a time writes them.
 class EmbeddingFiles {
  public:
-  /// What a crash loses at most: minutes on a laptop. clip-retrieval, for GPUs, takes ten times as many.
-  static constexpr std::size_t usual_rows_per_file = 100'000;
-
   /// `made_by` is all that a row depends on beside its input; its "weights" are the model's. Throws Error when DIR has
   /// embeddings of this kind, unless `resume` is given and they are made by the same from the first of these inputs;
   /// when it has the other kind's by another model; and when another process writes there. `inputs` must outlive the
   /// object.
   EmbeddingFiles(std::filesystem::path folder, std::string kind, Json made_by, std::span<const std::string> inputs,
-                 bool resume, std::size_t rows_per_file = usual_rows_per_file);
+                 bool resume, const FileLimit& limit = {});
   ~EmbeddingFiles();
   EmbeddingFiles(const EmbeddingFiles&) = delete;
   EmbeddingFiles& operator=(const EmbeddingFiles&) = delete;
 
-  /// Inputs that have been processed; those of them without an embedding; those that a resumed call will not process
-  /// again.
+  /// Inputs that have been processed; those of them without an embedding; those that a resumed call will go on after.
   std::size_t done() const { return done_; }
-  std::size_t failed() const;
+  std::size_t failed() const { return failed_.size(); }
   std::size_t saved() const { return saved_; }
+  /// The inputs that are left: those without an embedding, which may be there now, and those that are not done.
+  std::vector<std::size_t> left() const;
   /// Of each file.
   const std::vector<std::size_t>& rows() const { return rows_; }
   std::filesystem::path file(std::size_t number) const;
 
-  /// The embedding of inputs[index]. Those between the one before and this have none.
+  /// The embedding of inputs[index], in the order of left(). Those that are left out have none.
   void append(std::size_t index, NpyType type, std::span<const float> embedding);
 
   /// Completes the file that was begun, when something went wrong: where that fails, without it.
@@ -60,20 +66,23 @@ class EmbeddingFiles {
   void save();
   void write_record() const;
   void advance(std::size_t done);
+  void pass_over(std::size_t done);
 
   std::filesystem::path folder_;
   std::string kind_;
   Json made_by_;
   std::span<const std::string> inputs_;
-  std::size_t rows_per_file_;
+  FileLimit limit_;
   std::unique_ptr<FileLock> lock_;
 
   std::size_t done_ = 0, saved_ = 0;
-  Hash inputs_hash_;  ///< of those done
+  Hash inputs_hash_;              ///< of those done
+  std::set<std::size_t> failed_;  ///< of those done
   std::vector<std::size_t> rows_;
 
   std::unique_ptr<NpyWriter> writer_;  ///< of the file that was begun
-  std::vector<std::string> written_;   ///< the inputs of its rows
+  std::chrono::steady_clock::time_point begun_;
+  std::vector<std::string> written_;  ///< the inputs of its rows
 };
 
 }  // namespace gondola::cli

@@ -62,9 +62,9 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
 void print_table(const std::string& image, const std::vector<TableRow>& rows) {
   std::size_t width = 0;
   for (const TableRow& row : rows) width = std::max(width, columns(row.name));
-  fmt::print("{}\n", image);
+  print_line("{}", image);
   for (const TableRow& row : rows)
-    fmt::print("  {}{}  {}\n", row.name, std::string(width - columns(row.name), ' '), row.values);
+    print_line("  {}{}  {}", row.name, std::string(width - columns(row.name), ' '), row.values);
 }
 
 }  // namespace gondola::cli

@@ -1,13 +1,16 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
 
 #include "base/cpu.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
+#include "engine/weights.h"
 #include "pipeline/device_encoder.h"
 
 namespace gondola::cli {
@@ -155,7 +158,7 @@ void print_text(const nlohmann::ordered_json& description) {
     } else {
       text = value.is_null() ? "none" : scalar(value);
     }
-    fmt::print("{:<14} {}\n", key, text);
+    print_line("{:<14} {}", key, text);
   }
 }
 
@@ -166,6 +169,7 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   command->footer("Example: gondola info ViT-B-32.pt");
   command->callback([&global] {
     const ModelFiles files = load_model_files(model_name(global), global.config, global.vocab);
+    check_weights(files.config, files.weights);
     const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
     const nlohmann::ordered_json description = describe(files, global, precision);
     if (global.json) {

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -16,12 +18,15 @@ namespace {
 constexpr char verbatim = '\x1f';
 
 /// The words after the program's name, the last first, as CLI11 wants them. Those of train are gondola-train's to read.
+/// CLI11 would take the word after "--option=" for its value, and does not with that byte there.
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
   for (std::string& word : words) {
+    if (train) break;
     const std::size_t start = word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
-    if (!train && word.ends_with(']') && word[start] == '[') word.insert(start, 1, verbatim);
+    const bool list = word.ends_with(']') && word[start] == '[', empty = start > 0 && start == word.size();
+    if (list || empty) word.insert(start, 1, verbatim);
   }
   std::ranges::reverse(words);
   return words;
@@ -37,7 +42,9 @@ void take_words_verbatim(CLI::App& app) {
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
-    if (word.starts_with("--") && word != "--") return "there is no option " + word;
+    std::error_code unknown;
+    if (word.starts_with('-') && word != "-" && word != "--")
+      return "there is no option " + word + (std::filesystem::exists(word, unknown) ? "; the file is ./" + word : "");
     if (app.get_subcommands().empty()) return "there is no command " + word;
   }
   return error.what();
@@ -54,9 +61,13 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();  // global options may stand after the command
 
+  const auto not_empty = [](const std::string& what) {
+    return CLI::Validator([what](const std::string& value) { return value.empty() ? "expected " + what : ""; }, "");
+  };
   GlobalOptions global;
-  CLI::Option* model = app.add_option("--model", global.model,
-                                      "folder, file or cached name; default: the model that comes with gondola");
+  CLI::Option* model =
+      app.add_option("--model", global.model, "folder, file or cached name; default: the model that comes with gondola")
+          ->check(not_empty("a model"));
   app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
@@ -90,11 +101,12 @@ int main(int argc, char** argv) {
   add_vocab(app, global, status);
   add_train(app, global, status);
   for (const char* command : {"info", "convert", "quantize"})
-    app.get_subcommand(command)->add_option("MODEL", global.model, "as --model")->excludes(model);
-  const CLI::Validator named(
-      [](const std::string& folder) { return folder.empty() ? std::string("expected a folder") : std::string(); }, "");
+    app.get_subcommand(command)
+        ->add_option("MODEL", global.model, "as --model")
+        ->excludes(model)
+        ->check(not_empty("a model"));
   for (CLI::App* command : app.get_subcommands({})) {
-    if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(named);
+    if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(not_empty("a folder"));
     command->footer(command->get_footer() + "\nOptions of every command (--model, --json …): gondola -h");
   }
 
@@ -108,7 +120,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     std::string message = what_is_wrong(app, error);
     std::erase(message, verbatim);
-    print_error("gondola: {}\ngondola -h and gondola COMMAND -h say what is expected", message);
+    print_error("gondola: {}", message);
+    print_error("gondola -h and gondola COMMAND -h say what is expected");
     return wrong_usage;
   } catch (const std::exception& error) {
     print_error("gondola: {}", error.what());

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "base/json.h"
@@ -12,12 +13,12 @@
 namespace gondola::cli {
 namespace {
 
-struct Options {
+struct MatchOptions {
   std::vector<std::string> images, texts;
   bool truncate = false, exif = false;
 };
 
-void print_json(const std::string& image, const Options& options, std::span<const float> cosines,
+void print_json(const std::string& image, const MatchOptions& options, std::span<const float> cosines,
                 std::span<const double> scores) {
   nlohmann::ordered_json texts = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < options.texts.size(); ++i)
@@ -26,7 +27,7 @@ void print_json(const std::string& image, const Options& options, std::span<cons
 }
 
 /// Without scores where they are empty.
-void print_text(const std::string& image, const Options& options, std::span<const float> cosines,
+void print_text(const std::string& image, const MatchOptions& options, std::span<const float> cosines,
                 std::span<const double> scores) {
   std::vector<TableRow> rows;
   for (std::size_t i = 0; i < options.texts.size(); ++i)
@@ -35,7 +36,7 @@ void print_text(const std::string& image, const Options& options, std::span<cons
   print_table(image, rows);
 }
 
-int run(const GlobalOptions& global, const Options& options) {
+int run(const GlobalOptions& global, const MatchOptions& options) {
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
   const std::size_t dim = model.embed_dim();
@@ -60,12 +61,15 @@ int run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_match(CLI::App& app, const GlobalOptions& global, int& status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MatchOptions>();
   CLI::App* command = app.add_subcommand(
       "match", "Tell how well each text fits each image: its cosine similarity, and its score beside the other texts");
   command->footer("Example: gondola match beach.jpg --text \"a sunny beach\" --text \"a city at night\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  command->add_option("--text", options->texts, "a text; to be repeated")->required()->allow_extra_args(false);
+  command->add_option("--text", options->texts, "a text; to be repeated")
+      ->required()
+      ->allow_extra_args(false)
+      ->check(what_is_no_text);
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
   command->callback([options, &global, &status] { status = run(global, *options); });

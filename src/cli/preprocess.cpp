@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -8,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/npy.h"
+#include "base/streams.h"
 #include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
@@ -62,7 +64,7 @@ void print(const GlobalOptions& global, const std::string& image, const Outcome&
   } else if (global.json) {
     fmt::print("{}\n", to_json_line({{"image", image}, {"tensor", outcome.tensor.string()}}));
   } else {
-    fmt::print("{}: {}\n", image, outcome.tensor.string());
+    print_line("{}: {}", image, outcome.tensor.string());
   }
 }
 

@@ -1,8 +1,8 @@
 #include "pipeline/quantize.h"
-#include "cli/image_results.h"
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "cli/command.h"
+#include "cli/image_results.h"
 #include "cli/inputs.h"
 
 namespace gondola::cli {
@@ -18,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct QuantizeOptions {
   std::vector<std::string> images;
   std::string labels_file;
   fs::path out;
@@ -65,7 +67,7 @@ void print_text(const QuantizationReport& report) {
   for (const QuantizedLayer& layer : report.layers) width = std::max(width, layer.weight.size());
   fmt::print("{:<{}}  runs in  smoothing  cosine\n", "layer", width);
   for (const QuantizedLayer& layer : report.layers) {
-    fmt::print("{:<{}}  {:<7}  {:<9}  {:.6f}\n", layer.weight, width, name(layer.precision),
+    print_line("{:<{}}  {:<7}  {:<9}  {:.6f}", layer.weight, width, name(layer.precision),
                layer.alpha ? fmt::format("{:.1f}", *layer.alpha) : "none", layer.cosine);
     kept += layer.precision == Precision::int8 ? 0 : 1;
   }
@@ -78,7 +80,7 @@ void print_text(const QuantizationReport& report) {
              report.images.count);
 }
 
-int run(const GlobalOptions& global, const Options& options) {
+int run(const GlobalOptions& global, const QuantizeOptions& options) {
   if (global.model.empty()) throw CLI::RequiredError("MODEL, before --calibrate,");
   require_new_folder(options.out);
   catch_interrupts();
@@ -105,7 +107,7 @@ int run(const GlobalOptions& global, const Options& options) {
     fmt::print("{}\n", to_json_line({{"model", options.out.string()}}));
   } else {
     print_text(report);
-    fmt::print("{}\n", options.out.string());
+    print_line("{}", options.out.string());
   }
   return report.errors.empty() ? 0 : 1;
 }
@@ -113,7 +115,7 @@ int run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_quantize(CLI::App& app, const GlobalOptions& global, int& status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<QuantizeOptions>();
   CLI::App* command = app.add_subcommand("quantize", "Write a model in int8, calibrated by images");
   command
       ->add_option("--calibrate", options->images,

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "base/error.h"
@@ -7,12 +8,13 @@
 #include "base/streams.h"
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
+#include "cli/inputs.h"
 #include "text/clip_tokenizer.h"
 
 namespace gondola::cli {
 namespace {
 
-struct Options {
+struct TokenizeOptions {
   std::vector<std::string> texts;
   bool truncate = false;
 };
@@ -27,10 +29,10 @@ void print_json(const std::string& text, const ClipTokenizer::Encoded& encoded, 
 void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
   std::string line;
   for (std::int32_t id : encoded.ids) line += fmt::format("{}{}:{}", line.empty() ? "" : " ", id, tokenizer.token(id));
-  fmt::print("{}{}\n", line, encoded.truncated ? " (truncated)" : "");
+  print_line("{}{}", line, encoded.truncated ? " (truncated)" : "");
 }
 
-int run(const GlobalOptions& global, const Options& options) {
+int run(const GlobalOptions& global, const TokenizeOptions& options) {
   const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
   const ClipTokenizer tokenizer = load_tokenizer(model);
   int status = 0;
@@ -58,9 +60,9 @@ int run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_tokenize(CLI::App& app, const GlobalOptions& global, int& status) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Show the tokens that the text tower is fed");
-  command->add_option("TEXT", options->texts, "text, in quotes")->required();
+  command->add_option("TEXT", options->texts, "text, in quotes")->required()->check(what_is_no_text);
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->footer("Example: gondola tokenize \"a photo of a dog\" --json");
   command->callback([options, &global, &status] { status = run(global, *options); });

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/json.h"
 #include "base/streams.h"
 #include "cli/command.h"
+#include "cli/inputs.h"
 #include "text/clip_tokenizer.h"
 #include "text/train_bpe.h"
 
@@ -17,17 +19,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct VocabOptions {
   std::vector<fs::path> files;
   fs::path out;
   int size = 0;
 };
 
-void run(const GlobalOptions& global, const Options& options) {
+void run(const GlobalOptions& global, const VocabOptions& options) {
   require_new_folder(options.out);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges(train_bpe(
       [&](const auto& visit) {
-        for (const fs::path& file : options.files) for_each_line(file, visit);
+        for (const fs::path& file : options.files) for_each_text_line(file, visit);
       },
       options.size));
   make_folder(options.out);
@@ -35,7 +37,7 @@ void run(const GlobalOptions& global, const Options& options) {
   if (global.json) {
     fmt::print("{}\n", to_json_line({{"vocabulary", options.out.string()}, {"tokens", tokenizer.size()}}));
   } else {
-    fmt::print("{}: {} tokens\n", options.out.string(), tokenizer.size());
+    print_line("{}: {} tokens", options.out.string(), tokenizer.size());
   }
   if (tokenizer.size() < options.size) print_error("gondola: the texts have no more pairs to merge");
 }
@@ -43,7 +45,7 @@ void run(const GlobalOptions& global, const Options& options) {
 }  // namespace
 
 void add_vocab(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<VocabOptions>();
   CLI::App* command = app.add_subcommand("vocab", "Train a byte-level BPE vocabulary from texts, one a line");
   command->add_option("FILE", options->files, "text files, UTF-8")->required()->check(CLI::ExistingFile);
   command->add_option("--size", options->size, "tokens of the vocabulary, at least 514")

@@ -120,6 +120,26 @@ TEST_F(Api, SaysWhatIsWrong) {
   EXPECT_THROW(model_.embed_image(EncodedImage{}), Error);
   EXPECT_THROW(model_.embed_text(std::string(300, 'z')), Error);
   EXPECT_THROW(model_.classifier({}), Error);
+  options.precision = "auto";
+  options.vocabulary = std::string(300, 'x');  // no name of a file
+  const Model wordless = Model::load((folder_ / "model").string(), options);
+  EXPECT_THROW(wordless.embed_text("a"), Error);
+}
+
+TEST_F(Api, TakesConfigurationAndVocabularyFromElsewhere) {
+  ModelOptions options;
+  const std::string bare = test::golden("models/vit_state_dict.pt").string();
+  EXPECT_THROW(Model::load(bare), Error);
+  options.config = test::golden("models/vit_state_dict.json");
+  options.threads = 1;
+  EXPECT_EQ(Model::load(bare, options).embed_dim(), 24u);
+
+  test::TemporaryFolder copy;
+  std::filesystem::copy(folder_ / "model", copy.path() / "model");
+  for (const char* file : {"vocab.json", "merges.txt"}) std::filesystem::remove(copy.path() / "model" / file);
+  options = {};
+  options.vocabulary = folder_ / "model";
+  EXPECT_EQ(Model::load((copy.path() / "model").string(), options).embed_text("a cat"), model_.embed_text("a cat"));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace gondola {
 namespace {
 
 using cli::EmbeddingFiles;
+using cli::FileLimit;
 using test::Result;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -20,16 +21,16 @@ using testing::Not;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
 
-constexpr std::size_t rows_per_file = 2;
+constexpr FileLimit two_rows = {.rows = 2};
 const std::vector<std::string> inputs = {"a.png", "b.png", "broken.png", "c.png", "d.png", "e.png"};
 const Json made_by = {{"weights", "1"}, {"dtype", "fp32"}};
 
 class Files : public testing::Test {
  protected:
   EmbeddingFiles open(bool resume, const Json& by = made_by, std::vector<std::string> given = inputs,
-                      const std::string& kind = "img") {
+                      const std::string& kind = "img", const FileLimit& limit = two_rows) {
     given_.push_back(std::move(given));
-    return EmbeddingFiles(folder_.path(), kind, by, given_.back(), resume, rows_per_file);
+    return EmbeddingFiles(folder_.path(), kind, by, given_.back(), resume, limit);
   }
   /// [index, 1], unless it is broken.png.
   void embed(EmbeddingFiles& files, std::size_t end) {
@@ -81,6 +82,33 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
   EXPECT_THAT(paths(1), AllOf(HasSubstr("c.png"), Not(HasSubstr("broken.png"))));
   EXPECT_THAT(paths(2), HasSubstr("e.png"));
   EXPECT_EQ(open(true).done(), 6u);
+}
+
+TEST_F(Files, TryAgainWhatFailed) {
+  {
+    EmbeddingFiles files = open(false);
+    for (const std::size_t i : {0, 3}) files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
+    EXPECT_THAT(files.left(), ElementsAre(1, 2, 4, 5));
+    files.finish();
+    EXPECT_EQ(files.failed(), 4u);
+  }
+  {
+    EmbeddingFiles files = open(true);
+    EXPECT_THAT(files.left(), ElementsAre(1, 2, 4, 5));
+    for (const std::size_t i : {1, 4}) files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
+    files.append(5, NpyType::float32, std::vector<float>{5, 1});  // and is killed
+  }
+  EmbeddingFiles files = open(true);
+  EXPECT_THAT(files.left(), ElementsAre(2, 5));
+  EXPECT_THAT(firsts(1), ElementsAre(1, 4));
+  EXPECT_THAT(paths(1), AllOf(HasSubstr("b.png"), HasSubstr("d.png"), Not(HasSubstr("broken.png"))));
+}
+
+TEST_F(Files, AreCompleteAfterAWhile) {
+  EmbeddingFiles files = open(false, made_by, inputs, "img", {.time = std::chrono::seconds(0)});
+  embed(files, 2);
+  EXPECT_EQ(files.saved(), 2u);
+  EXPECT_THAT(firsts(1), ElementsAre(1));
 }
 
 /// What is lost must not count as done.
@@ -185,7 +213,25 @@ TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
   EXPECT_EQ(run(embed).status, 1);
   const Result again = run(embed + " --resume");
   EXPECT_EQ(again.status, 1);
-  EXPECT_THAT(again.error, HasSubstr("1 of the 3 images that are done have no embedding"));
+  EXPECT_THAT(again.error, HasSubstr("1 of the 3 images that are done have no embedding and are tried again"));
+}
+
+TEST_F(Embed, TriesAgainWhatFailed) {
+  fs::create_directories(folder_.path() / "photos");
+  const fs::path first = folder_.path() / "photos" / "1.png", second = folder_.path() / "photos" / "2.jpg";
+  fs::copy_file(golden_ / "images" / "b.jpg", second);
+  const std::string embed =
+      "embed '" + first.string() + "' '" + second.string() + "' --model model --dtype fp32 --out ";
+  EXPECT_EQ(run(embed + out("e")).status, 1);
+  fs::copy_file(golden_ / "images" / "a.png", first);
+  const Result again = run(embed + out("e") + " --resume");
+  EXPECT_EQ(again.status, 0) << again.error;
+  ASSERT_EQ(run(embed + out("whole")).status, 0);
+  const std::vector<float> whole = rows("whole", "img"), of_the_second = rows("e", "img");
+  const std::vector<float> of_the_first =
+      test::read_npy<float>(folder_.path() / "e" / "img_emb" / "img_emb_1.npy").values;
+  EXPECT_TRUE(std::ranges::equal(of_the_first, std::span(whole).first(16)));
+  EXPECT_TRUE(std::ranges::equal(of_the_second, std::span(whole).subspan(16)));
 }
 
 /// Whatever changes the rows.

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/half.h"
+#include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "tests/cli/program.h"
 
@@ -99,6 +100,11 @@ TEST_F(CommandOptions, ExifTurnsImagesUpright) {
     return read_file(result.lines().at(0).at("tensor").get<std::string>());
   };
   EXPECT_NE(tensor(""), tensor(" --exif"));
+  const auto row = [&](const char* name, const std::string& options) {
+    run("embed ../image/orientation-6.jpg --model model --dtype fp32 --out " + out(name) + options);
+    return rows(name, "img");
+  };
+  EXPECT_NE(row("as-it-lies", ""), row("upright", " --exif"));
 }
 
 TEST_F(CommandOptions, EmbedStoresWhatIsAsked) {
@@ -116,6 +122,16 @@ TEST_F(CommandOptions, EmbedStoresWhatIsAsked) {
   std::vector<float> values;
   for (const std::uint16_t half : halves) values.push_back(float_from_half(half));
   expect_row(std::span(values).first(16), embedding("images", "a.png"), 6e-4);
+  const fs::path large = folder_.path() / "large";
+  fs::copy(golden_ / "model", large);
+  TensorMap weights = read_safetensors(golden_ / "model" / "model.safetensors");
+  Tensor& projection = weights.at("visual_projection.weight");
+  std::vector<float> larger = to_floats(projection);
+  for (float& value : larger) value *= 1e6f;
+  projection = make_tensor(projection.shape, larger);
+  write_safetensors(large / "model.safetensors", weights);
+  EXPECT_THAT(run("embed images --raw --model " + out("large") + " --out " + out("too-large")).error,
+              HasSubstr("--dtype fp32"));
 }
 
 /// More than are encoded at a time.
@@ -168,6 +184,28 @@ TEST_F(CommandOptions, ConfigurationAndVocabularyMayStandElsewhere) {
     EXPECT_EQ(run(command + " --model " + out("bare")).status, 1);
     EXPECT_EQ(run(command + " --model " + out("bare") + " --vocab model").out, run(command + " --model model").out);
   }
+  ASSERT_EQ(run("vocab ../text/corpus.txt --size 520 --out " + out("smaller")).status, 0);
+  const std::string match = "match images/a.png --text 'a cat' --model ";
+  EXPECT_THAT(run(match + out("bare") + " --vocab " + out("smaller")).error, HasSubstr("has 520 tokens, the model"));
+  // A file's configuration may come from anywhere, so that what lies beside it is not known to be its own.
+  ASSERT_EQ(run("convert --model model --to open_clip --out " + out("converted")).status, 0);
+  fs::copy(folder_.path() / "converted" / "open_clip_model.safetensors",
+           folder_.path() / "smaller" / "bare.safetensors");
+  const std::string of_file =
+      match + out("smaller/bare.safetensors") + " --config " + out("converted/open_clip_config.json");
+  EXPECT_THAT(run(of_file).error, HasSubstr("has 520 tokens, the model"));
+  EXPECT_EQ(run(of_file + " --vocab model").status, 0);
+}
+
+TEST_F(CommandOptions, VocabulariesEndWhereTheModelPools) {
+  const fs::path copy = folder_.path() / "copy";
+  fs::copy(golden_ / "model", copy);
+  std::string config = read_file(copy / "config.json");
+  const std::string eos = "\"eos_token_id\": ";
+  const std::size_t at = config.find(eos) + eos.size();
+  config.replace(at, config.find_first_of(",\n}", at) - at, "7");
+  std::ofstream(copy / "config.json") << config;
+  EXPECT_THAT(run("match images/a.png --text 'a cat' --model " + out("copy")).error, HasSubstr("pools at 7"));
 }
 
 TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
@@ -183,6 +221,20 @@ TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
 }
 
 /// Field for field what transformers wrote, save for what only its training reads and the last bits of floats.
+/// Scalars take no room, and a variance may lie outside fp16.
+TEST_F(CommandOptions, ConvertKeepsTheTypesOfScalarsAndStatistics) {
+  ASSERT_EQ(run("convert --model ../models/resnet_openai.pt --to open_clip --dtype bf16 --out " + out("r")).status, 0);
+  const TensorMap before = load_model_files((golden_ / ".." / "models" / "resnet_openai.pt").string()).weights;
+  int kept = 0;
+  for (const auto& [weight, tensor] : read_safetensors(folder_.path() / "r" / "open_clip_model.safetensors")) {
+    const bool keeps = weight == "logit_scale" || weight.find(".running_") != std::string::npos ||
+                       weight.ends_with("num_batches_tracked");
+    EXPECT_EQ(tensor.type, keeps ? before.at(weight).type : DType::bfloat16) << weight;
+    kept += keeps ? 1 : 0;
+  }
+  EXPECT_GT(kept, 10);
+}
+
 TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
   ASSERT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 0);
   const auto read = [&](const fs::path& folder, const char* file) { return Json::parse(read_file(folder / file)); };
