@@ -29,7 +29,7 @@ class Quantize : public testing::Test {
  protected:
   const ModelFiles model_ = load_model_files((test::golden("cli") / "model").string());
   const ClipTokenizer tokenizer_ = load_tokenizer(model_);
-  QuantizeInputs inputs_ = {24, noise, &tokenizer_, {}};
+  QuantizeInputs inputs_ = {24, square_noise, &tokenizer_, {}};
   QuantizationReport report_;
 
   ModelFiles run(const ModelFiles& model, int threads) {
