@@ -11,10 +11,11 @@ namespace {
 
 torch::Device parse(const std::string& name) {
   try {
-    return torch::Device(name);
-  } catch (const c10::Error&) {
-    fail("device {}: expected cpu, cuda or cuda:N", name);
+    const torch::Device device(name);
+    if (name == "cpu" || device.is_cuda()) return device;
+  } catch (const c10::Error&) {  // the name of no device
   }
+  fail("device {}: expected cpu, cuda or cuda:N", name);
 }
 
 }  // namespace

@@ -14,6 +14,15 @@
 namespace gondola {
 namespace {
 
+/// What `work` returns; PyTorch's errors, such as of a GPU's memory that is full, become ours.
+auto work_on(const std::string& device, const auto& work) {
+  try {
+    return work();
+  } catch (const c10::Error& error) {
+    fail("device {}: {}", device, error.what_without_backtrace());
+  }
+}
+
 class TorchEncoder : public Encoder {
  public:
   TorchEncoder(const ModelConfig& config, const TensorMap& weights, const std::string& device, Precision precision)
@@ -28,10 +37,10 @@ class TorchEncoder : public Encoder {
   const ModelConfig& config() const override { return model_.config(); }
 
   void encode_images(std::span<const float> pixels, std::span<float> embeddings) override {
-    const c10::InferenceMode inference;
-    const std::int64_t size = config().image.image_size;
-    const auto rows = on_device(pixels, {-1, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast);
-    encode([&] { return model_.encode_images(rows); }, embeddings);
+    encode(embeddings, [&] {
+      const std::int64_t size = config().image.image_size;
+      return model_.encode_images(on_device(pixels, {-1, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast));
+    });
   }
 
   /// The other threads decode meanwhile; the GPU wants many at once.
@@ -42,10 +51,10 @@ class TorchEncoder : public Encoder {
   }
 
   void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
-    const c10::InferenceMode inference;
-    const auto rows = torch::tensor(at::ArrayRef<std::int32_t>(ids.data(), ids.size()), torch::kLong)
-                          .view({-1, config().text.context_length});
-    encode([&] { return model_.encode_texts(rows); }, embeddings);
+    encode(embeddings, [&] {
+      return model_.encode_texts(torch::tensor(at::ArrayRef<std::int32_t>(ids.data(), ids.size()), torch::kLong)
+                                     .view({-1, config().text.context_length}));
+    });
   }
 
  private:
@@ -57,9 +66,10 @@ class TorchEncoder : public Encoder {
     return host.to(device_, /*non_blocking=*/true).view(shape);
   }
 
-  void encode(const auto& tower, std::span<float> embeddings) const {
+  void encode(std::span<float> embeddings, const auto& tower) const {
+    const c10::InferenceMode inference;
     const Autocast autocast(bf16_, device_.type());
-    const auto rows = tower().to(torch::kCPU, torch::kFloat).contiguous();
+    const auto rows = work_on(device_.str(), [&] { return tower().to(torch::kCPU, torch::kFloat).contiguous(); });
     if (static_cast<std::size_t>(rows.numel()) != embeddings.size())
       fail("room for {} values, the embeddings have {}", embeddings.size(), rows.numel());
     std::memcpy(embeddings.data(), rows.template const_data_ptr<float>(), embeddings.size_bytes());
@@ -74,7 +84,7 @@ class TorchEncoder : public Encoder {
 
 std::unique_ptr<Encoder> make_torch_encoder(const ModelConfig& config, const TensorMap& weights,
                                             const std::string& device, Precision precision) {
-  return std::make_unique<TorchEncoder>(config, weights, device, precision);
+  return work_on(device, [&] { return std::make_unique<TorchEncoder>(config, weights, device, precision); });
 }
 
 }  // namespace gondola

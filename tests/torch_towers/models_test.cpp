@@ -154,7 +154,7 @@ TEST(ClipModel, BeginsWithOpenAIsDistributions) {
   }
 }
 
-/// A transformer without positions' order: the patches that are kept give what an image of theirs alone would.
+/// All of them kept, it computes what it does without a choice; of a patch that no image keeps it sees nothing.
 TEST(VisionTransformer, SeesTheKeptPatchesAlone) {
   torch::manual_seed(2);
   ClipModel model(preset("tiny-test"));

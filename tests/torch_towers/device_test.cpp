@@ -1,0 +1,25 @@
+#include "torch_towers/device.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+
+namespace gondola {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+TEST(FindDevice, KnowsTheCpu) {
+  EXPECT_TRUE(find_device("cpu").is_cpu());
+}
+
+TEST(FindDevice, RefusesWhatIsNeitherTheCpuNorAGpuThatIsThere) {
+  for (const char* name : {"", "gpu", "cpu:1", "cuda:x", "meta", "mps", "xpu"})
+    EXPECT_THAT([&] { find_device(name); },
+                ThrowsMessage<Error>(HasSubstr("device " + std::string(name) + ": expected cpu, cuda or cuda:N")));
+  EXPECT_THAT([] { find_device("cuda:99"); }, ThrowsMessage<Error>(HasSubstr("device cuda:99: ")));
+}
+
+}  // namespace
+}  // namespace gondola
