@@ -43,16 +43,20 @@ std::string message_of(const std::exception& error) {
 
 void print_plan(Recipe recipe, const Plan& plan) {
   if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
+  recipe.device = "cpu";  // where the model's sizes are found, whatever it is to run on
   Communicator alone;
-  StepShape step{recipe.batch_size, recipe.model.embed_dim,
-                 GradientSync(Objective(recipe, alone).parameters(), alone).bucket_sizes()};
-  if (recipe.micro_batch_size > 0) step.backward_share = 0.5;
-  fmt::print("ranks    step s  compute     ring   reduce  exposed  MB sent/rank    pairs/s  efficiency\n");
+  const StepShape step{recipe.batch_size,
+                       recipe.model.embed_dim,
+                       GradientSync(Objective(recipe, alone).parameters(), alone).bucket_sizes(),
+                       recipe.micro_batch_size,
+                       recipe.activation_checkpointing,
+                       recipe.shard_optimizer};
+  fmt::print("ranks    step s  compute     ring   reduce  exposed  weights  MB sent/rank    pairs/s  efficiency\n");
   for (const int ranks : plan.ranks) {
     const SimulatedStep one = simulate_step(step, ranks, plan.pairs_per_second, plan.link);
     const double rate = recipe.batch_size / one.seconds();
-    fmt::print("{:5} {:9.3f} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:13.1f} {:10.1f} {:9.0f} %\n", ranks, one.seconds(),
-               one.compute, one.ring, one.reduce, one.exposed, one.bytes_sent / 1e6, rate,
+    fmt::print("{:5} {:9.3f} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:13.1f} {:10.1f} {:9.0f} %\n", ranks,
+               one.seconds(), one.compute, one.ring, one.reduce, one.exposed, one.weights, one.bytes_sent / 1e6, rate,
                100 * rate / (ranks * plan.pairs_per_second));
   }
 }

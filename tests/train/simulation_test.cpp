@@ -14,27 +14,59 @@ TEST(Simulation, OfOneRankIsItsArithmetic) {
 }
 
 TEST(Simulation, OfTwoRanksByHand) {
-  // 100 pairs a rank: 2 s, of which 1 s backward; 10 MB/s.
-  const SimulatedStep step = simulate_step({200, 250, {4 * mb, 4 * mb}, 0.5}, 2, 50, {10e6, 0});
-  const double features = 100 * 250 * 4, sums = 400;
-  EXPECT_DOUBLE_EQ(step.compute, 2);
+  // 150 pairs a rank: 3 s, of which 2 s backward; 10 MB/s.
+  const SimulatedStep step = simulate_step({300, 250, {4 * mb, 4 * mb}}, 2, 50, {10e6, 0});
+  const double features = 150 * 250 * 4, sums = 600;
+  EXPECT_DOUBLE_EQ(step.compute, 3);
   EXPECT_NEAR(step.ring, (4 * features + 2 * sums) / 10e6, 1e-12);
-  // Each bucket takes 2 rounds of 2 MB, 0.4 s: the first from 0.5 to 0.9, the second from 1.0 to 1.4.
+  // Each bucket takes 2 rounds of 2 MB, 0.4 s: the first from 1.0 to 1.4, the second from 2.0 to 2.4.
   EXPECT_NEAR(step.reduce, 0.8, 1e-12);
   EXPECT_NEAR(step.exposed, 0.4, 1e-12);
   EXPECT_NEAR(step.bytes_sent, 4 * features + 2 * sums + 8e6, 1e-6);
+  EXPECT_DOUBLE_EQ(step.seconds(), 3 + step.ring + step.exposed);
 }
 
 TEST(Simulation, QueuesBucketsOnASlowLink) {
-  // All filled at 0.5 s and 1 s, each 4 s on the wire: the second waits for the first.
-  const SimulatedStep step = simulate_step({200, 1, {4 * mb, 4 * mb}, 0.5}, 2, 50, {1e6, 0});
-  EXPECT_NEAR(step.exposed, 0.5 + 8 - 1, 1e-3);
+  // Filled at 1 s and 2 s, each 4 s on the wire: the second waits for the first.
+  const SimulatedStep step = simulate_step({300, 1, {4 * mb, 4 * mb}}, 2, 50, {1e6, 0});
+  EXPECT_NEAR(step.exposed, 1 + 8 - 2, 1e-9);
 }
 
 TEST(Simulation, CountsLatencyByRounds) {
-  const SimulatedStep step = simulate_step({800, 1, {8}, 0.5}, 8, 1e9, {1e30, 1e-3});
+  const SimulatedStep step = simulate_step({800, 1, {8}}, 8, 1e9, {1e30, 1e-3});
   EXPECT_NEAR(step.ring, (14 + 8 + 8) * 1e-3, 1e-9);
   EXPECT_NEAR(step.reduce, 14e-3, 1e-9);
+}
+
+TEST(Simulation, OverlapsTheLastMicroBatchAlone) {
+  StepShape shape = {300, 250, {4 * mb, 4 * mb}};
+  const auto exposed = [&](int micro_batch_size) {
+    shape.micro_batch_size = micro_batch_size;
+    return simulate_step(shape, 2, 50, {10e6, 0}).exposed;
+  };
+  // Of 150 pairs in four parts, 3 s with two forward passes, the last backward pass takes 3/8 s; the first bucket
+  // leaves in its middle.
+  EXPECT_NEAR(exposed(40), 3.0 / 16 + 0.8 - 3.0 / 8, 1e-12);
+  EXPECT_NEAR(exposed(150), 0.4, 1e-12);
+  EXPECT_NEAR(exposed(1000), 0.4, 1e-12);
+}
+
+TEST(Simulation, OverlapsNothingWithActivationCheckpointing) {
+  StepShape shape = {300, 250, {4 * mb, 4 * mb}};
+  shape.activation_checkpointing = true;
+  EXPECT_NEAR(simulate_step(shape, 2, 50, {10e6, 0}).exposed, 0.8, 1e-12);
+}
+
+TEST(Simulation, SendsTheWeightsOfAShardedOptimiser) {
+  StepShape shape = {300, 250, {4 * mb, 4 * mb}};
+  const SimulatedStep whole = simulate_step(shape, 5, 50, {1e6, 0.01});
+  shape.shard_optimizer = true;
+  const SimulatedStep sharded = simulate_step(shape, 5, 50, {1e6, 0.01});
+  EXPECT_EQ(whole.weights, 0);
+  // Five owners of 1.6 MB each, from whom others have them after one, two or three rounds.
+  EXPECT_NEAR(sharded.weights, 5 * 3 * (0.01 + 1.6), 1e-9);
+  EXPECT_NEAR(sharded.seconds(), whole.seconds() + sharded.weights, 1e-9);
+  EXPECT_NEAR(sharded.bytes_sent, whole.bytes_sent + 6.4e6, 1e-3);
 }
 
 }  // namespace
