@@ -104,7 +104,6 @@ TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) 
   take(recipe.initial, true, true);
   take(recipe.initial_image, true, false);
   take(recipe.initial_text, false, true);
-  std::erase_if(weights, [](const auto& item) { return item.first.ends_with(".num_batches_tracked"); });
   return weights;
 }
 

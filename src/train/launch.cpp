@@ -20,12 +20,14 @@ constexpr Names launchers[] = {
     {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
 };
 
-/// The number that the variable begins with: Slurm writes "4(x2)".
-std::optional<int> number(const Launch::Environment& variable, const char* name) {
-  const auto text = variable(name);
+/// A variable's number; of Slurm's "4(x2),3", the tasks of each machine, the first.
+std::optional<int> number(const Launch::Environment& variable, const std::string& name) {
+  const auto text = variable(name.c_str());
   if (!text) return std::nullopt;
+  const char* const end = text->data() + text->size();
   int value = 0;
-  if (std::from_chars(text->data(), text->data() + text->size(), value).ec != std::errc() || value < 0)
+  const auto [rest, error] = std::from_chars(text->data(), end, value);
+  if (error != std::errc() || value < 0 || (rest != end && name != "SLURM_STEP_TASKS_PER_NODE"))
     fail("{} is \"{}\", expected a number", name, *text);
   return value;
 }
@@ -51,7 +53,8 @@ Launch Launch::from(const Environment& variable) {
     launch.local_size = number(variable, names.local_size).value_or(*size);
     break;
   }
-  if (const auto port = number(variable, "MASTER_PORT")) launch.port = *port;
+  launch.port = number(variable, "MASTER_PORT").value_or(launch.port);
+  if (launch.port < 1 || launch.port > 65535) fail("MASTER_PORT is {}, expected a port from 1 to 65535", launch.port);
   if (const auto address = variable("MASTER_ADDR"))
     launch.address = *address;
   else if (const auto machines = variable("SLURM_STEP_NODELIST"))

@@ -178,7 +178,7 @@ variable_list ContrastiveLoss::backward(AutogradContext* context, const variable
   d_images.mul_(d_logits * block.scale);
   const auto d_own_texts =
       d_texts.narrow(0, 0, own_counts.size(0)).mul_(own_counts.unsqueeze(1) * d_logits * block.scale);
-  // Σ_j dL/dz_ij z_ij, the share of logit_scale in the gradient of row i, is the product of image i with its gradient.
+  // Σ_j dL/dz_ij (z_ij − bias), row i's share of the gradient of logit_scale, is image i times its own gradient.
   const auto d_scale = sum_of_products(block.images, d_images);
   return {d_images, d_own_texts, d_scale, pairs->options.sigmoid ? d_bias * d_logits : at::Tensor(), at::Tensor()};
 }

@@ -297,6 +297,11 @@ void validate(const Recipe& recipe, const std::string& origin) {
           "model.batch_norm_embeddings needs a text width of at least embed_dim, to be folded at the end");
   require(!recipe.batch_norm_embeddings || recipe.model.image.feature_width() >= recipe.model.embed_dim,
           "model.batch_norm_embeddings needs image features at least embed_dim wide, to be folded at the end");
+  try {
+    recipe.model.validate();  // with another vocabulary than the run's, which may not be there yet
+  } catch (const Error& error) {
+    fail("{}: {}", origin, error.what());
+  }
 }
 
 void flatten(const toml::table& table, const std::string& prefix, std::map<std::string, std::string>& values) {

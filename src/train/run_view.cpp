@@ -1,32 +1,20 @@
 #include "train/run_view.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "base/terminal.h"
+#include "base/utf8.h"
 
 namespace gondola {
 namespace {
-
-std::size_t terminal_width(std::FILE* out) {
-  winsize size{};
-  return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
 
 std::string bar(double done, std::size_t width) {
   const auto full = static_cast<std::size_t>(done * static_cast<double>(width));
   std::string text;
   for (std::size_t i = 0; i < width; ++i) text += i < full ? "━" : "─";
   return text;
-}
-
-/// The first `width` characters of UTF-8.
-std::string cut(const std::string& text, std::size_t width) {
-  std::size_t characters = 0, at = 0;
-  for (; at < text.size(); ++at)
-    if ((text[at] & 0xc0) != 0x80 && ++characters > width) break;
-  return text.substr(0, at);
 }
 
 }  // namespace
@@ -43,7 +31,7 @@ std::vector<std::string> view_lines(const StepFigures& figures, std::int64_t las
       learning,
       fmt::format("{:.4g} samples/s  MFU {:.1f} %  waiting for data {:.0f} %", figures.samples_per_second,
                   100 * figures.mfu, 100 * figures.loader_wait)};
-  for (std::string& line : lines) line = cut(line, width);
+  for (std::string& line : lines) line = first_code_points(line, width);
   return lines;
 }
 
@@ -59,8 +47,7 @@ RunView::~RunView() {
   if (!drawn_.empty()) print(std::string(drawn_.size(), '\n'));
 }
 
-void RunView::step(const StepFigures& figures) {
-  const auto now = Clock::now();
+void RunView::step(const StepFigures& figures, Clock::time_point now) {
   const auto interval = terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30);
   if (now - last_draw_ < interval && !(terminal_ && (figures.step == last_ || drawn_.empty()))) return;
   last_draw_ = now;

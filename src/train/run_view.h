@@ -13,18 +13,20 @@ namespace gondola {
 /// above them; else a plain line every half a minute.
 class RunView {
  public:
+  using Clock = std::chrono::steady_clock;
+
   /// Of the steps after `first_step` up to `last_step`.
   RunView(std::int64_t first_step, std::int64_t last_step, std::FILE* out = stderr);
   /// On a terminal the last figures stay.
   ~RunView();
 
-  void step(const StepFigures& figures);
+  /// Shows them when they are due.
+  void step(const StepFigures& figures, Clock::time_point now = Clock::now());
 
   /// A line that stays: "validation  photos.csv  zero_shot_top1 29.40".
   void message(const std::string& line);
 
  private:
-  using Clock = std::chrono::steady_clock;
   void print(const std::string& text);
   void draw(const std::vector<std::string>& lines);
 

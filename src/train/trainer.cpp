@@ -15,7 +15,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
-#include "base/thread_pool.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/model_locations.h"
 #include "text/train_bpe.h"
@@ -49,8 +48,7 @@ ClipTokenizer find_tokenizer(const Recipe& recipe, const Dataset& data) {
   if (const auto vocabulary = default_vocabulary(recipe)) return ClipTokenizer::load(*vocabulary);
   fail(
       "the recipe's model has neither vocabulary nor vocab_size, and neither the model to begin with nor the caches "
-      "have "
-      "one; model.vocab_size=8192 trains one");
+      "have one; model.vocab_size=8192 trains one");
 }
 
 /// The recipe's vocabulary, the run's own from an earlier start, one trained from the captions, or the default, which
@@ -161,7 +159,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
       folder_(rank_0_first(communicator, [&] { return RunFolder(out, recipe_, resume, communicator.rank() == 0); })),
       traced_steps_(traced_steps),
       guard_(recipe_.spike_guard) {
-  at::set_num_threads(recipe_.threads > 0 ? recipe_.threads : available_processors());
+  at::set_num_threads(recipe_.threads);
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
   });
@@ -173,7 +171,6 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   text.vocab_size = tokenizer_->size();
   text.start_id = tokenizer_->start_id();
   text.end_id = tokenizer_->end_id();
-  recipe_.model.validate();
 
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);

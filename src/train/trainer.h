@@ -19,7 +19,8 @@ namespace gondola {
 /// All ranks step alike; rank 0 alone validates, shows and writes, in a folder that all can read.
 class Trainer {
  public:
-  /// The first `traced_steps` steps are traced into the run's trace.json. `communicator` must outlive the trainer.
+  /// Of the recipe, `device` must be there and `threads` at least 1. The first `traced_steps` steps are traced into the
+  /// run's trace.json. `communicator` must outlive the trainer.
   Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, Communicator& communicator,
           std::int64_t traced_steps = 0);
 

@@ -47,7 +47,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
           Image image;
           std::tie(samples[place], image) = read_sample(dataset, start + place);
           preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
-        } catch (const Error& error) {
+        } catch (const std::exception& error) {  // also of no memory for the resized picture
           failures[place] = error.what();
         }
       }
@@ -86,7 +86,7 @@ std::map<std::string, double> zero_shot(const EncodedSet& set, const std::vector
   const auto head = zero_shot_head(prompts, templates, dim);
   const auto scores = similarities(set.images, head, dim);
   return {{"zero_shot_top1", 100 * top_k_accuracy(scores, set.labels, classes, 1)},
-          {"zero_shot_top5", 100 * top_k_accuracy(scores, set.labels, classes, std::min<std::size_t>(5, classes))}};
+          {"zero_shot_top5", 100 * top_k_accuracy(scores, set.labels, classes, 5)}};
 }
 
 /// Adds recall at 1, 5 and 10: of a few queries at a time, since the similarities of all are queries × items.
@@ -99,7 +99,7 @@ void add_recalls(std::map<std::string, double>& figures, const char* name, std::
     const double share = 100 * static_cast<double>(count) / static_cast<double>(relevant.size());
     for (const std::size_t k : {1, 5, 10})
       figures[fmt::format("{}_recall@{}", name, k)] +=
-          share * recall_at_k(scores, relevant.subspan(start, count), all, std::min(k, all));
+          share * recall_at_k(scores, relevant.subspan(start, count), all, k);
   }
 }
 

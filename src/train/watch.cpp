@@ -17,9 +17,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
-constexpr seconds interval{1}, farewell{10};
-constexpr int dead_after = 15, stuck_after = 40;  // rounds of an interval each
-constexpr double working = 0.01;                  // seconds of processor time in an interval
+constexpr seconds farewell{10};
+constexpr int dead_after = 15, stuck_after = 40;  // rounds
+constexpr double working = 0.01;                  // seconds of processor time in a round
 constexpr const char *failure_key = "failure", *leaving_key = "leaving";
 
 std::string key_of(int rank) {
@@ -40,12 +40,13 @@ std::string host_name() {
 }  // namespace
 
 Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
-             std::function<void(const std::string&)> on_failure)
+             std::function<void(const std::string&)> on_failure, std::chrono::milliseconds round)
     : store_(std::move(store)),
       rank_(rank),
       size_(size),
       serves_store_(serves_store),
-      on_failure_(std::move(on_failure)) {
+      on_failure_(std::move(on_failure)),
+      round_(round) {
   try {
     talking_ = std::thread([this] { talk(); });
     guarding_ = std::thread([this] { guard(); });
@@ -82,6 +83,10 @@ bool Watch::stopped_within(std::chrono::milliseconds time) {
   return changed_.wait_for(lock, time, [&] { return stop_; });
 }
 
+std::string Watch::time_of(int rounds) const {
+  return fmt::format("{:g} s", std::chrono::duration<double>(rounds * round_).count());
+}
+
 void Watch::talk() {
   do {
     try {
@@ -91,19 +96,19 @@ void Watch::talk() {
       return fail_with("rank 0 or the launcher, which served the store of all ranks, is gone");
     }
     ++talks_;
-  } while (!stopped_within(interval));
+  } while (!stopped_within(round_));
 }
 
 /// The store's answers have no timeout.
 void Watch::guard() {
   std::int64_t before = 0;
-  for (int silent = 0; !stopped_within(interval);) {
+  for (int silent = 0; !stopped_within(round_);) {
     const std::int64_t talks = talks_;
     silent = talks == before ? silent + 1 : 0;
     before = talks;
     if (silent > dead_after)
       return fail_with(fmt::format(
-          "rank 0 or the launcher, which serves the store of all ranks, has not answered for {} s", dead_after));
+          "rank 0 or the launcher, which serves the store of all ranks, has not answered for {}", time_of(dead_after)));
   }
 }
 
@@ -132,10 +137,10 @@ std::string Watch::look() {
   watched_ = signs;
   std::string message;
   if (without_beat_ > dead_after)
-    message = fmt::format("rank {} of {}{} has given no sign of life for {} s", watched, size_, who, dead_after);
+    message = fmt::format("rank {} of {}{} has given no sign of life for {}", watched, size_, who, time_of(dead_after));
   else if (without_life_ > stuck_after)
-    message = fmt::format("rank {} of {}{} is stuck: for {} s it has neither worked nor waited for others", watched,
-                          size_, who, stuck_after);
+    message = fmt::format("rank {} of {}{} is stuck: for {} it has neither worked nor waited for others", watched,
+                          size_, who, time_of(stuck_after));
   if (!message.empty()) store_->compareSet(failure_key, std::string(), message);
   return message;
 }
@@ -147,13 +152,13 @@ void Watch::fail_with(const std::string& message) {
     verdict_ = message;
   }
   changed_.notify_all();
-  if (serves_store_) std::this_thread::sleep_for(2 * interval);  // for the others to read it there
+  if (serves_store_) std::this_thread::sleep_for(2 * round_);  // for the others to read it there
   on_failure_(message);
 }
 
 std::string Watch::verdict() {
   std::unique_lock lock(mutex_);
-  const auto end = Clock::now() + stuck_after * interval + seconds(5);
+  const auto end = Clock::now() + stuck_after * round_ + seconds(5);
   while (verdict_.empty() && Clock::now() < end && !interrupted())
     changed_.wait_for(lock, std::chrono::milliseconds(100));
   return verdict_;

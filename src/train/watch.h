@@ -17,15 +17,15 @@ class Store;
 
 namespace gondola {
 
-/// Finds ranks that died or are stuck. A thread of each rank says in the store, every second, that it lives, and
-/// whether its process has worked (used processor time) or waited for others since; rank r watches rank r − 1, so that
-/// the load on the store grows with the number of ranks alone. What one finds or reports, all learn from the store.
+/// Finds ranks that died or are stuck. A thread of each rank says in the store, every round, that it lives, and whether
+/// its process has worked (used processor time) or waited for others since; rank r watches rank r − 1, so that the load
+/// on the store grows with the number of ranks alone. What one finds or reports, all learn from the store.
 class Watch {
  public:
   /// `on_failure` is called once, on the watching thread, with a message that names the rank.
-  /// `serves_store`: this process serves it to the others, and so leaves last.
+  /// `serves_store`: this process serves it to the others, and so leaves last. `round` is all ranks'.
   Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
-        std::function<void(const std::string&)> on_failure);
+        std::function<void(const std::string&)> on_failure, std::chrono::milliseconds round = std::chrono::seconds(1));
   ~Watch();
 
   /// In its lifetime this rank waits, for others or for a disk or a server, and is not stuck. `watch` may be null.
@@ -58,11 +58,13 @@ class Watch {
   void fail_with(const std::string& message);
   bool stopped_within(std::chrono::milliseconds time);
   void stop();
+  std::string time_of(int rounds) const;
 
   const c10::intrusive_ptr<c10d::Store> store_;
   const int rank_, size_;
   const bool serves_store_;
   const std::function<void(const std::string&)> on_failure_;
+  const std::chrono::milliseconds round_;
   std::atomic<int> waiting_ = 0;
   std::atomic<std::int64_t> talks_ = 0;
 
@@ -71,8 +73,8 @@ class Watch {
     std::int64_t beats = 0, life = 0;
   };
   Signs own_, watched_;
-  /// Rounds, of a second each, since these of the watched process last grew. They are counted rather than timed: a
-  /// process that was suspended counts none, and does not take itself for deserted when it wakes.
+  /// Rounds since these of the watched process last grew. They are counted rather than timed: a process that was
+  /// suspended counts none, and does not take itself for deserted when it wakes.
   int without_beat_ = 0, without_life_ = 0;
   double processor_seconds_ = 0;
 

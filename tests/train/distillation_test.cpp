@@ -11,9 +11,14 @@
 namespace gondola {
 namespace {
 
-/// The same pairs by PyTorch's own functions, in fp64 (tests/reference/train_parts.py).
+/// The same pairs by PyTorch's own functions, in fp64 (tests/reference/train_parts.py): case 0 with a caption an image,
+/// case 1 with two.
 struct Golden {
-  Golden() : values(parse_json(read_file(test::golden("train/parts.json")), "parts.json").at("distillation")) {}
+  explicit Golden(std::size_t number)
+      : values(parse_json(read_file(test::golden("train/parts.json")), "parts.json").at("distillation")) {
+    const Json own = values.at("cases").at(number);
+    values.update(own);
+  }
   at::Tensor tensor(const char* name) const {
     const Json& item = values.at(name);
     return torch::tensor(item.at("values").get<std::vector<double>>(), torch::kDouble)
@@ -24,16 +29,19 @@ struct Golden {
 };
 
 /// Pairs first … last − 1, with the texts that they need.
-struct Part {
-  Part(const Golden& golden, std::int64_t first, std::int64_t last) {
-    const auto captions = golden.values.at("caption").get<std::vector<std::int64_t>>();
+struct Pairs {
+  Pairs(const Golden& golden, std::int64_t first, std::int64_t last) {
+    const auto captions = golden.values.at("caption").get<std::vector<std::vector<std::int64_t>>>();
     std::vector<std::int64_t> rows;
     for (std::int64_t i = first; i < last; ++i) {
-      const auto found = std::find(keys.begin(), keys.end(), captions[static_cast<std::size_t>(i)]);
-      rows.push_back(found - keys.begin());
-      if (found == keys.end()) keys.push_back(captions[static_cast<std::size_t>(i)]);
+      for (const std::int64_t text : captions[static_cast<std::size_t>(i)]) {
+        const auto found = std::find(keys.begin(), keys.end(), text);
+        rows.push_back(found - keys.begin());
+        if (found == keys.end()) keys.push_back(text);
+      }
     }
-    const auto caption = torch::tensor(rows, torch::kLong).unsqueeze(1), key = torch::tensor(keys, torch::kLong);
+    const auto caption = torch::tensor(rows, torch::kLong).view({last - first, -1});
+    const auto key = torch::tensor(keys, torch::kLong);
     const auto features = [&](const char* images, const char* texts) {
       return Features{golden.tensor(images).narrow(0, first, last - first).contiguous(),
                       golden.tensor(texts).index_select(0, key), caption, key};
@@ -47,19 +55,19 @@ struct Part {
   at::Tensor log_scale = torch::tensor(1.3, torch::kDouble);
 };
 
-class Distillation : public testing::TestWithParam<int> {};
+class Distillation : public testing::TestWithParam<std::tuple<int, std::size_t>> {};  // ranks, case
 
 /// On every number of ranks, which have different numbers of texts; tiles of a few logits. A text that several ranks
 /// have gets the sum of their gradients.
 TEST_P(Distillation, IsTheDivergenceInBothDirections) {
-  const Golden golden;
-  const int ranks = GetParam();
+  const int ranks = std::get<0>(GetParam());
+  const Golden golden(std::get<1>(GetParam()));
   std::mutex mutex;
   auto d_texts = torch::zeros_like(golden.tensor("d_texts"));
   double d_scale = 0;
   test::on_ranks(ranks, [&](Communicator& communicator) {
     const std::int64_t first = 7 * communicator.rank() / ranks, last = 7 * (communicator.rank() + 1) / ranks;
-    Part part(golden, first, last);
+    Pairs part(golden, first, last);
     const auto loss = distillation_loss(part.student, part.teacher, part.log_scale, golden.number("teacher_scale"),
                                         communicator, Tile{2, 3});
     EXPECT_NEAR(loss.item<double>(), golden.number("loss"), 1e-8);
@@ -74,11 +82,11 @@ TEST_P(Distillation, IsTheDivergenceInBothDirections) {
   EXPECT_NEAR(d_scale, golden.number("d_log_scale"), 1e-8);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, Distillation, testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Ranks, Distillation, testing::Combine(testing::Values(1, 2, 3), testing::Values(0, 1)));
 
 TEST(DistillationLoss, OfATeacherLikeTheStudentIsZero) {
-  const Golden golden;
-  Part part(golden, 0, 7);
+  const Golden golden(0);
+  Pairs part(golden, 0, 7);
   Communicator alone;
   const auto loss = distillation_loss(part.student, part.student, part.log_scale, std::exp(1.3), alone);
   EXPECT_NEAR(loss.item<double>(), 0, 1e-12);

@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-Recipe recipe_of(const char* model) {
+Recipe recipe_for(const char* model) {
   Recipe recipe;
   recipe.model = preset(model);
   return recipe;
@@ -18,7 +18,7 @@ void expect_factors(const Recipe& recipe, const std::vector<std::pair<const char
 }
 
 TEST(LearningRateFactor, FallsWithTheDistanceFromTheTop) {
-  Recipe recipe = recipe_of("ViT-B-32");
+  Recipe recipe = recipe_for("ViT-B-32");
   recipe.layer_decay = 0.5;
   recipe.image_rate = 8;
   expect_factors(recipe, {{"visual.proj", 8},
@@ -42,7 +42,7 @@ TEST(LearningRateFactor, FallsWithTheDistanceFromTheTop) {
 }
 
 TEST(LearningRateFactor, TakesAResNetsStagesAsBlocks) {
-  Recipe recipe = recipe_of("RN50");
+  Recipe recipe = recipe_for("RN50");
   recipe.layer_decay = 0.5;
   expect_factors(recipe, {{"visual.attnpool.c_proj.weight", 1},
                           {"visual.attnpool.positional_embedding", 1},
@@ -53,7 +53,7 @@ TEST(LearningRateFactor, TakesAResNetsStagesAsBlocks) {
 }
 
 TEST(LearningRateFactor, IsZeroInALockedTowerSaveForItsUnlockedEnd) {
-  Recipe recipe = recipe_of("ViT-B-32");
+  Recipe recipe = recipe_for("ViT-B-32");
   recipe.lock_image = true;
   expect_factors(recipe, {{"visual.proj", 0},
                           {"visual.conv1.weight", 0},

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Eight pictures with a caption each; `broken` of them is not there.
-fs::path write_pairs(const fs::path& folder, int broken = -1) {
+fs::path eight_pairs(const fs::path& folder, int broken = -1) {
   std::ofstream table(folder / "pairs.csv");
   table << "image,caption\n";
   for (int i = 0; i < 8; ++i)
@@ -33,7 +33,7 @@ fs::path write_pairs(const fs::path& folder, int broken = -1) {
   return folder / "pairs.csv";
 }
 
-Recipe small_recipe() {
+Recipe loader_recipe() {
   Recipe recipe;
   recipe.batch_size = 8;
   recipe.preprocess.size = 16;
@@ -47,8 +47,8 @@ Recipe small_recipe() {
 /// same.
 TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   const test::TemporaryFolder folder;
-  const Recipe recipe = small_recipe();
-  const auto dataset = open_dataset(write_pairs(folder.path()), {});
+  const Recipe recipe = loader_recipe();
+  const auto dataset = open_dataset(eight_pairs(folder.path()), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
 
   std::set<std::vector<double>> epochs;  // sums of pixels, sorted: the pictures of an epoch
@@ -75,7 +75,7 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionABatch) {
     fs::create_directories(image.parent_path());
     fs::copy(test::golden("train") / "vit" / "images" / fmt::format("{}.png", i), image);
   }
-  const Recipe recipe = small_recipe();
+  const Recipe recipe = loader_recipe();
   const auto dataset = open_dataset(folder.path().string(), {.templates = {"a {}", "the {}", "{}", "one {}"}});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   std::set<std::int64_t> captions;
@@ -114,7 +114,7 @@ TEST(Loader, CutsLongCaptions) {
   for (int i = 0; i < 2; ++i)
     table << (test::golden("train") / "vit" / "images" / "0.png").string() << ',' << std::string(300, 'z') << '\n';
   table.close();
-  Recipe recipe = small_recipe();
+  Recipe recipe = loader_recipe();
   recipe.batch_size = 1;
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const auto dataset = open_dataset((folder.path() / "pairs.csv").string());
@@ -128,8 +128,8 @@ TEST(Loader, CutsLongCaptions) {
 
 TEST(Loader, AugmentsEachSourceInItsOwnWay) {
   const test::TemporaryFolder folder;
-  const std::string pairs = write_pairs(folder.path()).string();
-  Recipe recipe = small_recipe();
+  const std::string pairs = eight_pairs(folder.path()).string();
+  Recipe recipe = loader_recipe();
   recipe.batch_size = 16;
   recipe.augment.push_back(recipe.augment.front());
   recipe.augment.back().flip_probability = 1;
@@ -155,7 +155,7 @@ TEST(Loader, DrawsSeveralCaptionsAnImage) {
     table << picture(0) << ',' << caption << '\n';
   for (const char* caption : {"a dog", "dog"}) table << picture(1) << ',' << caption << '\n';
   table.close();
-  Recipe recipe = small_recipe();
+  Recipe recipe = loader_recipe();
   recipe.batch_size = 2;
   recipe.captions_per_image = 4;
   const auto dataset = open_dataset((folder.path() / "pairs.csv").string());
@@ -181,8 +181,8 @@ TEST(Loader, DrawsSeveralCaptionsAnImage) {
 
 TEST(Loader, StopsAtTooManyBrokenSamples) {
   const test::TemporaryFolder folder;
-  Recipe recipe = small_recipe();
-  const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3));
+  Recipe recipe = loader_recipe();
+  const auto dataset = open_dataset(eight_pairs(folder.path(), /*broken=*/3));
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const auto load_epochs = [&] {
     Loader loader(*dataset, tokenizer, recipe, 0, 20);
@@ -204,7 +204,7 @@ class Unreadable : public Dataset {
 };
 
 TEST(Loader, NamesTheSampleOfAnyFailure) {
-  const Recipe recipe = small_recipe();
+  const Recipe recipe = loader_recipe();
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const Unreadable dataset;
   Loader loader(dataset, tokenizer, recipe, 0, 1);
@@ -215,9 +215,9 @@ TEST(Loader, NamesTheSampleOfAnyFailure) {
 /// have equal keys everywhere.
 TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   const test::TemporaryFolder folder;
-  Recipe recipe = small_recipe();
+  Recipe recipe = loader_recipe();
   recipe.augment = {{.min_crop_area = 0.3, .flip_probability = 0.5}};
-  const auto dataset = open_dataset(write_pairs(folder.path(), /*broken=*/3), {});
+  const auto dataset = open_dataset(eight_pairs(folder.path(), /*broken=*/3), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const auto keys_of_rows = [](const Batch& batch) { return batch.text_keys.take(batch.caption); };
   for (const int ranks : {2, 4}) {
@@ -244,11 +244,11 @@ TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
 /// Half of the sixteen patches, each image its own, the same on every rank.
 TEST(Loader, DrawsThePatchesThatAreSeen) {
   const test::TemporaryFolder folder;
-  Recipe recipe = small_recipe();
+  Recipe recipe = loader_recipe();
   recipe.model.image.image_size = 16;
   recipe.model.image.patch_size = 4;
   recipe.patch_dropout = 0.5;
-  const auto dataset = open_dataset(write_pairs(folder.path()), {});
+  const auto dataset = open_dataset(eight_pairs(folder.path()), {});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   Loader whole(*dataset, tokenizer, recipe, 0, 200), first(*dataset, tokenizer, recipe, 0, 200, 0, 2);
   std::vector<int> seen(16);

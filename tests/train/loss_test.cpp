@@ -6,21 +6,17 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
-#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 
 #include "tests/train/ranks.h"
-#include "torch_towers/clip_model.h"
-#include "torch_towers/tensors.h"
-#include "train/embedding_norm.h"
 
 namespace gondola {
 namespace {
 
-using torch::Tensor;
+using test::relative_error;
 
 /// Thirteen images of eight texts, of which each has one or more, shared among ranks of unequal sizes. Equal texts of
 /// one rank have one row; on another rank their features differ, as they do under dropout.
@@ -50,7 +46,7 @@ class Batch13 {
   /// The features with their values rounded to the type, as leaves of type `leaf`.
   Batch13 in(torch::ScalarType type, torch::ScalarType leaf) const {
     Batch13 batch = *this;
-    const auto converted = [&](const Tensor& x) { return x.to(type).to(leaf).detach().requires_grad_(true); };
+    const auto converted = [&](const at::Tensor& x) { return x.to(type).to(leaf).detach().requires_grad_(true); };
     for (Features& rank : batch.ranks_) {
       rank.images = converted(rank.images);
       rank.texts = converted(rank.texts);
@@ -61,24 +57,24 @@ class Batch13 {
   }
 
   std::vector<Features> ranks_;
-  Tensor logit_scale, logit_bias;
+  at::Tensor logit_scale, logit_bias;
 
  private:
-  static Tensor unit(std::int64_t rows) {
+  static at::Tensor unit(std::int64_t rows) {
     const auto x = torch::randn({rows, dim}, torch::kDouble);
     return x / x.norm(2, 1, true);
   }
 };
 
-struct Outcome {
-  Tensor loss;
-  std::vector<Tensor> d_images, d_texts;  ///< of each rank
-  Tensor d_scale, d_bias;
+struct LossAndGradients {
+  at::Tensor loss;
+  std::vector<at::Tensor> d_images, d_texts;  ///< of each rank
+  at::Tensor d_scale, d_bias;
 };
 
 /// The definitions, over the whole matrix of all images and all their texts.
-Outcome reference(const Batch13& batch, const LossOptions& options) {
-  std::vector<Tensor> images, texts, keys;
+LossAndGradients reference(const Batch13& batch, const LossOptions& options) {
+  std::vector<at::Tensor> images, texts, keys;
   for (const Features& rank : batch.ranks_) {
     images.push_back(rank.images);
     texts.push_back(rank.texts.index_select(0, rank.caption.flatten()));
@@ -90,7 +86,7 @@ Outcome reference(const Batch13& batch, const LossOptions& options) {
   if (options.soft_targets) same = (key.unsqueeze(1) == key).to(torch::kDouble);
   const auto target = (same / same.sum(1, true)).view({n, k, n * k}).mean(1);
   const auto logits = batch.logit_scale.exp() * torch::matmul(torch::cat(images), torch::cat(texts).t());
-  Tensor loss;
+  at::Tensor loss;
   if (options.sigmoid) {
     const auto positive = (target > 0).to(torch::kDouble);
     loss = -((2 * positive - 1) * (logits + batch.logit_bias)).sigmoid().log().sum() / (n * k);
@@ -99,18 +95,18 @@ Outcome reference(const Batch13& batch, const LossOptions& options) {
     loss = -(target * (logits - over_texts + logits.log_softmax(0))).sum() / (2 * n);
   }
   loss.backward();
-  Outcome outcome = {loss.detach(), {}, {}, batch.logit_scale.grad(), batch.logit_bias.grad()};
+  LossAndGradients found = {loss.detach(), {}, {}, batch.logit_scale.grad(), batch.logit_bias.grad()};
   for (const Features& rank : batch.ranks_) {
-    outcome.d_images.push_back(rank.images.grad());
-    outcome.d_texts.push_back(rank.texts.grad());
+    found.d_images.push_back(rank.images.grad());
+    found.d_texts.push_back(rank.texts.grad());
   }
-  return outcome;
+  return found;
 }
 
 /// Every rank on a thread of its own; the gradients of scale and bias summed over them.
-Outcome by_ranks(const Batch13& batch, const LossOptions& options) {
+LossAndGradients by_ranks(const Batch13& batch, const LossOptions& options) {
   const auto size = batch.ranks_.size();
-  std::vector<Tensor> losses(size), d_images(size), d_texts(size), d_scale(size), d_bias(size);
+  std::vector<at::Tensor> losses(size), d_images(size), d_texts(size), d_scale(size), d_bias(size);
   test::on_ranks(static_cast<int>(size), [&](Communicator& communicator) {
     const auto i = static_cast<std::size_t>(communicator.rank());
     const Features& features = batch.ranks_[i];
@@ -124,17 +120,12 @@ Outcome by_ranks(const Batch13& batch, const LossOptions& options) {
     d_scale[i] = scale.grad();
     d_bias[i] = bias.grad();
   });
-  for (const Tensor& loss : losses) EXPECT_TRUE(loss.equal(losses[0]));
+  for (const at::Tensor& loss : losses) EXPECT_TRUE(loss.equal(losses[0]));
   return {losses[0], d_images, d_texts, torch::stack(d_scale).sum(0),
-          options.sigmoid ? torch::stack(d_bias).sum(0) : Tensor()};
+          options.sigmoid ? torch::stack(d_bias).sum(0) : at::Tensor()};
 }
 
-double relative_error(const Tensor& found, const Tensor& expected) {
-  const auto difference = found.to(torch::kDouble) - expected.to(torch::kDouble);
-  return (difference.norm() / expected.to(torch::kDouble).norm()).item<double>();
-}
-
-void expect_near(const Outcome& found, const Outcome& expected, double tolerance) {
+void expect_near(const LossAndGradients& found, const LossAndGradients& expected, double tolerance) {
   EXPECT_LT(relative_error(found.loss, expected.loss), tolerance);
   for (std::size_t rank = 0; rank < expected.d_images.size(); ++rank) {
     EXPECT_LT(relative_error(found.d_images[rank], expected.d_images[rank]), tolerance) << "rank " << rank;
@@ -226,70 +217,6 @@ TEST(ContrastiveLossAlone, NeedsMemoryOfBatchTimesWidth) {
     EXPECT_LT(peak_of(4096, sigmoid), 3 * features);
     EXPECT_LT(peak_of(4096, sigmoid), 2.1 * peak_of(2048, sigmoid));
   }
-}
-
-class EmbeddingNorms : public testing::TestWithParam<const char*> {};
-
-TEST_P(EmbeddingNorms, FoldIntoTheWeights) {
-  torch::manual_seed(4);
-  const ModelConfig config = preset(GetParam());
-  ClipModel model(config);
-  model.eval();
-  EmbeddingNorm image_norm(config.embed_dim), text_norm(config.embed_dim);
-  for (EmbeddingNorm* norm : {&image_norm, &text_norm}) {
-    norm->running_mean.normal_(0, 0.3);
-    norm->running_var.uniform_(0.2, 3);
-    norm->eval();
-  }
-  const torch::NoGradGuard no_gradients;
-  const auto pixels = torch::randn({3, 3, config.image.image_size, config.image.image_size});
-  const auto ids = torch::randint(0, config.text.vocab_size, {3, config.text.context_length}, torch::kLong);
-  const auto images = image_norm.evaluate(model.encode_images(pixels));
-  const auto texts = text_norm.evaluate(model.encode_texts(ids));
-  TensorMap weights = model.weights();
-  fold_embedding_norms(weights, image_norm, text_norm);
-  model.load_weights(weights);
-  EXPECT_LT((model.encode_images(pixels) - images).abs().max().item<double>(), 2e-4);
-  EXPECT_LT((model.encode_texts(ids) - texts).abs().max().item<double>(), 2e-4);
-}
-
-INSTANTIATE_TEST_SUITE_P(Towers, EmbeddingNorms, testing::Values("tiny-test", "tiny-test-resnet"),
-                         [](const auto& name) { return std::string(name.param) == "tiny-test" ? "Vit" : "ResNet"; });
-
-TEST(EmbeddingNorm, IsBatchNorm1dWithoutParameters) {
-  torch::manual_seed(6);
-  EmbeddingNorm norm(4);
-  Communicator alone;
-  const auto mean = torch::zeros({4}), variance = torch::ones({4});
-  const auto batch_norm = [&](const at::Tensor& rows, bool training) {
-    return at::batch_norm(rows, {}, {}, mean, variance, training, /*momentum=*/0.1, /*eps=*/1e-5, false);
-  };
-  for (int step = 0; step < 3; ++step) {
-    const auto rows = 2 * torch::randn({6, 4}) + 1, weights = torch::randn({6, 4});
-    const auto found = rows.clone().requires_grad_(true), expected = rows.clone().requires_grad_(true);
-    const auto out = norm.forward(found, torch::ones({6}), alone), wanted = batch_norm(expected, true);
-    EXPECT_TRUE(torch::allclose(out, wanted, 1e-4, 1e-5));
-    (out * weights).sum().backward();
-    (wanted * weights).sum().backward();
-    EXPECT_TRUE(torch::allclose(found.grad(), expected.grad(), 1e-4, 1e-5));
-  }
-  EXPECT_TRUE(torch::allclose(norm.running_mean, mean, 1e-5, 1e-6));
-  EXPECT_TRUE(torch::allclose(norm.running_var, variance, 1e-5, 1e-6));
-  const auto rows = torch::randn({5, 4});
-  EXPECT_TRUE(torch::allclose(norm.evaluate(rows), batch_norm(rows, false), 1e-4, 1e-5));
-}
-
-TEST(EmbeddingNorm, CountsEveryRepeatOfARow) {
-  torch::manual_seed(5);
-  const auto rows = torch::randn({3, 4});
-  const auto repeats = torch::tensor({1, 3, 2}, torch::kLong);
-  EmbeddingNorm weighted(4), plain(4);
-  Communicator alone;
-  const auto all = rows.repeat_interleave(repeats, 0);
-  const auto found = weighted.forward(rows, repeats, alone).repeat_interleave(repeats, 0);
-  EXPECT_LT((found - plain.forward(all, torch::ones({6}), alone)).abs().max().item<double>(), 1e-5);
-  EXPECT_LT((weighted.running_mean - plain.running_mean).abs().max().item<double>(), 1e-6);
-  EXPECT_LT((weighted.running_var - plain.running_var).abs().max().item<double>(), 1e-6);
 }
 
 }  // namespace

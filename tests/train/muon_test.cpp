@@ -33,6 +33,16 @@ TEST(Muon, KeepsTheSingularVectorsAndEvensTheValues) {
   expect_about_orthogonal(muon_update(convolution, 1, torch::kFloat).view({8, 36}), convolution.view({8, 36}));
 }
 
+/// To where the iteration takes them in fp64; one step before, the small one is at 0.41.
+TEST(Muon, EvensValuesThatAreFarApart) {
+  torch::manual_seed(6);
+  const auto [left, values, right] = at::linalg_svd(torch::randn({2, 2}), /*full_matrices=*/false, {});
+  const auto momentum = left.matmul(torch::tensor({1.f, 3e-3f}).diag()).matmul(right);
+  const auto turned = in_singular_directions(muon_update(momentum, 1, torch::kFloat), momentum);
+  EXPECT_NEAR(turned[0][0].item<double>(), 0.69644, 1e-3);
+  EXPECT_NEAR(turned[1][1].item<double>(), 1.11036, 1e-3);
+}
+
 TEST(Muon, TakesMatricesApart) {
   torch::manual_seed(5);
   const auto momentum = torch::randn({48, 32});

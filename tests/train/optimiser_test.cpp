@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-Recipe recipe_of() {
+Recipe recipe_of_adamw() {
   Recipe recipe;
   recipe.model = preset("ViT-B-32");
   recipe.beta1 = 0.8;
@@ -64,7 +64,7 @@ std::map<std::string, at::Tensor> adamw_of_torch(const Recipe& recipe) {
 }
 
 TEST(Optimiser, StepsAsTorchsAdamW) {
-  const Recipe recipe = recipe_of();
+  const Recipe recipe = recipe_of_adamw();
   const NamedTensors parameters = random_parameters();
   Communicator alone;
   Optimiser optimiser(parameters, recipe, alone);
@@ -79,7 +79,7 @@ TEST(Optimiser, StepsAsTorchsAdamW) {
 /// m ← 0.95·m + 0.05·g, then w ← (1 − r·decay)·w − r·√max(1, rows/columns)·polar(0.95·m + 0.05·g), with r muon_rate
 /// times the rate (Jordan et al. 2024, with Nesterov's momentum); the rest as before.
 TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
-  Recipe recipe = recipe_of();
+  Recipe recipe = recipe_of_adamw();
   recipe.muon = true;
   recipe.muon_rate = 7;
   const NamedTensors parameters = random_parameters(), by_formula = random_parameters();
@@ -108,7 +108,7 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
 
 /// The first step of Adam moves every weight by the learning rate, whatever its gradient.
 TEST(Optimiser, MultipliesEachParametersRate) {
-  Recipe recipe = recipe_of();
+  Recipe recipe = recipe_of_adamw();
   recipe.weight_decay = 0;
   recipe.epsilon = 1e-12;
   recipe.layer_decay = 0.5;

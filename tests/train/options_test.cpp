@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -18,8 +19,6 @@
 
 namespace gondola {
 namespace {
-
-Communicator alone;
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
@@ -41,7 +40,7 @@ class Runs : public testing::Test {
 
   fs::path run(const std::string& name, const Recipe& recipe, bool resume = false) {
     const fs::path path = folder_.path() / name;
-    EXPECT_TRUE(Trainer(recipe, path, resume, alone).run());
+    EXPECT_TRUE(Trainer(recipe, path, resume, test::alone).run());
     return path;
   }
 
@@ -73,6 +72,18 @@ TEST_F(Runs, GoOnToALongerHorizon) {
   EXPECT_THAT([&] { run("longer", with_steps(8), true); }, ThrowsMessage<Error>(HasSubstr("9 steps are done")));
   EXPECT_THAT([&] { run("longer", recipe(vit, {"train.steps=10"}), true); },
               ThrowsMessage<Error>(HasSubstr("train.schedule = 'constant'")));
+}
+
+/// Of a resumed run those after its checkpoint.
+TEST_F(Runs, TraceTheirFirstSteps) {
+  const fs::path path = run("run", recipe(vit, {"train.schedule=constant", "train.steps=3"}));
+  const Recipe longer = recipe(vit, {"train.schedule=constant", "train.steps=7"});
+  EXPECT_TRUE(Trainer(longer, path, /*resume=*/true, test::alone, /*traced_steps=*/2).run());
+  std::string text = read_file(path / "trace.json");
+  const Json events = Json::parse(text.replace(text.size() - 2, 2, "]"));
+  EXPECT_EQ(std::count_if(events.begin(), events.end(),
+                          [](const Json& event) { return event.at("name") == "update weights"; }),
+            2);
 }
 
 TEST_F(Runs, ExportTheAverageOfTheWeights) {
@@ -217,7 +228,7 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
   const Recipe guarded = recipe(
       resnet, {"train.steps=3", "train.spike_guard=100", "train.ema_decay=0.9", "model.batch_norm_embeddings=true"});
   const fs::path whole = run("whole", guarded), spiked = folder_.path() / "spiked";
-  Trainer trainer(guarded, spiked, false, alone);
+  Trainer trainer(guarded, spiked, false, test::alone);
   const int size = guarded.model.image.image_size;
   const Batch poison = {torch::full({8, 3, size, size}, std::numeric_limits<float>::quiet_NaN()),
                         torch::full({8, 3}, 5, torch::kLong), torch::arange(8, torch::kLong).unsqueeze(1),
@@ -228,14 +239,14 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
     EXPECT_TRUE(name == "spike_guard" || equal(checkpoint(spiked, 3).at(name), tensor)) << name;
   EXPECT_EQ(test::metrics(spiked).at(2).at("skipped"), 1);
 
-  Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false, alone);
+  Trainer unguarded(recipe(resnet, {"train.steps=3"}), folder_.path() / "unguarded", false, test::alone);
   EXPECT_THAT([&] { unguarded.step(poison, 1e-3); },
               ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
 }
 
 TEST_F(Runs, ThatDivergeReportTheirCurves) {
   const fs::path diverged = folder_.path() / "diverged";
-  Trainer trainer(recipe(resnet, {"train.steps=9", "train.learning_rate=1e30"}), diverged, false, alone);
+  Trainer trainer(recipe(resnet, {"train.steps=9", "train.learning_rate=1e30"}), diverged, false, test::alone);
   EXPECT_THROW(trainer.run(), Error);
   EXPECT_THAT(read_file(diverged / "report.html"), HasSubstr("<figcaption>loss"));
 }
@@ -255,9 +266,10 @@ TEST_F(Runs, AreRefusedWhereRanksHaveOtherSamples) {
 /// As on machines that do not share the run's folder.
 TEST_F(Runs, AreRefusedWhereRanksHaveOtherCheckpoints) {
   const fs::path whole = run("whole", recipe(vit, {"train.steps=1"}));
+  const Recipe longer = recipe(vit, {"train.steps=2"});
   test::on_ranks(2, [&](Communicator& communicator) {
     const fs::path own = communicator.rank() == 0 ? whole : folder_.path() / "none";
-    Trainer trainer(recipe(vit, {"train.steps=2"}), own, true, communicator);
+    Trainer trainer(longer, own, true, communicator);
     EXPECT_THAT([&] { trainer.run(); }, ThrowsMessage<Error>(HasSubstr("checkpoints of the ranks differ")));
   });
 }
@@ -309,7 +321,7 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
         "embed_dim = 32\n[model.image]\nimage_size = 32\npatch_size = 8\nwidth = 64\nheads = 4\n"
         "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 3\ncontext_length = 16\n",
         all);
-    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, alone); },
+    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, test::alone); },
                 ThrowsMessage<Error>(HasSubstr(message)));
   };
   refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
@@ -324,8 +336,9 @@ TEST_F(Runs, HaveTheVocabularyOfTheModelThatTheyBeginWith) {
                                                 vit, initial, test::write_pairs(folder_.path()).string()));
   const fs::path fine_tuned = run("fine-tuned", read_recipe(file, {}));
   EXPECT_EQ(read_file(fine_tuned / "model" / "merges.txt"), read_file(fs::path(initial) / "merges.txt"));
-  EXPECT_THAT([&] { Trainer(read_recipe(file, {"model.vocab_size=530"}), folder_.path() / "other", false, alone); },
-              ThrowsMessage<Error>(HasSubstr("set model.vocabulary to " + initial + " and model.vocab_size to 0")));
+  EXPECT_THAT(
+      [&] { Trainer(read_recipe(file, {"model.vocab_size=530"}), folder_.path() / "other", false, test::alone); },
+      ThrowsMessage<Error>(HasSubstr("set model.vocabulary to " + initial + " and model.vocab_size to 0")));
 }
 
 TEST_F(Runs, ResizeThePositionsOfAnotherImageSize) {
@@ -355,11 +368,11 @@ TEST_F(Runs, LearnFromATeacher) {
   EXPECT_GT(student.front(), 10 * same.front());
   EXPECT_LT(student.back(), 0.5 * student.front());
   const auto mixed = taught("mixed", {"train.seed=5", "teacher.weight=0.25"});
-  const auto alone_losses = test::losses(run("alone", recipe(vit, {"train.seed=5", "train.steps=1"})));
-  EXPECT_NEAR(mixed.front(), 0.75 * alone_losses.front() + 0.25 * student.front(), 1e-4);
+  const auto alone = test::losses(run("alone", recipe(vit, {"train.seed=5", "train.steps=1"})));
+  EXPECT_NEAR(mixed.front(), 0.75 * alone.front() + 0.25 * student.front(), 1e-4);
 
   const Recipe other = recipe(resnet, {"train.steps=1", "teacher.model=" + teacher});
-  EXPECT_THAT([&] { Trainer(other, folder_.path() / "other", false, alone); },
+  EXPECT_THAT([&] { Trainer(other, folder_.path() / "other", false, test::alone); },
               ThrowsMessage<Error>(HasSubstr("image_size = 32, the recipe's model 64")));
 }
 
@@ -420,21 +433,10 @@ TEST_F(Runs, LeaveAReportOfTheirCurves) {
       run("finished",
           recipe(vit, {"train.steps=3", "data.validation=[\"" + (folder_.path() / "pairs.csv").string() + "\"]"}));
   const std::string html = read_file(finished / "report.html");
-  for (const char* part : {"<h1>finished</h1>", "<figcaption>loss", "<figcaption>mfu",
-                           "<figcaption>image_to_text_recall@1", "<th>train.steps</th><td>3</td>", "3 of 3"})
+  for (const char* part :
+       {"<h1>finished</h1>", "<figcaption>loss", "<figcaption>mfu", "<figcaption>image_to_text_recall@1",
+        "<th>train.steps</th><td>3</td>", "3 of 3", "<th>loss of chance</th><td>2.079</td>"})  // ln 8
     EXPECT_THAT(html, HasSubstr(part));
-}
-
-TEST(ResizePositions, IsOpenClips) {
-  const Json parts = parse_json(read_file(test::golden("train/parts.json")), "parts.json");
-  const auto tensor = [&](const char* name) {
-    const auto values = parts.at(name).at("values").get<std::vector<double>>();
-    return torch::tensor(values, torch::kDouble).view(parts.at(name).at("shape").get<std::vector<std::int64_t>>());
-  };
-  const auto positions = tensor("positions");
-  EXPECT_TRUE(torch::allclose(resize_positions(positions, 5), tensor("enlarged"), 0, 1e-8));
-  EXPECT_TRUE(torch::allclose(resize_positions(positions, 2), tensor("reduced"), 0, 1e-8));
-  EXPECT_TRUE(torch::equal(resize_positions(positions, 3), positions));
 }
 
 }  // namespace

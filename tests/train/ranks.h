@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
 #include <exception>
@@ -28,6 +29,12 @@ inline void on_ranks(int size, const std::function<void(Communicator&)>& work) {
   for (std::thread& thread : threads) thread.join();
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
+}
+
+/// ‖found − expected‖ / ‖expected‖, in fp64.
+inline double relative_error(const at::Tensor& found, const at::Tensor& expected) {
+  const auto wide = expected.to(at::kDouble);
+  return ((found.to(at::kDouble) - wide).norm() / (wide.norm() + 1e-9)).item<double>();
 }
 
 }  // namespace gondola::test

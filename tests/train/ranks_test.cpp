@@ -4,6 +4,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
@@ -13,6 +14,8 @@
 
 namespace gondola {
 namespace {
+
+using test::relative_error;
 
 Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size, int pairs = 32) {
   Recipe recipe;
@@ -70,11 +73,6 @@ Outcome outcome_of(const Whole& whole, const Recipe& recipe, torch::ScalarType t
   for (const auto& [name, tensor] : objective.tensors())
     if (name.find("running") != std::string::npos) outcome.statistics[name] = tensor.clone();
   return outcome;
-}
-
-double relative_error(const at::Tensor& found, const at::Tensor& expected) {
-  const auto wide = expected.to(torch::kDouble);
-  return ((found.to(torch::kDouble) - wide).norm() / (wide.norm() + 1e-9)).item<double>();
 }
 
 using Mode = std::tuple<int, int, bool, bool>;  // ranks, micro-batch, norms, sigmoid
@@ -257,6 +255,22 @@ TEST(GradientSync, SendsTheBucketsThatFitTogether) {
   const std::vector<std::int64_t> sizes = GradientSync(equal, alone).bucket_sizes();  // an eighth of 25 MB
   EXPECT_EQ(sizes.front(), 3 * mb);
   EXPECT_EQ(sizes.size(), 9u);
+}
+
+TEST(Objective, KeepsItsScaleWithinItsLimits) {
+  Communicator alone;
+  const Recipe recipe = recipe_of(false, false, 0);
+  Objective objective(recipe, alone);
+  const auto scale_of = [&](double logit_scale) {
+    const torch::NoGradGuard no_gradients;
+    for (auto& [name, tensor] : objective.tensors())
+      if (name == "model.logit_scale") tensor.fill_(logit_scale);
+    objective.constrain();
+    return objective.scale();
+  };
+  EXPECT_EQ(scale_of(-1), 1);
+  EXPECT_NEAR(scale_of(3), std::exp(3.0), 1e-4);
+  EXPECT_NEAR(scale_of(10), recipe.max_scale, 1e-3);
 }
 
 TEST(Objective, RefusesToSplitTheBatchOfABatchNorm) {

@@ -8,8 +8,12 @@
 
 #include "base/json.h"
 #include "tests/support/files.h"
+#include "train/communicator.h"
 
 namespace gondola::test {
+
+/// Of runs by this process alone.
+inline Communicator alone;
 
 /// The lines of a run's metrics.jsonl.
 inline std::vector<Json> metrics(const std::filesystem::path& run) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/error.h"
 #include "metrics/zero_shot.h"
 #include "tests/support/files.h"
 #include "train/loader.h"
@@ -14,12 +15,12 @@
 namespace gondola {
 namespace {
 
-constexpr std::int64_t dim = 4;
+constexpr std::int64_t embed_dim = 4;
 
 /// An arbitrary direction for each row, by its sum.
 at::Tensor embed(const at::Tensor& rows) {
   const auto sums = rows.to(torch::kDouble).flatten(1).sum(1, true);
-  const auto embeddings = torch::sin(sums * 0.37 + torch::arange(dim) * 1.7);
+  const auto embeddings = torch::sin(sums * 0.37 + torch::arange(embed_dim) * 1.7);
   return (embeddings / embeddings.norm(2, 1, true)).to(torch::kFloat);
 }
 
@@ -43,7 +44,7 @@ TEST(Validation, FindsRecallOfAnyNumberOfCaptions) {
   table.close();
   Recipe recipe;
   recipe.preprocess.size = 16;
-  recipe.model.embed_dim = dim;
+  recipe.model.embed_dim = embed_dim;
   recipe.model.text.causal = true;
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   std::vector<at::Tensor> pixels, ids;
@@ -78,7 +79,7 @@ TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
   }
   Recipe recipe;
   recipe.preprocess.size = 16;
-  recipe.model.embed_dim = dim;
+  recipe.model.embed_dim = embed_dim;
   recipe.model.text.causal = true;
   recipe.validation_templates = {"a photo of a {}.", "{} by the sea", "the {}"};
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
@@ -92,7 +93,7 @@ TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
 
   std::vector<at::Tensor> head;
   for (const std::string& name : dataset->class_names()) {
-    auto sum = torch::zeros({1, dim});
+    auto sum = torch::zeros({1, embed_dim});
     for (const std::string& text : recipe.validation_templates)
       sum += embed(tokenise(tokenizer, recipe.model.text, {fill_template(text, name)}));
     head.push_back(sum / sum.norm());
@@ -109,6 +110,42 @@ TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
   EXPECT_NEAR(figures.at("zero_shot_top5"), 100.0 * first_five / 21, 1e-9);
   EXPECT_GT(first, 0);
   EXPECT_GT(first_five, first);
+}
+
+/// More pictures than are encoded at a time. The first cannot be read; only those after the first batch have the label
+/// of what they show.
+class ManyPictures : public Dataset {
+ public:
+  static constexpr std::size_t kinds = 8, encoded_together = 256;
+
+  std::size_t size() const override { return 300; }
+  Sample get(std::size_t index) const override {
+    if (index == 0) throw Error("picture 0 is gone");
+    const std::size_t kind = index % kinds;
+    Sample sample;
+    sample.image = read_file(test::golden("train") / "vit" / "images" / fmt::format("{}.png", kind));
+    sample.label = static_cast<int>(index < encoded_together ? (kind + 1) % kinds : kind);
+    return sample;
+  }
+  void for_each_caption(const std::function<void(std::string_view)>&) const override {}
+  const std::vector<std::string>& class_names() const override { return names_; }
+
+ private:
+  const std::vector<std::string> names_ = std::vector<std::string>(kinds, "kind");
+};
+
+TEST(Validation, KnowsEachOfManyPictures) {
+  Recipe recipe;
+  recipe.preprocess.size = 16;
+  recipe.model.embed_dim = embed_dim;
+  const ManyPictures dataset;
+  std::vector<at::Tensor> batches;
+  const Encoders encoders = {[&](const at::Tensor& pixels) { return batches.emplace_back(embed(pixels)); },
+                             [&](const at::Tensor&) {  // a class's text is where a picture of it is
+                               return batches.at(0).narrow(0, ManyPictures::kinds, ManyPictures::kinds);
+                             }};
+  const auto figures = validate(dataset, ClipTokenizer::load(test::golden("cli/model")), recipe, encoders).value();
+  EXPECT_NEAR(figures.at("zero_shot_top1"), 100 * 44 / 299.0, 1e-9);
 }
 
 }  // namespace

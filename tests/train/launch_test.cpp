@@ -1,0 +1,74 @@
+#include "train/launch.h"
+
+#include <gmock/gmock.h>
+
+#include <map>
+
+#include "base/error.h"
+
+namespace gondola {
+namespace {
+
+Launch launch_of(const std::map<std::string, std::string>& environment) {
+  return Launch::from([&](const char* name) -> std::optional<std::string> {
+    const auto found = environment.find(name);
+    if (found == environment.end()) return std::nullopt;
+    return found->second;
+  });
+}
+
+TEST(Launch, IsReadFromEachLauncher) {
+  const Launch alone = launch_of({{"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}});  // a batch script, not srun
+  EXPECT_EQ(alone.size, 1);
+  const Launch torchrun = launch_of({{"RANK", "3"},
+                                     {"WORLD_SIZE", "8"},
+                                     {"LOCAL_RANK", "1"},
+                                     {"LOCAL_WORLD_SIZE", "2"},
+                                     {"MASTER_ADDR", "gpu-1"},
+                                     {"MASTER_PORT", "1234"},
+                                     {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                     {"TORCHELASTIC_RESTART_COUNT", "2"}});
+  EXPECT_EQ(torchrun.rank, 3);
+  EXPECT_EQ(torchrun.size, 8);
+  EXPECT_EQ(torchrun.local_rank, 1);
+  EXPECT_EQ(torchrun.local_size, 2);
+  EXPECT_EQ(torchrun.address, "gpu-1");
+  EXPECT_EQ(torchrun.port, 1234);
+  EXPECT_FALSE(torchrun.hosts_store);
+  EXPECT_EQ(torchrun.attempt, "2");
+  const Launch srun = launch_of({{"SLURM_PROCID", "5"},
+                                 {"SLURM_STEP_NUM_TASKS", "6"},
+                                 {"SLURM_LOCALID", "1"},
+                                 {"SLURM_STEP_TASKS_PER_NODE", "2(x3)"},
+                                 {"SLURM_STEP_NODELIST", "gpu[03-05],login"}});
+  EXPECT_EQ(srun.rank, 5);
+  EXPECT_EQ(srun.size, 6);
+  EXPECT_EQ(srun.local_rank, 1);
+  EXPECT_EQ(srun.local_size, 2);
+  EXPECT_EQ(srun.address, "gpu03");
+  EXPECT_TRUE(srun.hosts_store);
+  const Launch mpirun = launch_of({{"OMPI_COMM_WORLD_RANK", "1"},
+                                   {"OMPI_COMM_WORLD_SIZE", "2"},
+                                   {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                                   {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
+  EXPECT_EQ(mpirun.rank, 1);
+  EXPECT_EQ(mpirun.address, "127.0.0.1");
+  EXPECT_EQ(launch_of({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}}).rank, 1);
+  EXPECT_EQ(launch_of({{"MASTER_PORT", "65535"}}).port, 65535);
+}
+
+TEST(Launch, NamesTheVariableThatMakesNoSense) {
+  const auto refuses = [](const std::map<std::string, std::string>& environment, const char* message) {
+    EXPECT_THAT([&] { launch_of(environment); }, testing::ThrowsMessage<Error>(testing::HasSubstr(message)));
+  };
+  refuses({{"RANK", "2"}, {"WORLD_SIZE", "2"}}, "RANK is 2, but WORLD_SIZE is 2");
+  refuses({{"RANK", "x"}, {"WORLD_SIZE", "2"}}, "RANK is \"x\", expected a number");
+  refuses({{"RANK", "1abc"}, {"WORLD_SIZE", "2"}}, "RANK is \"1abc\", expected a number");
+  refuses({{"RANK", "-1"}, {"WORLD_SIZE", "2"}}, "RANK is \"-1\", expected a number");
+  refuses({{"RANK", "1"}, {"WORLD_SIZE", "2(x3)"}}, "WORLD_SIZE is \"2(x3)\", expected a number");
+  refuses({{"PMI_RANK", "1"}, {"PMI_SIZE", "4"}, {"MPI_LOCALNRANKS", "2"}}, "MASTER_ADDR is not set");
+  for (const char* port : {"0", "65536", "29500x"}) refuses({{"MASTER_PORT", port}}, "MASTER_PORT is ");
+}
+
+}  // namespace
+}  // namespace gondola
