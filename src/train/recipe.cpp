@@ -31,7 +31,11 @@ class Section {
       const auto found = node->value<std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>>();
       const bool fits = found && (!std::is_same_v<T, bool> || node->is_boolean()) &&
                         !(std::is_integral_v<T> && node->is_floating_point());
-      if (!fits) fail("{}: {} has the wrong type", origin_, path(key));
+      constexpr const char* expected = std::is_same_v<T, bool>       ? "true or false"
+                                       : std::is_integral_v<T>       ? "a whole number"
+                                       : std::is_floating_point_v<T> ? "a number"
+                                                                     : "a string";
+      if (!fits) fail("{}: {} has the wrong type, expected {}", origin_, path(key), expected);
       value = static_cast<T>(*found);
     }
   }
@@ -324,7 +328,9 @@ void override_value(toml::table& table, const std::string& assignment) {
   toml::table single;
   try {
     single = toml::parse(assignment);
-  } catch (const toml::parse_error&) {
+  } catch (const toml::parse_error& not_toml) {
+    const bool list = assignment.find_first_of("[{", equals) == equals + 1;
+    if (list) fail("--set {}: {}", assignment, not_toml.description());
     try {  // a word without quotes is a string
       single = toml::parse(assignment.substr(0, equals + 1) + '"' + assignment.substr(equals + 1) + '"');
     } catch (const toml::parse_error& error) {
@@ -363,13 +369,13 @@ std::filesystem::path find_recipe(const std::string& name) {
 }
 
 Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
-  const std::string origin = path.string();
   toml::table table;
   try {
-    table = toml::parse(read_file(path), origin);
+    table = toml::parse(read_file(path), path.string());
   } catch (const toml::parse_error& error) {
-    fail("{}: line {}: {}", origin, error.source().begin.line, error.description());
+    fail("{}: line {}: {}", path.string(), error.source().begin.line, error.description());
   }
+  const std::string origin = path.string() + (overrides.empty() ? "" : " with --set");
   for (const std::string& assignment : overrides) override_value(table, assignment);
 
   Recipe recipe;

@@ -237,7 +237,11 @@ TEST_F(RecipeErrors, NameTheKey) {
   const std::string good = recipe_text(golden_vit, "steps = 3\n");
   refuses("[model", {}, "line 1");
   refuses(good + "speed = 3\n", {}, "unknown key train.speed");
-  refuses(good, {"train.batch_size=\"many\""}, "train.batch_size has the wrong type");
+  refuses(good, {"train.batch_size=\"many\""},
+          "recipe.toml with --set: train.batch_size has the wrong type, expected a whole number");
+  refuses(good + "learning_rate = true\n", {},
+          "recipe.toml: train.learning_rate has the wrong type, expected a number");
+  refuses(good, {"data.train=[pairs.csv]"}, "--set data.train=[pairs.csv]: ");
   refuses(good, {"train.batch_size=1"}, "train.batch_size");
   refuses(good, {"train.steps=0"}, "steps or epochs");
   refuses(good, {"model.preset=ViT-Z"}, "ViT-B-32");
