@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "data/ranges.h"
 #include "data/string_table.h"
 
@@ -47,6 +48,8 @@ std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row
   const auto add = [&](const arrow::Array& values, std::int64_t begin, std::int64_t end) {
     for (std::int64_t at = begin; at < end; ++at)
       if (const auto text = bytes_at(values, at)) captions.emplace_back(*text);
+    for (const std::string& caption : captions)
+      if (!is_valid_utf8(caption)) fail("a caption is not UTF-8: {}", caption);
   };
   const auto add_list = [&](const auto* list) {
     if (list != nullptr && !list->IsNull(row))
@@ -163,7 +166,8 @@ const arrow::Array& bytes_of(const arrow::Array& images) {
 
 bool holds_paths(const arrow::DataType& type) {
   if (const auto* coded = dynamic_cast<const arrow::DictionaryType*>(&type)) return holds_paths(*coded->value_type());
-  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
+  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING ||
+         type.id() == arrow::Type::STRING_VIEW;
 }
 
 /// A row of a column, which may consist of several arrays: one holds 2 GiB at most.

@@ -1,5 +1,6 @@
 // What the commands take for images, labels and texts.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <fstream>
@@ -105,13 +106,18 @@ TEST_F(Inputs, FoldersAreSearchedThroughLinks) {
   fs::create_directories(photos / "deeper");
   fs::create_directory_symlink(golden_ / "images" / "deeper", photos / "linked");
   fs::create_directory_symlink("..", photos / "deeper" / "round");
+  fs::create_directory_symlink("deeper", photos / "twice");
+  fs::copy_file(golden_ / "images" / "a.png", photos / "deeper" / "a.png");
+  ASSERT_EQ(::mkfifo((folder_.path() / "pipe").c_str(), 0600), 0);
+  fs::create_symlink(folder_.path() / "pipe", photos / "pipe.jpg");
   fs::create_symlink("nowhere.jpg", photos / "gone.jpg");
   fs::create_symlink("nowhere.txt", photos / "notes.txt");
   const Result result = run("classify " + out("photos") + " --model model --json --labels cat,dog");
   EXPECT_EQ(result.status, 1);
-  ASSERT_EQ(result.lines().size(), 2u);
-  EXPECT_THAT(result.lines()[0].at("error").get<std::string>(), HasSubstr("gone.jpg: cannot be opened"));
-  EXPECT_EQ(result.lines()[1].at("image"), (photos / "linked" / "c.png").string());
+  ASSERT_EQ(result.lines().size(), 3u);
+  EXPECT_EQ(result.lines()[0].at("image"), (photos / "deeper" / "a.png").string());
+  EXPECT_THAT(result.lines()[1].at("error").get<std::string>(), HasSubstr("gone.jpg: cannot be opened"));
+  EXPECT_EQ(result.lines()[2].at("image"), (photos / "linked" / "c.png").string());
 }
 
 TEST_F(Inputs, TextsAreUtf8) {

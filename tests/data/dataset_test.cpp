@@ -37,7 +37,7 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   EXPECT_THROW(data->get(3), Error);
 }
 
-/// As torchvision's ImageFolder, but not round and round.
+/// As torchvision's ImageFolder, but not round and round, nor into other classes.
 TEST(ClassFolders, AreSearchedThroughLinks) {
   TemporaryFolder folder;
   write(folder.path() / "elsewhere" / "cats" / "1.jpg", "one");
@@ -48,10 +48,9 @@ TEST(ClassFolders, AreSearchedThroughLinks) {
   std::filesystem::create_symlink(folder.path() / "elsewhere" / "2.jpg", root / "dog" / "2.jpg");
   std::filesystem::create_directory_symlink(root, root / "dog" / "round");
   const auto data = open_dataset(root.string());
-  ASSERT_EQ(data->size(), 3u);
+  ASSERT_EQ(data->size(), 2u);
   EXPECT_EQ(data->get(0).image, "one");
   EXPECT_EQ(data->get(1).image, "two");
-  EXPECT_THAT(data->get(2).key, HasSubstr("dog/round/cat/1.jpg"));
   std::filesystem::remove(folder.path() / "elsewhere" / "2.jpg");
   EXPECT_THAT([&] { open_dataset(root.string()); }, ThrowsMessage<Error>(HasSubstr("dog/2.jpg: is a link to nothing")));
 }

@@ -34,7 +34,7 @@ class ParquetDataset : public testing::Test {
 TEST_F(ParquetDataset, OfPathsIsThatOfTheSameCsv) {
   TemporaryFolder folder;
   const auto csv = open("table.csv");
-  for (const char* name : {"paths.parquet", "codes.parquet"}) {
+  for (const char* name : {"paths.parquet", "codes.parquet", "views.parquet"}) {
     write(folder.path() / name, read_file(test::golden(std::string("data/") + name)));
     for (char image = 'a'; image <= 'g'; ++image)
       write(folder.path() / "images" / (image == 'c' ? "c d.jpg" : std::string{image} + ".jpg"), std::string{image});

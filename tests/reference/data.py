@@ -60,6 +60,7 @@ expected["rows"] = rows
 # Hugging Face's data sets do and as plain bytes.
 images, captions = [image for image, _ in rows], [caption for _, caption in rows]
 pq.write_table(pa.table({"caption": captions, "image": images}), folder / "paths.parquet", row_group_size=3)
+pq.write_table(pa.table({"caption": captions, "image": pa.array(images, pa.string_view())}), folder / "views.parquet")
 pq.write_table(pa.table({"image": pa.array(images).dictionary_encode(), "text": captions}), folder / "codes.parquet",
                compression="zstd")
 held = [{"bytes": f"bytes of {i}".encode() if i != 3 else None, "path": f"{i}.jpg"} for i in range(5)]
