@@ -13,11 +13,12 @@
 
 namespace gondola {
 
-Progress::Progress(std::string label, std::uint64_t total, std::string unit)
+Progress::Progress(std::string label, std::uint64_t total, std::string unit, std::chrono::milliseconds log_interval)
     : label_(std::move(label)),
       unit_(std::move(unit)),
       total_(total),
       terminal_(::isatty(STDERR_FILENO) == 1),
+      interval_(terminal_ ? std::chrono::milliseconds(100) : log_interval),
       start_(std::chrono::steady_clock::now()),
       last_(start_) {}
 
@@ -35,9 +36,8 @@ void Progress::clear() {
 void Progress::update(std::uint64_t done, const std::string& note) {
   if (!first_) first_ = done;  // resumed work must not count in the rate
   const auto now = std::chrono::steady_clock::now();
-  const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(30);
   const bool complete = total_ != 0 && done == total_;
-  if (now - last_ < interval && !(terminal_ && (complete || !shown_))) return;
+  if (now - last_ < interval_ && !(terminal_ && (complete || !shown_))) return;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(done - *first_) / seconds : 0;
   std::string line = fmt::format("{} {}", label_, done);

@@ -8,11 +8,12 @@
 namespace gondola {
 
 /// A progress line on stderr with rate and time left: redrawn in place at most ten times a second, or where stderr is
-/// no terminal printed every half a minute.
+/// no terminal printed at intervals.
 class Progress {
  public:
   /// `total` may be 0 when it is not known.
-  Progress(std::string label, std::uint64_t total, std::string unit);
+  Progress(std::string label, std::uint64_t total, std::string unit,
+           std::chrono::milliseconds log_interval = std::chrono::seconds(30));
   ~Progress();
   /// `done` items so far; `note` is appended to the line.
   void update(std::uint64_t done, const std::string& note = "");
@@ -24,6 +25,7 @@ class Progress {
   std::uint64_t total_;
   std::optional<std::uint64_t> first_;
   bool shown_ = false, terminal_;
+  std::chrono::milliseconds interval_;
   std::chrono::steady_clock::time_point start_, last_;
 };
 

@@ -44,7 +44,7 @@ void run(const GlobalOptions& global, const ConvertOptions& options) {
   model.family = options.layout == "hf" ? Family::hugging_face : Family::open_clip;
   stop_if_interrupted();
   write_model_folder(options.out, model, tokenizer.get(), types.at(options.dtype));
-  fmt::print("{}\n", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
+  print_line("{}", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
 }
 
 }  // namespace

@@ -45,13 +45,16 @@ Json made_by(const EmbedOptions& options, const LoadedModel& model, const std::s
           {"exif", options.exif}};
 }
 
-void append(EmbeddingFiles& files, const EmbedOptions& options, std::size_t index, std::span<const float> embedding) {
+/// What is wrong with the embedding, and then it is not appended, or nothing.
+std::string append(EmbeddingFiles& files, const EmbedOptions& options, std::size_t index,
+                   std::span<const float> embedding) {
   std::vector<float> row(embedding.begin(), embedding.end());
   if (!options.raw) normalise_rows(row, row.size());
   const bool half = options.dtype == "fp16";
   if (half && std::ranges::any_of(row, [](float value) { return std::isinf(float_from_half(half_from_float(value))); }))
-    fail("an embedding has values beyond the 65504 of fp16; --dtype fp32 keeps them");
+    return "its embedding has values beyond the 65504 of fp16, which another folder by --dtype fp32 keeps";
   files.append(index, half ? NpyType::float16 : NpyType::float32, row);
+  return {};
 }
 
 /// Calls embed(), which appends the embeddings of what is left; what it has when it fails is kept.
@@ -87,9 +90,11 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
   std::vector<std::string> images_left;
   for (const std::size_t index : left) images_left.push_back(images[index]);
   complete(files, images.size(), [&] {
-    for_each_embedding(
-        global, model, images_left, options.exif, false,
-        [&](std::size_t index, std::span<const float> embedding) { append(files, options, left[index], embedding); });
+    for_each_embedding(global, model, images_left, options.exif, false,
+                       [&](std::size_t index, std::span<const float> embedding) {
+                         const std::string wrong = append(files, options, left[index], embedding);
+                         if (!wrong.empty()) report_failure(global, images_left[index], wrong);
+                       });
   });
   if (files.rows().empty()) fail("none of the images can be embedded");
   report(global, files, model.embed_dim());
@@ -119,8 +124,10 @@ void embed_text_lines(const GlobalOptions& global, const EmbedOptions& options, 
     for (std::size_t first = files.done(); first < lines.size(); first = files.done()) {
       const std::size_t count = std::min(texts_per_step, lines.size() - first);
       const std::vector<float> embeddings = embed_texts(stages, lines.subspan(first, count));
-      for (std::size_t i = 0; i < count; ++i)
-        append(files, options, first + i, std::span(embeddings).subspan(i * dim, dim));
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::string wrong = append(files, options, first + i, std::span(embeddings).subspan(i * dim, dim));
+        if (!wrong.empty()) fail("{}:{}: {}", options.text_file, first + i + 1, wrong);
+      }
       stop_if_interrupted();
       progress.update(files.done());
     }

@@ -109,7 +109,8 @@ void EmbeddingFiles::restore() {
     if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
       fail("{}: the {} inputs that are embedded are not the first of those given; name another folder for these",
            path.string(), done);
-    failed_ = record.at("failed").get<std::set<std::size_t>>();
+    failed_ = record.value("failed", std::set<std::size_t>());  // which the first version did not write
+    if (!failed_.empty() && *failed_.rbegin() >= done) fail("{}: is not what embed writes", path.string());
     for (const Json& rows : record.at("rows")) {
       if (!fs::exists(file(rows_.size()))) fail("{}: {} is gone", path.string(), file(rows_.size()).string());
       rows_.push_back(rows.get<std::size_t>());

@@ -22,9 +22,11 @@ constexpr char verbatim = '\x1f';
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
+  bool options = true;  // until "--"
   for (std::string& word : words) {
     if (train) break;
-    const std::size_t start = word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
+    options = options && word != "--";
+    const std::size_t start = options && word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
     const bool list = word.ends_with(']') && word[start] == '[', empty = start > 0 && start == word.size();
     if (list || empty) word.insert(start, 1, verbatim);
   }

@@ -50,7 +50,7 @@ void add_vocab(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   command->add_option("FILE", options->files, "text files, UTF-8")->required()->check(CLI::ExistingFile);
   command->add_option("--size", options->size, "tokens of the vocabulary, at least 514")
       ->required()
-      ->check(CLI::Range(514, 10'000'000));
+      ->check(CLI::Range(smallest_vocabulary, 10'000'000));
   command->add_option("--out", options->out, "folder to write vocab.json and merges.txt to, new or empty")->required();
   command->footer("Example: gondola vocab captions.txt --size 8192 --out vocabulary");
   command->callback([options, &global] { run(global, *options); });

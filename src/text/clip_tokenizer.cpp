@@ -162,9 +162,9 @@ ClipTokenizer::Encoded ClipTokenizer::encode(std::string_view text, int context_
   const auto limit = static_cast<std::size_t>(context_length);
   if (ids.size() <= limit) return encoded;
   if (overflow == Overflow::error) {
-    const std::string start = first_code_points(replace_invalid_utf8(text), 60);
+    const std::string valid = replace_invalid_utf8(text), start = first_code_points(valid, 60);
     fail("a text of {} tokens, start and end included, does not fit the context of {} unless it is truncated: \"{}\"",
-         ids.size(), limit, start + (start.size() < text.size() ? "…" : ""));
+         ids.size(), limit, start + (start.size() < valid.size() ? "…" : ""));
   }
   ids.resize(limit);
   ids.back() = tables_->end_id;

@@ -121,9 +121,8 @@ class Corpus {
 
 std::vector<std::string> train_bpe(
     const std::function<void(const std::function<void(std::string_view text)>& visit)>& for_each_text, int vocab_size) {
-  constexpr int fixed_tokens = 2 * 256 + 2;  // bytes, bytes that end a word, start and end of text
-  if (vocab_size < fixed_tokens)
-    fail("a byte-level vocabulary has at least {} tokens, {} were asked for", fixed_tokens, vocab_size);
+  if (vocab_size < smallest_vocabulary)
+    fail("a byte-level vocabulary has at least {} tokens, {} were asked for", smallest_vocabulary, vocab_size);
 
   std::map<std::string, std::int64_t> counts;
   for_each_text([&](std::string_view text) {
@@ -137,7 +136,7 @@ std::vector<std::string> train_bpe(
 
   std::vector<std::string> merges;
   Pair pair;
-  while (static_cast<int>(merges.size()) < vocab_size - fixed_tokens && corpus.best(pair)) {
+  while (static_cast<int>(merges.size()) < vocab_size - smallest_vocabulary && corpus.best(pair)) {
     merges.push_back(corpus.merge(pair));
     corpus.queue_changes();
   }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/utf8.h"
+
 namespace gondola {
 namespace {
 
@@ -22,6 +24,26 @@ TEST(Progress, IsSilentForAWhileWithoutATerminal) {
     progress.update(10, "note");
   }
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+TEST(Progress, IsALineNowAndThenWithoutATerminal) {
+  testing::internal::CaptureStderr();
+  {
+    Progress progress("images", 10, "done", std::chrono::milliseconds(0));
+    progress.update(5);
+    progress.update(6, "note");
+  }
+  const std::string lines = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(lines.substr(0, 17), "images 5/10 done ");
+  EXPECT_NE(lines.find("\nimages 6/10 done"), std::string::npos) << lines;
+  EXPECT_TRUE(lines.ends_with(" · note\n")) << lines;
+}
+
+TEST(FirstCodePoints, AreNotCutInside) {
+  EXPECT_EQ(first_code_points("a\u00e9\u4e2d\U0001f408z", 4), "a\u00e9\u4e2d\U0001f408");
+  EXPECT_EQ(first_code_points("a\u00e9", 1), "a");
+  EXPECT_EQ(first_code_points("a\u00e9", 9), "a\u00e9");
+  EXPECT_EQ(first_code_points("", 3), "");
 }
 
 }  // namespace

@@ -430,6 +430,7 @@ TEST_F(Commands, AnEmptyValueIsOne) {
     EXPECT_THAT(run(std::string("classify images/a.png ") + none + " --model model").error,
                 HasSubstr("expected at least one label"))
         << none;
+  EXPECT_EQ(run("tokenize --model model --json -- --y=").lines().at(0).at("text"), "--y=");
   EXPECT_EQ(run("match images/a.png --text= --text 'a dog' --model model --json").lines().at(0).at("texts").size(), 2u);
 }
 

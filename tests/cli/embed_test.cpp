@@ -104,6 +104,20 @@ TEST_F(Files, TryAgainWhatFailed) {
   EXPECT_THAT(paths(1), AllOf(HasSubstr("b.png"), HasSubstr("d.png"), Not(HasSubstr("broken.png"))));
 }
 
+TEST_F(Files, RefuseARecordOfFailuresThatCannotBe) {
+  {
+    EmbeddingFiles files = open(false);
+    files.append(0, NpyType::float32, std::vector<float>{0, 1});
+    files.finish();
+  }
+  const fs::path path = folder_.path() / "img_emb.json";
+  Json record = Json::parse(read_file(path));
+  EXPECT_EQ(record.at("failed"), Json({1, 2, 3, 4, 5}));
+  record["failed"] = {99};
+  std::ofstream(path) << record;
+  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("img_emb.json: is not what embed writes")));
+}
+
 TEST_F(Files, AreCompleteAfterAWhile) {
   EmbeddingFiles files = open(false, made_by, inputs, "img", {.time = std::chrono::seconds(0)});
   embed(files, 2);

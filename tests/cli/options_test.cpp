@@ -130,8 +130,9 @@ TEST_F(CommandOptions, EmbedStoresWhatIsAsked) {
   for (float& value : larger) value *= 1e6f;
   projection = make_tensor(projection.shape, larger);
   write_safetensors(large / "model.safetensors", weights);
-  EXPECT_THAT(run("embed images --raw --model " + out("large") + " --out " + out("too-large")).error,
-              HasSubstr("--dtype fp32"));
+  const std::string of_large = "embed images/a.png --raw --model " + out("large") + " --out ";
+  EXPECT_THAT(run(of_large + out("too-large")).error, HasSubstr("images/a.png: its embedding has values beyond"));
+  EXPECT_EQ(run(of_large + out("single") + " --dtype fp32").status, 0);
 }
 
 /// More than are encoded at a time.
@@ -220,7 +221,6 @@ TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
   EXPECT_EQ(type_of("bf16", " --dtype bf16"), DType::bfloat16);
 }
 
-/// Field for field what transformers wrote, save for what only its training reads and the last bits of floats.
 /// Scalars take no room, and a variance may lie outside fp16.
 TEST_F(CommandOptions, ConvertKeepsTheTypesOfScalarsAndStatistics) {
   ASSERT_EQ(run("convert --model ../models/resnet_openai.pt --to open_clip --dtype bf16 --out " + out("r")).status, 0);
@@ -235,6 +235,7 @@ TEST_F(CommandOptions, ConvertKeepsTheTypesOfScalarsAndStatistics) {
   EXPECT_GT(kept, 10);
 }
 
+/// Field for field what transformers wrote, save for what only its training reads and the last bits of floats.
 TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
   ASSERT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 0);
   const auto read = [&](const fs::path& folder, const char* file) { return Json::parse(read_file(folder / file)); };
