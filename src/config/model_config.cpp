@@ -9,9 +9,14 @@
 namespace gondola {
 namespace {
 
+/// That of a recipe may have no name.
+std::string title(const ModelConfig& config) {
+  return config.name.empty() ? "model" : "model " + config.name;
+}
+
 void check_range(const ModelConfig& config, const char* field, std::int64_t value, std::int64_t low,
                  std::int64_t high) {
-  if (value < low || value > high) fail("model {}: {} is {}, expected {} to {}", config.name, field, value, low, high);
+  if (value < low || value > high) fail("{}: {} is {}, expected {} to {}", title(config), field, value, low, high);
 }
 
 constexpr std::int64_t largest_width = 1 << 16;
@@ -22,12 +27,12 @@ void validate_image(const ModelConfig& config) {
   check_range(config, "image tower width", image.width, 1, largest_width);
   check_range(config, "image tower heads", image.heads, 1, image.feature_width());
   if (image.feature_width() % image.heads != 0)
-    fail("model {}: image tower of width {} does not divide into {} heads", config.name, image.feature_width(),
+    fail("{}: image tower of width {} does not divide into {} heads", title(config), image.feature_width(),
          image.heads);
   if (image.architecture == ImageArchitecture::modified_resnet) {
-    if (image.width % 2 != 0) fail("model {}: ModifiedResNet width {} is odd", config.name, image.width);
+    if (image.width % 2 != 0) fail("{}: ModifiedResNet width {} is odd", title(config), image.width);
     if (image.image_size % 32 != 0)
-      fail("model {}: image size {} is not a multiple of 32, by which a ModifiedResNet divides", config.name,
+      fail("{}: image size {} is not a multiple of 32, by which a ModifiedResNet divides", title(config),
            image.image_size);
     for (int blocks : image.stage_blocks) check_range(config, "blocks of a stage", blocks, 1, 256);
     return;
@@ -44,7 +49,7 @@ void validate_text(const ModelConfig& config) {
   check_range(config, "text tower width", text.width, 1, largest_width);
   check_range(config, "text tower heads", text.heads, 1, text.width);
   if (text.width % text.heads != 0)
-    fail("model {}: text tower of width {} does not divide into {} heads", config.name, text.width, text.heads);
+    fail("{}: text tower of width {} does not divide into {} heads", title(config), text.width, text.heads);
   check_range(config, "text tower layers", text.layers, 1, 256);
   check_range(config, "text tower MLP width", text.mlp_width, 1, 4 * largest_width);
   check_range(config, "start token", text.start_id, 0, text.vocab_size - 1);

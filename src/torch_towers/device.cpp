@@ -12,8 +12,8 @@ namespace {
 torch::Device parse(const std::string& name) {
   try {
     const torch::Device device(name);
-    if (name == "cpu" || device.is_cuda()) return device;
-  } catch (const c10::Error&) {  // the name of no device
+    if (name == "cpu" || (device.is_cuda() && device.str() == name)) return device;  // it takes cuda:256 for cuda:0
+  } catch (const c10::Error&) {                                                      // the name of no device
   }
   fail("device {}: expected cpu, cuda or cuda:N", name);
 }

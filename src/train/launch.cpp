@@ -27,7 +27,8 @@ std::optional<int> number(const Launch::Environment& variable, const std::string
   const char* const end = text->data() + text->size();
   int value = 0;
   const auto [rest, error] = std::from_chars(text->data(), end, value);
-  if (error != std::errc() || value < 0 || (rest != end && name != "SLURM_STEP_TASKS_PER_NODE"))
+  const bool first_of_several = name == "SLURM_STEP_TASKS_PER_NODE" && rest != end && (*rest == '(' || *rest == ',');
+  if (error != std::errc() || value < 0 || (rest != end && !first_of_several))
     fail("{} is \"{}\", expected a number", name, *text);
   return value;
 }
@@ -54,7 +55,8 @@ Launch Launch::from(const Environment& variable) {
     break;
   }
   launch.port = number(variable, "MASTER_PORT").value_or(launch.port);
-  if (launch.port < 1 || launch.port > 65535) fail("MASTER_PORT is {}, expected a port from 1 to 65535", launch.port);
+  if (launch.size > 1 && (launch.port < 1 || launch.port > 65535))
+    fail("MASTER_PORT is {}, expected a port from 1 to 65535", launch.port);
   if (const auto address = variable("MASTER_ADDR"))
     launch.address = *address;
   else if (const auto machines = variable("SLURM_STEP_NODELIST"))

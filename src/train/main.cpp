@@ -19,6 +19,7 @@
 #include "train/communicator.h"
 #include "train/gradient_sync.h"
 #include "train/launch.h"
+#include "train/loader.h"
 #include "train/objective.h"
 #include "train/recipe.h"
 #include "train/simulation.h"
@@ -45,14 +46,17 @@ void print_plan(Recipe recipe, const Plan& plan) {
   if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
   recipe.device = "cpu";  // where the model's sizes are found, whatever it is to run on
   Communicator alone;
+  const Objective objective(recipe, alone);
   const StepShape step{recipe.batch_size,
                        recipe.model.embed_dim,
-                       GradientSync(Objective(recipe, alone).parameters(), alone).bucket_sizes(),
+                       GradientSync(objective.parameters(), alone).bucket_sizes(),
+                       static_cast<int>(objective.parameters().size()),
                        recipe.micro_batch_size,
                        recipe.activation_checkpointing,
                        recipe.shard_optimizer};
   fmt::print("ranks    step s  compute     ring   reduce  exposed  weights  MB sent/rank    pairs/s  efficiency\n");
   for (const int ranks : plan.ranks) {
+    Loader::check_ranks(recipe, ranks);
     const SimulatedStep one = simulate_step(step, ranks, plan.pairs_per_second, plan.link);
     const double rate = recipe.batch_size / one.seconds();
     fmt::print("{:5} {:9.3f} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:8.3f} {:13.1f} {:10.1f} {:9.0f} %\n", ranks,
@@ -86,7 +90,8 @@ int main(int argc, char** argv) {
                               ->allow_extra_args(false)
                               ->check(CLI::Range(1, 1'000'000))
                               ->excludes(out_option);
-  CLI::Option* rate = app.add_option("--pairs-per-second", plan.pairs_per_second, "of one rank alone, for --simulate")
+  CLI::Option* rate = app.add_option("--pairs-per-second", plan.pairs_per_second,
+                                     "of one rank alone, its batch not split, for --simulate")
                           ->needs(simulate)
                           ->check(CLI::Range(1e-3, 1e9));
   simulate->needs(rate);
@@ -141,7 +146,8 @@ int main(int argc, char** argv) {
     const auto option =
         std::ranges::find_if(rest, [](const auto& word) { return word.starts_with("--") && word != "--"; });
     if (option != rest.end()) message = "there is no option " + *option;
-    print_error("gondola train: {}\ngondola train -h says what is expected", message);
+    print_error("gondola train: {}", message);
+    print_error("gondola train -h says what is expected");
     return wrong_usage;
   } catch (const std::exception& error) {
     print_error("gondola train: {}", message_of(error));

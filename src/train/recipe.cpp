@@ -9,6 +9,7 @@
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "text/train_bpe.h"
 
 namespace gondola {
 namespace {
@@ -289,6 +290,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
   require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
   require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
+  require(recipe.vocab_size == 0 || recipe.vocab_size >= smallest_vocabulary,
+          "model.vocab_size must be 0, for none, or at least 514");
   require(
       !(recipe.vocabulary && recipe.vocab_size > 0),
       "model has both vocabulary and vocab_size; set the one that is not meant to nothing (--set model.vocab_size=0)");
@@ -302,7 +305,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(!recipe.batch_norm_embeddings || recipe.model.image.feature_width() >= recipe.model.embed_dim,
           "model.batch_norm_embeddings needs image features at least embed_dim wide, to be folded at the end");
   try {
-    recipe.model.validate();  // with another vocabulary than the run's, which may not be there yet
+    recipe.model.validate();  // with OpenAI's vocabulary; the tokenizer's sizes, set later, fit by themselves
   } catch (const Error& error) {
     fail("{}: {}", origin, error.what());
   }

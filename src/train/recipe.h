@@ -90,7 +90,7 @@ Family export_family(const ModelConfig& model);
 std::filesystem::path find_recipe(const std::string& name);
 
 /// Reads a recipe; `overrides` are "section.key=value" with a TOML value. Throws Error that names the file and the key
-/// that is unknown, of the wrong type or out of range.
+/// that is unknown, of the wrong type or out of range; of a model's sizes, those that do not go together.
 Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
 }  // namespace gondola

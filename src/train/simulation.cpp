@@ -13,12 +13,9 @@ double network_seconds(int rounds, double bytes, const Link& link) {
   return rounds * (link.latency_seconds + bytes / link.bytes_per_second);
 }
 
-/// The share of a step's arithmetic beside which gradients travel. A backward pass takes as long as two forward passes;
-/// several micro-batches take a second forward pass, and only the last one's backward pass completes gradients.
-double overlap(const StepShape& step, double pairs) {
-  if (step.activation_checkpointing) return 0;
-  const double parts = step.micro_batch_size == 0 ? 1 : std::ceil(pairs / step.micro_batch_size);
-  return parts == 1 ? 2.0 / 3 : 0.5 / parts;
+/// Into how many micro-batches a rank's pairs are split.
+double parts_of(const StepShape& step, double pairs) {
+  return step.micro_batch_size == 0 ? 1 : std::ceil(pairs / step.micro_batch_size);
 }
 
 }  // namespace
@@ -26,7 +23,9 @@ double overlap(const StepShape& step, double pairs) {
 SimulatedStep simulate_step(const StepShape& step, int ranks, double pairs_per_second, const Link& link) {
   SimulatedStep result;
   const double pairs = static_cast<double>(step.batch_size) / ranks;
-  result.compute = pairs / pairs_per_second;
+  // In forward passes: a backward pass takes two, and several micro-batches need a second forward pass.
+  const double parts = parts_of(step, pairs), passes = parts == 1 ? 3 : 4;
+  result.compute = passes / 3 * pairs / pairs_per_second;
   if (ranks == 1) return result;
 
   // Forward: texts, ranks − 1 times. Backward: texts again, and their gradients ranks times, the last time home. The
@@ -37,7 +36,8 @@ SimulatedStep simulate_step(const StepShape& step, int ranks, double pairs_per_s
   result.bytes_sent = (3 * ranks - 2) * features + ranks * sums;
 
   const double all_bytes = std::accumulate(step.buckets.begin(), step.buckets.end(), 0.0);
-  const double backward = overlap(step, pairs) * result.compute;
+  // Only the last micro-batch's backward pass completes gradients.
+  const double backward = step.activation_checkpointing ? 0 : 2 / passes / parts * result.compute;
   double filled = 0, network_free = 0;  // since the backward pass began
   for (const std::int64_t bytes : step.buckets) {
     filled += static_cast<double>(bytes);
@@ -50,7 +50,8 @@ SimulatedStep simulate_step(const StepShape& step, int ranks, double pairs_per_s
   result.exposed = std::max(0.0, network_free - backward);
   if (step.shard_optimizer) {
     const int depth = std::bit_width(static_cast<unsigned>(ranks - 1));  // of a broadcast's tree
-    result.weights = network_seconds(ranks * depth, all_bytes / ranks, link);
+    const int owners = std::min(ranks, step.parameters);
+    result.weights = network_seconds(owners * depth, all_bytes / owners, link);
     result.bytes_sent += (ranks - 1) * all_bytes / ranks;
   }
   return result;

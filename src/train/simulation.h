@@ -9,8 +9,8 @@ namespace gondola {
 struct StepShape {
   std::int64_t batch_size = 0;  ///< pairs of all ranks together
   int embed_dim = 0;
-  std::vector<std::int64_t>
-      buckets;  ///< bytes of the gradients that are summed together, as the backward pass fills them
+  std::vector<std::int64_t> buckets;  ///< bytes of the gradients that are summed together, as they are filled
+  int parameters = 1;                 ///< tensors, of which each has one owner
   // What the recipe's keys of these names say:
   int micro_batch_size = 0;
   bool activation_checkpointing = false, shard_optimizer = false;
@@ -34,11 +34,12 @@ struct SimulatedStep {
   double seconds() const { return compute + ring + exposed + weights; }
 };
 
-/// Replays one step of `ranks` alike, each of which computes `pairs_per_second` when it is alone: the loss's ring
-/// (train/loss.h), then the buckets' ring all-reduces, one after the other, each as soon as the backward pass of the
-/// last micro-batch has filled it (in proportion to the bytes), or after all with activation_checkpointing
-/// (Objective::backward). A ring all-reduce of S bytes takes 2(w − 1) rounds of S / w bytes (Patarasuk and Yuan 2009);
-/// an owner's broadcast is a binomial tree, as Gloo's. The update is counted with the arithmetic.
+/// Replays one step of `ranks` alike, each of which computes `pairs_per_second` when it is alone and its batch is not
+/// split: the loss's ring (train/loss.h), then the buckets' ring all-reduces, one after the other, each as soon as the
+/// backward pass of the last micro-batch has filled it (in proportion to the bytes), or after all with
+/// activation_checkpointing (Objective::backward). A ring all-reduce of S bytes takes 2(w − 1) rounds of S / w bytes
+/// (Patarasuk and Yuan 2009); an owner's broadcast is a binomial tree, as Gloo's. The update is counted with the
+/// arithmetic.
 SimulatedStep simulate_step(const StepShape& step, int ranks, double pairs_per_second, const Link& link);
 
 }  // namespace gondola

@@ -47,8 +47,10 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
           Image image;
           std::tie(samples[place], image) = read_sample(dataset, start + place);
           preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
-        } catch (const std::exception& error) {  // also of no memory for the resized picture
+        } catch (const Error& error) {
           failures[place] = error.what();
+        } catch (const std::exception& error) {  // of no memory for the resized picture, say
+          failures[place] = fmt::format("{}: {}", samples[place].key, error.what());
         }
       }
     });

@@ -19,7 +19,7 @@ using std::chrono::seconds;
 
 constexpr seconds farewell{10};
 constexpr int dead_after = 15, stuck_after = 40;  // rounds
-constexpr double working = 0.01;                  // seconds of processor time in a round
+constexpr double working = 0.01;                  // of a processor
 constexpr const char *failure_key = "failure", *leaving_key = "leaving";
 
 std::string key_of(int rank) {
@@ -114,7 +114,7 @@ void Watch::guard() {
 
 void Watch::beat() {
   const double used = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
-  if (waiting_ > 0 || used - processor_seconds_ > working) ++own_.life;
+  if (waiting_ > 0 || used - processor_seconds_ > working * std::chrono::duration<double>(round_).count()) ++own_.life;
   processor_seconds_ = used;
   ++own_.beats;
   store_->set(key_of(rank_), fmt::format("{} {} process {} on {}", own_.beats, own_.life, ::getpid(), host_name()));

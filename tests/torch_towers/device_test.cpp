@@ -15,10 +15,11 @@ TEST(FindDevice, KnowsTheCpu) {
 }
 
 TEST(FindDevice, RefusesWhatIsNeitherTheCpuNorAGpuThatIsThere) {
-  for (const char* name : {"", "gpu", "cpu:1", "cuda:x", "meta", "mps", "xpu"})
+  for (const char* name : {"", "gpu", "cpu:1", "cuda:x", "cuda:256", "meta", "mps", "xpu"})
     EXPECT_THAT([&] { find_device(name); },
                 ThrowsMessage<Error>(HasSubstr("device " + std::string(name) + ": expected cpu, cuda or cuda:N")));
-  EXPECT_THAT([] { find_device("cuda:99"); }, ThrowsMessage<Error>(HasSubstr("device cuda:99: ")));
+  EXPECT_THAT([] { find_device("cuda:99"); },
+              ThrowsMessage<Error>(testing::AnyOf(HasSubstr("finds no GPU"), HasSubstr("the last of"))));
 }
 
 }  // namespace

@@ -67,7 +67,11 @@ TEST(Launch, NamesTheVariableThatMakesNoSense) {
   refuses({{"RANK", "-1"}, {"WORLD_SIZE", "2"}}, "RANK is \"-1\", expected a number");
   refuses({{"RANK", "1"}, {"WORLD_SIZE", "2(x3)"}}, "WORLD_SIZE is \"2(x3)\", expected a number");
   refuses({{"PMI_RANK", "1"}, {"PMI_SIZE", "4"}, {"MPI_LOCALNRANKS", "2"}}, "MASTER_ADDR is not set");
-  for (const char* port : {"0", "65536", "29500x"}) refuses({{"MASTER_PORT", port}}, "MASTER_PORT is ");
+  for (const char* port : {"0", "65536", "29500x"})
+    refuses({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_PORT", port}}, "MASTER_PORT is ");
+  EXPECT_EQ(launch_of({{"MASTER_PORT", "0"}}).size, 1) << "which nobody calls";
+  refuses({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_STEP_TASKS_PER_NODE", "2junk"}},
+          "SLURM_STEP_TASKS_PER_NODE is \"2junk\"");
 }
 
 }  // namespace

@@ -69,6 +69,16 @@ TEST_F(Simulate, SaysWhatAStepOfTheRecipeTakes) {
   EXPECT_NEAR(late.weights, slow.reduce, 1e-3) << "two ranks send as much for either";
 }
 
+TEST_F(Simulate, RefusesRanksThatCannotShareTheBatch) {
+  EXPECT_THAT(simulate("--set train.batch_size=63"), testing::HasSubstr("63"));
+  EXPECT_EQ(status_, 1);
+}
+
+TEST_F(Simulate, SaysWhereToLookAfterAWrongOption) {
+  EXPECT_THAT(simulate("--nope"), testing::EndsWith("\ngondola train -h says what is expected\n"));
+  EXPECT_EQ(status_, 2);
+}
+
 TEST_F(Simulate, NamesAModelThatCannotBe) {
   EXPECT_THAT(simulate("--set model.image.heads=5"), testing::HasSubstr("does not divide into 5 heads"));
   EXPECT_EQ(status_, 1);

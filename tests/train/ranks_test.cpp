@@ -257,28 +257,5 @@ TEST(GradientSync, SendsTheBucketsThatFitTogether) {
   EXPECT_EQ(sizes.size(), 9u);
 }
 
-TEST(Objective, KeepsItsScaleWithinItsLimits) {
-  Communicator alone;
-  const Recipe recipe = recipe_of(false, false, 0);
-  Objective objective(recipe, alone);
-  const auto scale_of = [&](double logit_scale) {
-    const torch::NoGradGuard no_gradients;
-    for (auto& [name, tensor] : objective.tensors())
-      if (name == "model.logit_scale") tensor.fill_(logit_scale);
-    objective.constrain();
-    return objective.scale();
-  };
-  EXPECT_EQ(scale_of(-1), 1);
-  EXPECT_NEAR(scale_of(3), std::exp(3.0), 1e-4);
-  EXPECT_NEAR(scale_of(10), recipe.max_scale, 1e-3);
-}
-
-TEST(Objective, RefusesToSplitTheBatchOfABatchNorm) {
-  Communicator alone;
-  Recipe recipe = recipe_of(false, false, 4);
-  recipe.model = preset("tiny-test-resnet");
-  EXPECT_THROW(Objective(recipe, alone), Error);
-}
-
 }  // namespace
 }  // namespace gondola

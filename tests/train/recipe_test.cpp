@@ -3,16 +3,26 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
+#include "base/error.h"
 #include "tests/support/files.h"
 
 namespace gondola {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+namespace fs = std::filesystem;
 
 class Recipes : public testing::Test {
  protected:
   Recipe read(const std::string& text) { return read_recipe(test::write(folder_.path() / "recipe.toml", text), {}); }
+  void refuses(const std::string& text, const std::vector<std::string>& overrides, const std::string& message) {
+    const fs::path recipe = test::write(folder_.path() / "recipe.toml", text);
+    EXPECT_THAT([&] { read_recipe(recipe, overrides); }, ThrowsMessage<Error>(HasSubstr(message))) << text;
+  }
   test::TemporaryFolder folder_;
 };
 
@@ -251,6 +261,94 @@ TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
   EXPECT_EQ(recipe.save_every_steps, 1000);
   EXPECT_EQ(recipe.validate_every_steps, 1000);
   EXPECT_EQ(recipe.device, "cpu");
+}
+
+TEST_F(Recipes, NameTheKeyThatIsWrong) {
+  const std::string rest = "[data]\ntrain = [\"pairs.csv\"]\n[train]\nbatch_size = 8\nsteps = 3\n";
+  const std::string good = "[model]\npreset = \"tiny-test\"\nvocabulary = \"words\"\n" + rest;
+  refuses("[model", {}, "line 1");
+  refuses(good + "speed = 3\n", {}, "unknown key train.speed");
+  refuses(good, {"train.batch_size=\"many\""},
+          "recipe.toml with --set: train.batch_size has the wrong type, expected a whole number");
+  refuses(good + "learning_rate = true\n", {},
+          "recipe.toml: train.learning_rate has the wrong type, expected a number");
+  refuses(good, {"data.train=[pairs.csv]"}, "--set data.train=[pairs.csv]: ");
+  refuses(good, {"train.batch_size=1"}, "train.batch_size");
+  refuses(good, {"train.steps=0"}, "steps or epochs");
+  refuses(good, {"model.preset=ViT-Z"}, "ViT-B-32");
+  refuses(good, {"train.precision=fp8"}, "expected one of bf16, fp32");
+  refuses(good, {"data.train=[]"}, "data.train");
+  refuses(good, {"nonsense"}, "section.key=value");
+  refuses(good, {"augment.min_crop_area=0"}, "augment.min_crop_area");
+  refuses(good, {"augment.max_aspect_ratio=0.2"}, "augment.max_aspect_ratio");
+  refuses(good, {"augment.flip_probability=7"}, "augment.flip_probability");
+  refuses(good, {"augment.max_detail=-1"}, "augment.max_detail");
+  refuses(good, {"train.beta1=2"}, "train.beta1");
+  refuses(good, {"train.weight_decay=-1"}, "train.weight_decay");
+  refuses(good, {"train.gradient_clip=-1"}, "train.weight_decay and gradient_clip");
+  refuses(good, {"preprocess.std=[1, 0, 1]"}, "preprocess.std");
+  refuses(good, {"augment.erase_probability=-1"}, "erase_probability");
+  refuses(good, {"data.captions_per_image=0"}, "data.captions_per_image");
+  refuses(good, {"data.max_broken=-1"}, "data.max_broken");
+  refuses(good, {"data.templates=[]"}, "empty list of templates");
+  refuses(good, {"data.validation_templates=[]"}, "empty list of templates");
+  refuses(good, {"teacher.weight=0"}, "teacher.weight");
+  refuses(good, {"train.micro_batch_size=-1"}, "train.micro_batch_size");
+  refuses(good, {"train.patch_dropout=1"}, "train.patch_dropout must be");
+  refuses(good, {"train.patch_dropout=0.5", "model.preset=tiny-test-resnet"}, "has no patches");
+  refuses(good, {"train.learning_rate=0"}, "train.learning_rate");
+  refuses(good, {"train.epsilon=0"}, "train.epsilon");
+  refuses(good, {"train.muon_rate=0"}, "train.muon_rate");
+  refuses(good, {"train.image_rate=0"}, "train.image_rate");
+  refuses(good, {"train.text_rate=0"}, "train.image_rate and text_rate");
+  refuses(good, {"train.layer_decay=1.5"}, "train.layer_decay");
+  refuses(good, {"train.unlocked_blocks=-1"}, "train.unlocked_blocks cannot be negative");
+  refuses(good, {"train.unlocked_blocks=1"}, "train.unlocked_blocks needs a tower");
+  refuses(good, {"train.cooldown_steps=-1"}, "train.cooldown_steps cannot be negative");
+  refuses(good, {"train.cooldown_steps=1"}, "train.cooldown_steps needs schedule");
+  refuses(good, {"train.spike_guard=1"}, "train.spike_guard");
+  refuses(good, {"train.ema_decay=1"}, "train.ema_decay");
+  refuses(good, {"train.max_scale=1"}, "train.max_scale");
+  refuses(good, {"train.peak_tflops=-1"}, "train.peak_tflops");
+  refuses(good, {"train.save_every_steps=0"}, "train.*_every_steps");
+  refuses(good, {"train.validate_every_steps=0"}, "train.*_every_steps");
+  refuses(good, {"train.warmup_steps=-1"}, "train.warmup_steps");
+  refuses(good, {"train.threads=-1"}, "train.warmup_steps and threads");
+  refuses(good, {"model.vocab_size=513"}, "model.vocab_size");
+  refuses(good, {"model.vocab_size=-5"}, "model.vocab_size");
+  refuses(good, {"model.vocab_size=600"}, "both vocabulary and vocab_size");
+  refuses(good, {"model.batch_norm_embeddings=true", "train.lock=[\"text\"]"}, "of a locked tower");
+  const std::string inline_model =  // 32 wide, image features 128
+      "[model]\nembed_dim = 32\n[model.image]\narchitecture = \"modified_resnet\"\nimage_size = 64\nwidth = 4\nheads = "
+      "2\n"
+      "stage_blocks = [1, 1, 1, 1]\n[model.text]\nwidth = 32\nheads = 2\nlayers = 2\n" +
+      rest;
+  refuses(inline_model, {"model.batch_norm_embeddings=true", "model.embed_dim=64"}, "text width of at least");
+  refuses(inline_model, {"model.batch_norm_embeddings=true", "model.embed_dim=256", "model.text.width=256"},
+          "image features at least");
+  refuses(inline_model, {"model.image.heads=5"}, "image tower of width 128 does not divide into 5 heads");
+  const Recipe recipe =
+      read_recipe(test::write(folder_.path() / "recipe.toml", good), {"train.learning_rate=0.5", "train.seed=7"});
+  EXPECT_EQ(recipe.learning_rate, 0.5);
+  EXPECT_EQ(recipe.seed, 7u);
+}
+
+/// All of them are complete but for their data, which is not here.
+TEST(ShippedRecipes, AreFoundByName) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(GONDOLA_SOURCE_DIR) / "recipes")) {
+    if (entry.path().extension() != ".toml") continue;
+    const std::string name = entry.path().stem().string();
+    const fs::path file = find_recipe(name);
+    EXPECT_TRUE(fs::equivalent(file, entry.path())) << name;
+    if (name.starts_with("default")) continue;
+    const Recipe recipe = read_recipe(file, {"data.train=[\"pairs.csv\"]", "model.vocab_size=1000"});
+    EXPECT_GE(recipe.batch_size, 4096) << name;
+    ++count;
+  }
+  EXPECT_GE(count, 6);
+  EXPECT_EQ(find_recipe("/dev/null"), "/dev/null") << "as of a shell's <(…)";
+  EXPECT_THAT([] { find_recipe("openai-b33"); }, ThrowsMessage<Error>(HasSubstr("openai-b32, openai-rn50")));
 }
 
 }  // namespace

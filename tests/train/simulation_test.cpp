@@ -44,9 +44,11 @@ TEST(Simulation, OverlapsTheLastMicroBatchAlone) {
     shape.micro_batch_size = micro_batch_size;
     return simulate_step(shape, 2, 50, {10e6, 0}).exposed;
   };
-  // Of 150 pairs in four parts, 3 s with two forward passes, the last backward pass takes 3/8 s; the first bucket
-  // leaves in its middle.
-  EXPECT_NEAR(exposed(40), 3.0 / 16 + 0.8 - 3.0 / 8, 1e-12);
+  // Of 150 pairs in four parts, each with two forward passes and a backward pass that takes 2/4 s: the first bucket
+  // leaves in the middle of the last.
+  EXPECT_NEAR(exposed(40), 0.25 + 0.8 - 0.5, 1e-12);
+  shape.micro_batch_size = 40;
+  EXPECT_NEAR(simulate_step(shape, 2, 50, {10e6, 0}).compute, 4, 1e-12);
   EXPECT_NEAR(exposed(150), 0.4, 1e-12);
   EXPECT_NEAR(exposed(1000), 0.4, 1e-12);
 }
@@ -58,7 +60,7 @@ TEST(Simulation, OverlapsNothingWithActivationCheckpointing) {
 }
 
 TEST(Simulation, SendsTheWeightsOfAShardedOptimiser) {
-  StepShape shape = {300, 250, {4 * mb, 4 * mb}};
+  StepShape shape = {300, 250, {4 * mb, 4 * mb}, 7};
   const SimulatedStep whole = simulate_step(shape, 5, 50, {1e6, 0.01});
   shape.shard_optimizer = true;
   const SimulatedStep sharded = simulate_step(shape, 5, 50, {1e6, 0.01});
@@ -67,6 +69,8 @@ TEST(Simulation, SendsTheWeightsOfAShardedOptimiser) {
   EXPECT_NEAR(sharded.weights, 5 * 3 * (0.01 + 1.6), 1e-9);
   EXPECT_NEAR(sharded.seconds(), whole.seconds() + sharded.weights, 1e-9);
   EXPECT_NEAR(sharded.bytes_sent, whole.bytes_sent + 6.4e6, 1e-3);
+  shape.parameters = 2;  // of which no more than two ranks can own any
+  EXPECT_NEAR(simulate_step(shape, 5, 50, {1e6, 0.01}).weights, 2 * 3 * (0.01 + 4), 1e-9);
 }
 
 }  // namespace
