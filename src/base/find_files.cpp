@@ -15,18 +15,19 @@ bool is_within(const fs::path& path, const fs::path& folder) {
 struct Search {
   const std::function<void(const fs::directory_entry&)>& visit;
   const std::function<void(const fs::path&, std::error_code)>& unreadable;
-  std::vector<fs::path> open;  ///< the folders that are being searched, without links; the first is the whole
+  std::vector<fs::path> open;  ///< the places of the folders that are being searched; the first is the whole
 
-  void in(const fs::path& folder) {
-    std::error_code error, unknown;  // the latter of what is gone by now
-    const fs::path place = fs::canonical(folder, error);
+  /// `place` is the folder without links.
+  void in(const fs::path& folder, const fs::path& place) {
     if (std::ranges::find(open, place) != open.end()) return;
     open.push_back(place);
+    std::error_code error, unknown;  // the latter of what is gone by now
     for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
       if (entry->path().filename().string().starts_with('.')) continue;
       const bool link = entry->is_symlink(unknown);
       if (entry->is_directory(unknown)) {
-        if (!link || leads_elsewhere(entry->path())) in(entry->path());
+        const fs::path inner = link ? fs::canonical(entry->path(), unknown) : place / entry->path().filename();
+        if (!link || is_elsewhere(inner)) in(entry->path(), inner);
       } else if (entry->is_regular_file(unknown) || (link && !entry->exists(unknown))) {
         visit(*entry);
       }
@@ -35,10 +36,8 @@ struct Search {
     if (error) unreadable(folder, error);
   }
 
-  bool leads_elsewhere(const fs::path& link) const {
-    std::error_code gone;
-    const fs::path target = fs::canonical(link, gone);
-    return !is_within(target, open.front()) && !is_within(open.front(), target);
+  bool is_elsewhere(const fs::path& place) const {
+    return !is_within(place, open.front()) && !is_within(open.front(), place);
   }
 };
 
@@ -46,7 +45,8 @@ struct Search {
 
 void find_files(const fs::path& folder, const std::function<void(const fs::directory_entry&)>& visit,
                 const std::function<void(const fs::path&, std::error_code)>& unreadable) {
-  Search{visit, unreadable, {}}.in(folder);
+  std::error_code unknown;  // to search it says what is wrong
+  Search{visit, unreadable, {}}.in(folder, fs::canonical(folder, unknown));
 }
 
 }  // namespace gondola
