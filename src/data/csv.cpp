@@ -6,13 +6,9 @@
 
 namespace gondola {
 
-std::size_t CsvReader::line_number(std::size_t offset) const {
-  return 1 +
-         static_cast<std::size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
-}
-
-std::string CsvReader::place() const {
-  return fmt::format("{}: line {}", origin_, line_number(row_offset_));
+std::string CsvReader::place_of(std::size_t offset) const {
+  const auto end = text_.begin() + static_cast<std::ptrdiff_t>(offset);
+  return fmt::format("{}: line {}", origin_, 1 + std::count(text_.begin(), end, '\n'));
 }
 
 bool CsvReader::next(std::vector<std::string>& fields) {
@@ -38,7 +34,7 @@ void CsvReader::read_quoted(std::string& field) {
   const std::size_t opening = position_++;
   for (;;) {
     const std::size_t quote = text_.find('"', position_);
-    if (quote == std::string_view::npos) fail("{}: line {}: a quote is not closed", origin_, line_number(opening));
+    if (quote == std::string_view::npos) fail("{}: a quote is not closed", place_of(opening));
     field.append(text_.substr(position_, quote - position_));
     position_ = quote + 1;
     if (position_ == text_.size() || text_[position_] != '"') break;
@@ -46,7 +42,7 @@ void CsvReader::read_quoted(std::string& field) {
     ++position_;
   }
   if (position_ < text_.size() && text_[position_] != separator_ && !at_line_end())
-    fail("{}: line {}: text after a closing quote", origin_, line_number(position_));
+    fail("{}: text after a closing quote", place_of(position_));
 }
 
 }  // namespace gondola

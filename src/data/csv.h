@@ -22,12 +22,12 @@ class CsvReader {
   std::size_t row_offset() const { return row_offset_; }
 
   /// "data.csv: line 3", of that row.
-  std::string place() const;
+  std::string place() const { return place_of(row_offset_); }
 
  private:
   void read_quoted(std::string& field);
   bool at_line_end() const { return text_[position_] == '\n' || text_[position_] == '\r'; }
-  std::size_t line_number(std::size_t offset) const;
+  std::string place_of(std::size_t offset) const;
 
   std::string_view text_;
   char separator_;
