@@ -83,22 +83,26 @@ void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_
 
 int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, LoadedModel& model,
                       std::span<const std::string> images, EmbeddingFiles& files) {
-  if (files.failed() > 0)
-    print_error("gondola: {} of the {} images that are done have no embedding and are tried again", files.failed(),
+  const auto embed = [&](std::span<const std::string> some, const auto& index_of) {
+    for_each_embedding(global, model, some, options.exif, false, [&](std::size_t i, std::span<const float> embedding) {
+      const std::string wrong = append(files, options, index_of(i), embedding);
+      if (!wrong.empty()) report_failure(global, some[i], wrong);
+    });
+  };
+  const std::vector<std::size_t> failed(files.failed().begin(), files.failed().end());
+  std::vector<std::string> again;
+  for (const std::size_t index : failed) again.push_back(images[index]);
+  if (!again.empty())
+    print_error("gondola: {} of the {} images that are done have no embedding and are tried again", again.size(),
                 files.done());
-  const std::vector<std::size_t> left = files.left();
-  std::vector<std::string> images_left;
-  for (const std::size_t index : left) images_left.push_back(images[index]);
   complete(files, images.size(), [&] {
-    for_each_embedding(global, model, images_left, options.exif, false,
-                       [&](std::size_t index, std::span<const float> embedding) {
-                         const std::string wrong = append(files, options, left[index], embedding);
-                         if (!wrong.empty()) report_failure(global, images_left[index], wrong);
-                       });
+    embed(again, [&](std::size_t i) { return failed[i]; });
+    const std::size_t done = files.done();
+    embed(images.subspan(done), [&](std::size_t i) { return done + i; });
   });
   if (files.rows().empty()) fail("none of the images can be embedded");
   report(global, files, model.embed_dim());
-  return files.failed() == 0 ? 0 : 1;
+  return files.failed().empty() ? 0 : 1;
 }
 
 /// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.

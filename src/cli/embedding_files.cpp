@@ -69,12 +69,6 @@ EmbeddingFiles::~EmbeddingFiles() {
   if (rows_.empty()) fs::remove(record_of(kind_), ignored);
 }
 
-std::vector<std::size_t> EmbeddingFiles::left() const {
-  std::vector<std::size_t> left(failed_.begin(), failed_.end());
-  for (std::size_t index = done_; index < inputs_.size(); ++index) left.push_back(index);
-  return left;
-}
-
 fs::path EmbeddingFiles::file(std::size_t number) const {
   return folder_ / (kind_ + "_emb") / fmt::format("{}_emb_{}.npy", kind_, number);
 }
@@ -139,10 +133,7 @@ void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const flo
   }
   writer_->append(embedding);
   written_.push_back(inputs_[index]);
-  if (index >= done_) {
-    pass_over(index);
-    advance(index + 1);
-  }
+  pass_over(index + 1);
   failed_.erase(index);
   if (written_.size() == limit_.rows || Clock::now() - begun_ >= limit_.time) save();
 }

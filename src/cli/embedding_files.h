@@ -38,17 +38,17 @@ class EmbeddingFiles {
   EmbeddingFiles(const EmbeddingFiles&) = delete;
   EmbeddingFiles& operator=(const EmbeddingFiles&) = delete;
 
-  /// Inputs that have been processed; those of them without an embedding; those that a resumed call will go on after.
+  /// Inputs that have been processed; which of them have no embedding, but may have one now; those that a resumed call
+  /// will go on after.
   std::size_t done() const { return done_; }
-  std::size_t failed() const { return failed_.size(); }
+  const std::set<std::size_t>& failed() const { return failed_; }
   std::size_t saved() const { return saved_; }
-  /// The inputs that are left: those without an embedding, which may be there now, and those that are not done.
-  std::vector<std::size_t> left() const;
   /// Of each file.
   const std::vector<std::size_t>& rows() const { return rows_; }
   std::filesystem::path file(std::size_t number) const;
 
-  /// The embedding of inputs[index], in the order of left(). Those that are left out have none.
+  /// The embedding of inputs[index], of one that failed or of one that is not done. Those between the last that is done
+  /// and this have none.
   void append(std::size_t index, NpyType type, std::span<const float> embedding);
 
   /// Completes the file that was begun, when something went wrong: where that fails, without it.
