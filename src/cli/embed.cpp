@@ -100,24 +100,28 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
     const std::size_t done = files.done();
     embed(images.subspan(done), [&](std::size_t i) { return done + i; });
   });
-  if (files.rows().empty()) fail("none of the images can be embedded");
+  if (files.rows().empty()) print_error("gondola: none of the images can be embedded");
   report(global, files, model.embed_dim());
   return files.failed().empty() ? 0 : 1;
 }
 
-/// The lines of --text-file; unless they are to be cut, each as long as the model's context at most.
-std::vector<std::string> read_texts(const EmbedOptions& options, const LoadedModel& model, const TextStages& stages) {
-  std::vector<std::string> lines = read_text_lines(options.text_file);
-  if (lines.empty()) fail("{}: has no text", options.text_file);
-  if (options.truncate) return lines;
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    try {
-      stages.tokenizer.encode(lines[i], model.config().text.context_length, stages.overflow);
-    } catch (const Error& error) {
-      fail("{}:{}: {}", options.text_file, i + 1, error.what());
-    }
+/// Throws Error for a line that is longer than the model's context.
+void require_short(const EmbedOptions& options, const TextStages& stages, std::span<const std::string> lines) {
+  constexpr std::size_t lines_per_step = 8192;
+  const int context_length = stages.encoder.config().text.context_length;
+  Progress progress("texts", lines.size(), "checked");
+  for (std::size_t first = 0; first < lines.size(); first += lines_per_step) {
+    stages.pool.for_each(std::min(lines_per_step, lines.size() - first), [&](std::size_t i, int) {
+      try {
+        stages.tokenizer.encode(lines[first + i], context_length, Overflow::error);
+      } catch (const Error& error) {
+        fail("{}:{}: {}", options.text_file, first + i + 1, error.what());
+      }
+    });
+    stop_if_interrupted();
+    progress.update(std::min(first + lines_per_step, lines.size()));
   }
-  return lines;
+  progress.clear();
 }
 
 void embed_text_lines(const GlobalOptions& global, const EmbedOptions& options, const TextStages& stages,
@@ -148,7 +152,9 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
   std::optional<TextStages> stages;
   if (!options.text_file.empty()) {  // what is wrong with the texts is found now rather than after hours of images
     stages.emplace(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error));
-    texts = read_texts(options, model, *stages);
+    texts = read_text_lines(options.text_file);
+    if (texts.empty()) fail("{}: has no text", options.text_file);
+    if (!options.truncate) require_short(options, *stages, texts);
     text_files.emplace(options.out, "text", made_by(options, model, describe_texts(model)), texts, options.resume);
   }
   int status = 0;
@@ -169,7 +175,9 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
       "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
-      "after a million, or ten minutes, img_emb_1.npy follows. What was interrupted goes on with --resume.");
+      "after a million, or ten minutes, img_emb_1.npy follows, and with a tenth all numbers get two digits, so that "
+      "the\n"
+      "names are in the rows' order. What was interrupted goes on with --resume.");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
   inputs->add_option("INPUT", options->images, image_argument_help);
   inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")

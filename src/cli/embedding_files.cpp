@@ -40,6 +40,11 @@ void read_record(const fs::path& path, const Read& read) {
   }
 }
 
+/// As clip-retrieval, which has as many digits as the count of files needs.
+std::size_t digits_of(std::size_t files) {
+  return fmt::to_string(std::max<std::size_t>(files, 1)).size();
+}
+
 std::string hexadecimal(const Hash& hash) {
   return fmt::format("{:016x}", hash.value());
 }
@@ -50,7 +55,7 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
                                bool resume, const FileLimit& limit)
     : folder_(std::move(folder)), kind_(std::move(kind)), made_by_(std::move(made_by)), inputs_(inputs), limit_(limit) {
   lock();
-  const fs::path record = record_of(kind_), embeddings = file(0).parent_path();
+  const fs::path record = record_of(kind_), embeddings = this->embeddings();
   if (!has_embeddings(embeddings)) {
     require_same_model_as(kind_ == "img" ? "text" : "img");
     write_record();  // for whoever embeds the other kind meanwhile
@@ -66,11 +71,32 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
 
 EmbeddingFiles::~EmbeddingFiles() {
   std::error_code ignored;
-  if (rows_.empty()) fs::remove(record_of(kind_), ignored);
+  if (rows_.empty() && !fs::exists(file(0), ignored)) fs::remove(record_of(kind_), ignored);
 }
 
 fs::path EmbeddingFiles::file(std::size_t number) const {
-  return folder_ / (kind_ + "_emb") / fmt::format("{}_emb_{}.npy", kind_, number);
+  return embeddings(number, digits_of(rows_.size()));
+}
+
+fs::path EmbeddingFiles::embeddings(std::size_t number, std::size_t digits) const {
+  return embeddings() / fmt::format("{}_emb_{:0{}}.npy", kind_, number, digits);
+}
+
+fs::path EmbeddingFiles::metadata(std::size_t number, std::size_t digits) const {
+  return metadata() / fmt::format("metadata_{:0{}}.parquet", number, digits);
+}
+
+void EmbeddingFiles::widen_names() const {
+  const std::size_t digits = digits_of(rows_.size());
+  const auto widen = [](const fs::path& narrow, const fs::path& wide) {
+    if (narrow != wide && fs::exists(narrow)) move_into_place(narrow, wide);
+  };
+  for (std::size_t fewer = 1; fewer < digits; ++fewer) {
+    for (std::size_t number = 0; number < rows_.size(); ++number) {
+      if (kind_ == "img") widen(metadata(number, fewer), metadata(number, digits));
+      widen(embeddings(number, fewer), embeddings(number, digits));
+    }
+  }
 }
 
 void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const {
@@ -83,7 +109,7 @@ void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const 
 }
 
 void EmbeddingFiles::lock() {
-  const fs::path folder = file(0).parent_path();
+  const fs::path folder = embeddings();
   make_folder(folder);
   lock_ = std::make_unique<FileLock>(folder / ".lock");
   if (!lock_->try_lock_where_possible()) fail("{}: another process writes there", folder.string());
@@ -105,10 +131,10 @@ void EmbeddingFiles::restore() {
            path.string(), done);
     failed_ = record.value("failed", std::set<std::size_t>());  // which the first version did not write
     if (!failed_.empty() && *failed_.rbegin() >= done) fail("{}: is not what embed writes", path.string());
-    for (const Json& rows : record.at("rows")) {
-      if (!fs::exists(file(rows_.size()))) fail("{}: {} is gone", path.string(), file(rows_.size()).string());
-      rows_.push_back(rows.get<std::size_t>());
-    }
+    rows_ = record.at("rows").get<std::vector<std::size_t>>();
+    widen_names();
+    for (std::size_t number = 0; number < rows_.size(); ++number)
+      if (!fs::exists(file(number))) fail("{}: {} is gone", path.string(), file(number).string());
     saved_ = done_;
   });
 }
@@ -143,7 +169,7 @@ void EmbeddingFiles::save() {
     const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // gone, should this fail
     if (kind_ == "img") {
       make_folder(metadata());
-      write_parquet(metadata() / fmt::format("metadata_{}.parquet", rows_.size()), "image_path", written_);
+      write_parquet(metadata(rows_.size(), digits_of(rows_.size())), "image_path", written_);
     }
     writer->finish();
     rows_.push_back(written_.size());
@@ -151,6 +177,7 @@ void EmbeddingFiles::save() {
   }
   write_record();
   saved_ = done_;
+  widen_names();  // after the record: whoever resumes knows how many there are
 }
 
 void EmbeddingFiles::save_what_can_be() noexcept {

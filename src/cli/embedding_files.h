@@ -23,7 +23,8 @@ struct FileLimit {
 };
 
 /// What embed writes of its images ("img") or texts ("text"), in the layout of clip-retrieval:
-/// DIR/KIND_emb/KIND_emb_N.npy and, of images, their paths in DIR/metadata/metadata_N.parquet, row by row.
+/// DIR/KIND_emb/KIND_emb_N.npy and, of images, their paths in DIR/metadata/metadata_N.parquet, row by row. All numbers
+/// are of one width (with the tenth file, "0" becomes "00"): files in the order of their names are in that of the rows.
 /// DIR/KIND_emb.json tells what they are made of and how far they are, so that a call that was stopped can be resumed.
 /// Each file appears whole, and one process at a time writes them.
 class EmbeddingFiles {
@@ -59,7 +60,11 @@ class EmbeddingFiles {
 
  private:
   std::filesystem::path record_of(const std::string& kind) const { return folder_ / (kind + "_emb.json"); }
+  std::filesystem::path embeddings() const { return folder_ / (kind_ + "_emb"); }
   std::filesystem::path metadata() const { return folder_ / "metadata"; }
+  std::filesystem::path embeddings(std::size_t number, std::size_t digits) const;
+  std::filesystem::path metadata(std::size_t number, std::size_t digits) const;
+  void widen_names() const;
   void require_same_model_as(const std::string& other_kind) const;
   void lock();
   void restore();

@@ -266,8 +266,12 @@ TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
   EXPECT_THAT(run("embed images --model model --text-file " + out("texts.txt") + " --out " + out("early")).error,
               HasSubstr("texts.txt:2: "));
   EXPECT_FALSE(fs::exists(folder_.path() / "early")) << "found before the images are embedded";
-  EXPECT_THAT(run("embed image --model model --out " + out("mistyped")).error,
-              HasSubstr("none of the images can be embedded"));
+  std::ofstream(folder_.path() / "texts.txt") << "a cat\na dog\n";
+  const Result mistyped =
+      run("embed image --text-file " + out("texts.txt") + " --model model --dtype fp32 --out " + out("mistyped"));
+  EXPECT_EQ(mistyped.status, 1);
+  EXPECT_THAT(mistyped.error, HasSubstr("none of the images can be embedded"));
+  EXPECT_EQ(rows("mistyped", "text").size(), 2u * 16) << "what can be embedded is";
   EXPECT_EQ(run("embed image --model model --out " + out("e")).status, 1);
   EXPECT_EQ(rows("e", "img"), found.values);
 }

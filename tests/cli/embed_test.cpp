@@ -15,9 +15,11 @@ namespace {
 using cli::EmbeddingFiles;
 using cli::FileLimit;
 using test::Result;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+using testing::SizeIs;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
 
@@ -125,6 +127,51 @@ TEST_F(Files, AreCompleteAfterAWhile) {
   embed(files, 2);
   EXPECT_EQ(files.saved(), 2u);
   EXPECT_THAT(firsts(1), ElementsAre(1));
+}
+
+/// As clip-retrieval's: whoever sorts the names has the rows in order.
+TEST_F(Files, HaveNumbersOfOneWidth) {
+  const FileLimit one_row = {.rows = 1};
+  const std::vector<std::string> twelve(12, "a.png");
+  const auto names = [&](const char* folder) {
+    std::vector<std::string> found;
+    for (const auto& entry : fs::directory_iterator(folder_.path() / folder))
+      if (const std::string name = entry.path().filename().string(); name != ".lock") found.push_back(name);
+    std::ranges::sort(found);
+    return found;
+  };
+  {
+    EmbeddingFiles files = open(false, made_by, twelve, "img", one_row);
+    for (std::size_t i = 0; i < 10; ++i)
+      files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
+    EXPECT_THAT(names("img_emb"), AllOf(SizeIs(10), Contains("img_emb_00.npy"), Contains("img_emb_09.npy")));
+    EXPECT_EQ(files.file(3).filename(), "img_emb_03.npy");
+  }
+  fs::rename(folder_.path() / "img_emb" / "img_emb_04.npy", folder_.path() / "img_emb" / "img_emb_4.npy");
+  fs::rename(folder_.path() / "metadata" / "metadata_05.parquet", folder_.path() / "metadata" / "metadata_5.parquet");
+  EmbeddingFiles files = open(true, made_by, twelve, "img", one_row);  // of one that was killed while it renamed
+  for (std::size_t i = 10; i < 12; ++i) files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
+  EXPECT_THAT(names("metadata"), AllOf(SizeIs(12), Contains("metadata_05.parquet"), Contains("metadata_11.parquet")));
+  ASSERT_THAT(names("img_emb"), SizeIs(12));
+  for (std::size_t i = 0; i < 12; ++i)
+    EXPECT_EQ(test::read_npy<float>(folder_.path() / "img_emb" / names("img_emb")[i]).values.at(0),
+              static_cast<float>(i));
+}
+
+/// Killed between its first file and the record of it.
+TEST_F(Files, KeepTheRecordOfWhatTheyDoNotKnow) {
+  std::string empty;
+  {
+    EmbeddingFiles files = open(false);
+    empty = read_file(folder_.path() / "img_emb.json");
+    embed(files, 2);
+  }
+  std::ofstream(folder_.path() / "img_emb.json") << empty;
+  { const EmbeddingFiles files = open(true); }
+  EmbeddingFiles files = open(true);
+  embed(files, 6);
+  files.finish();
+  EXPECT_THAT(firsts(0), ElementsAre(0, 1));
 }
 
 /// What is lost must not count as done.
