@@ -8,6 +8,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+bool is_hidden(const fs::path& name) {
+  return name.string().starts_with('.');
+}
+
 bool is_within(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
@@ -23,7 +27,7 @@ struct Search {
     open.push_back(place);
     std::error_code error, unknown;  // the latter of what is gone by now
     for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-      if (entry->path().filename().string().starts_with('.')) continue;
+      if (is_hidden(entry->path().filename())) continue;
       const bool link = entry->is_symlink(unknown);
       if (entry->is_directory(unknown)) {
         const fs::path inner = link ? fs::canonical(entry->path(), unknown) : place / entry->path().filename();
@@ -36,8 +40,11 @@ struct Search {
     if (error) unreadable(folder, error);
   }
 
+  /// Whether the search comes by it only through a link.
   bool is_elsewhere(const fs::path& place) const {
-    return !is_within(place, open.front()) && !is_within(open.front(), place);
+    const fs::path& whole = open.front();
+    if (is_within(whole, place)) return false;
+    return !is_within(place, whole) || std::ranges::any_of(place.lexically_relative(whole), is_hidden);
   }
 };
 

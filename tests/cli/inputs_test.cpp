@@ -107,6 +107,9 @@ TEST_F(Inputs, FoldersAreSearchedThroughLinks) {
   fs::create_directory_symlink(golden_ / "images" / "deeper", photos / "linked");
   fs::create_directory_symlink("..", photos / "deeper" / "round");
   fs::create_directory_symlink("deeper", photos / "twice");
+  fs::create_directories(photos / ".store" / "b");
+  fs::copy_file(golden_ / "images" / "b.jpg", photos / ".store" / "b" / "b.jpg");
+  fs::create_directory_symlink(".store/b", photos / "stored");
   fs::copy_file(golden_ / "images" / "a.png", photos / "deeper" / "a.png");
   ASSERT_EQ(::mkfifo((folder_.path() / "pipe").c_str(), 0600), 0);
   fs::create_symlink(folder_.path() / "pipe", photos / "pipe.jpg");
@@ -114,8 +117,9 @@ TEST_F(Inputs, FoldersAreSearchedThroughLinks) {
   fs::create_symlink("nowhere.txt", photos / "notes.txt");
   const Result result = run("classify " + out("photos") + " --model model --json --labels cat,dog");
   EXPECT_EQ(result.status, 1);
-  ASSERT_EQ(result.lines().size(), 3u);
+  ASSERT_EQ(result.lines().size(), 4u);
   EXPECT_EQ(result.lines()[0].at("image"), (photos / "deeper" / "a.png").string());
+  EXPECT_EQ(result.lines()[3].at("image"), (photos / "stored" / "b.jpg").string());
   EXPECT_THAT(result.lines()[1].at("error").get<std::string>(), HasSubstr("gone.jpg: cannot be opened"));
   EXPECT_EQ(result.lines()[2].at("image"), (photos / "linked" / "c.png").string());
 }
