@@ -38,11 +38,17 @@ struct ScoredLabel {
 };
 
 /// A zero-shot classifier: labels put into templates and encoded once, for any number of images. It shares its model.
+/// One that was moved from may only be assigned to or destroyed.
 class GONDOLA_API Classifier {
  public:
   /// All labels, best first. The scores of a model trained with the softmax loss add up to 1. Throws Error when the
   /// image cannot be read.
   std::vector<ScoredLabel> classify(const ImageInput& image) const;
+
+  /// The same scores for n embeddings of the model's, as embed_images gives them (several images at a time are encoded
+  /// faster): n × labels values, in the order in which the labels were given. Throws Error for another number of values
+  /// than n × embed_dim.
+  std::vector<double> scores(std::span<const float> embeddings) const;
 
  private:
   friend class Model;
@@ -52,12 +58,14 @@ class GONDOLA_API Classifier {
 };
 
 /// A CLIP model: images and texts to vectors of one space. Copies share the weights. Not thread-safe: one call at a
-/// time on a model, its copies and its classifiers; a call uses all the model's threads.
+/// time on a model, its copies and its classifiers; a call uses all the model's threads. One that was moved from may
+/// only be assigned to or destroyed.
 class GONDOLA_API Model {
  public:
   /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors) or a name that
   /// the local caches resolve: OpenAI's ("ViT-B/32"), Hugging Face's ("openai/clip-vit-base-patch32") or open_clip's
-  /// ("ViT-B-32/laion2b_s34b_b79k"). Nothing is downloaded. Throws Error.
+  /// ("ViT-B-32/laion2b_s34b_b79k"). Nothing is downloaded. The model that `gondola` has without --model is the folder
+  /// "default" in Gondola_MODELS_DIR, which CMake's find_package sets. Throws Error.
   static Model load(const std::string& name_or_path, const ModelOptions& options = {});
 
   /// Values in an embedding.
@@ -68,15 +76,16 @@ class GONDOLA_API Model {
   int context_length() const;
 
   /// Embeddings of length 1, so that a dot product is the cosine; of several inputs n × embed_dim values. On a CPU an
-  /// embedding depends on its own input alone, bit for bit. Throws Error for an image that cannot be read, or a text
-  /// longer than the context.
+  /// embedding depends on its own input alone, bit for bit. What is not UTF-8 in a text counts as U+FFFD. Throws Error
+  /// for an image that cannot be read, and for a text longer than the context unless it is to be cut (`truncate`).
   std::vector<float> embed_image(const ImageInput& image) const;
   std::vector<float> embed_images(std::span<const ImageInput> images) const;
-  std::vector<float> embed_text(const std::string& text) const;
-  std::vector<float> embed_texts(std::span<const std::string> texts) const;
+  std::vector<float> embed_text(const std::string& text, bool truncate = false) const;
+  std::vector<float> embed_texts(std::span<const std::string> texts, bool truncate = false) const;
 
-  /// A classifier by labels alone; every template has "{}" where the label goes. Without templates: "a photo of a {}."
-  /// Throws Error without labels, for a template without "{}", and for a text longer than the context.
+  /// A classifier by labels alone, all that are given, as they are; every template has "{}" where the label goes.
+  /// Without templates: "a photo of a {}." Throws Error without labels, for a template without "{}", and for a text
+  /// longer than the context.
   Classifier classifier(std::span<const std::string> labels, std::span<const std::string> templates = {}) const;
 
   /// The model's tokenizer. Throws Error when it has no vocabulary.

@@ -1,5 +1,6 @@
 #include <gondola/model.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "api/with_errors.h"
@@ -25,11 +26,8 @@ Image decode(const RgbImage& rgb) {
       rgb.pixels.size() != static_cast<std::size_t>(rgb.width) * static_cast<std::size_t>(rgb.height) * 3)
     fail("RGB image of {} × {} pixels: found {} bytes, expected width × height × 3", rgb.width, rgb.height,
          rgb.pixels.size());
-  Image image;
-  image.mode = PixelMode::rgb;
-  image.width = rgb.width;
-  image.height = rgb.height;
-  image.pixels.assign(rgb.pixels.begin(), rgb.pixels.end());
+  Image image = make_uninitialised_image(PixelMode::rgb, rgb.width, rgb.height);
+  std::ranges::copy(rgb.pixels, image.pixels.begin());
   return image;
 }
 
@@ -61,6 +59,17 @@ std::vector<ScoredLabel> Classifier::classify(const ImageInput& image) const {
   return best;
 }
 
+std::vector<double> Classifier::scores(std::span<const float> embeddings) const {
+  const std::size_t dim = model_->embed_dim();
+  if (embeddings.size() % dim != 0) fail("embeddings of {} values each: found {} values", dim, embeddings.size());
+  std::vector<double> scores;
+  for (std::size_t first = 0; first < embeddings.size(); first += dim) {
+    const std::vector<double> of_one = classifier_->scores(embeddings.subspan(first, dim));
+    scores.insert(scores.end(), of_one.begin(), of_one.end());
+  }
+  return scores;
+}
+
 Model::Model(std::shared_ptr<LoadedModel> model) : model_(std::move(model)) {}
 
 Model Model::load(const std::string& name_or_path, const ModelOptions& options) {
@@ -90,12 +99,13 @@ std::vector<float> Model::embed_images(std::span<const ImageInput> images) const
   return embed_inputs(*model_, images);
 }
 
-std::vector<float> Model::embed_text(const std::string& text) const {
-  return embed_texts({&text, 1});
+std::vector<float> Model::embed_text(const std::string& text, bool truncate) const {
+  return embed_texts({&text, 1}, truncate);
 }
 
-std::vector<float> Model::embed_texts(std::span<const std::string> texts) const {
-  std::vector<float> embeddings = gondola::embed_texts(model_->text_stages(Overflow::error), texts);
+std::vector<float> Model::embed_texts(std::span<const std::string> texts, bool truncate) const {
+  const Overflow overflow = truncate ? Overflow::truncate : Overflow::error;
+  std::vector<float> embeddings = gondola::embed_texts(model_->text_stages(overflow), texts);
   normalise_rows(embeddings, model_->embed_dim());
   return embeddings;
 }

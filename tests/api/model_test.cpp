@@ -70,6 +70,11 @@ TEST_F(Api, EmbedsTexts) {
     for (float value : expected_embedding("texts", text)) expected.push_back(value);
   EXPECT_THAT(model_.embed_texts(texts), Pointwise(FloatNear(1e-5f), expected));
   EXPECT_THAT(model_.embed_text("a dog"), Pointwise(FloatNear(1e-5f), expected_embedding("texts", "a dog")));
+  std::string cats = " cat";
+  while (cats.size() < 400) cats += cats;  // of which 38 fit
+  EXPECT_THROW(model_.embed_text(cats), Error);
+  EXPECT_EQ(model_.embed_text(cats, /*truncate=*/true), model_.embed_text(cats.substr(0, 38 * 4)));
+  EXPECT_EQ(model_.embed_text("\xff cat"), model_.embed_text("\uFFFD cat"));
 }
 
 TEST_F(Api, ClassifiesBestFirst) {
@@ -86,6 +91,17 @@ TEST_F(Api, ClassifiesBestFirst) {
       EXPECT_LE(found[i].score, found[i == 0 ? 0 : i - 1].score);
     }
   }
+  const Classifier classifier = model_.classifier(labels);
+  const std::vector<ImageInput> images = {folder_ / "images" / "a.png", folder_ / "images" / "b.jpg"};
+  const std::vector<double> scores = classifier.scores(model_.embed_images(images));
+  ASSERT_EQ(scores.size(), 2 * labels.size());
+  for (std::size_t image = 0; image < 2; ++image)
+    for (const ScoredLabel& found : classifier.classify(images[image]))
+      EXPECT_EQ(scores[image * labels.size() +
+                       static_cast<std::size_t>(std::ranges::find(labels, found.label) - labels.begin())],
+                found.score);
+  EXPECT_THROW(classifier.scores(std::vector<float>(17)), Error);
+
   const auto by_default = model_.classifier(labels).classify(folder_ / "images" / "a.png");
   EXPECT_NEAR(by_default.front().score, 0.39287909, 2e-5) << "a photo of a {}.";
 }
