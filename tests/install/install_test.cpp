@@ -17,6 +17,17 @@ TEST(Installation, BuildsAndRunsTheExample) {
   ASSERT_EQ(shell("cmake -S '" GONDOLA_SOURCE_DIR "/examples/classify' -B '" + build + "' -DCMAKE_PREFIX_PATH='" +
                   prefix + "' -DCMAKE_BUILD_TYPE=Release && cmake --build '" + build + "'"),
             0);
+  std::ofstream(folder.path() / "CMakeLists.txt") << "cmake_minimum_required(VERSION 3.25)\n"
+                                                     "project(Other LANGUAGES CXX)\n"
+                                                     "find_package(Gondola REQUIRED)\n"
+                                                     "file(READ ${Gondola_MODELS_DIR}/default/README.md card)\n";
+  EXPECT_EQ(
+      shell("cmake -S '" + folder.path().string() + "' -B '" + build + "-other' -DCMAKE_PREFIX_PATH='" + prefix + "'"),
+      0);
+#ifdef GONDOLA_WITH_TRAIN
+  EXPECT_EQ(shell("'" + prefix + "/bin/gondola' train --help"), 0);
+  EXPECT_NE(shell("ldd '" + prefix + "/lib/gondola/libgondola-torch.so' | grep 'not found'"), 0);
+#endif
   const std::string photo = "'" GONDOLA_SOURCE_DIR "/examples/photos/chelsea.png'";
   EXPECT_EQ(shell("'" + build + "/classify' '" + prefix + "/share/gondola/models/default' " + photo + " cat rocket"),
             0);
@@ -39,12 +50,16 @@ TEST(Installation, ServesAsAPartOfAnotherProject) {
                                                      "add_subdirectory(\"" GONDOLA_SOURCE_DIR
                                                      "\" gondola)\n"
                                                      "add_executable(other main.cpp)\n"
-                                                     "target_link_libraries(other PRIVATE Gondola::gondola)\n";
+                                                     "target_link_libraries(other PRIVATE Gondola::gondola)\n"
+                                                     "install(FILES main.cpp DESTINATION src)\n";
   const std::string build = (folder.path() / "build").string();
-  EXPECT_EQ(std::system(("cmake -G 'Unix Makefiles' -S '" + folder.path().string() + "' -B '" + build +
-                         "' > /dev/null && cmake --build '" + build + "' --target main.o > /dev/null")
-                            .c_str()),
-            0);
+  EXPECT_EQ(
+      std::system(("cmake -G 'Unix Makefiles' -S '" + folder.path().string() + "' -B '" + build +
+                   "' > /dev/null && cmake --build '" + build + "' --target main.o > /dev/null && cmake --install '" +
+                   build + "' --prefix '" + folder.path().string() + "/prefix' > /dev/null")
+                      .c_str()),
+      0)
+      << "what is installed is the other project's alone";
 }
 
 }  // namespace
