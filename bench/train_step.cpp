@@ -53,13 +53,13 @@ int main(int argc, char** argv) {
   Communicator alone;
   Objective objective(recipe, alone);
   Optimiser optimiser(objective.parameters(), recipe, alone);
-  Trace trace("train_step.json", 0);
+  const auto trace = std::make_shared<Trace>("train_step.json", 0);
   const auto synchronise = [&] {
     if (torch::Device(recipe.device).is_cuda()) torch::cuda::synchronize();
   };
   double best = INFINITY;
   for (int step = 0; step < steps; ++step) {
-    if (step == steps - 1) objective.trace(&trace);
+    if (step == steps - 1) objective.trace(trace);
     synchronise();
     const auto start = std::chrono::steady_clock::now();
     objective.backward(batch);
