@@ -25,17 +25,7 @@ Activation read_activation(const Fields& fields) {
   fields.refuse("hidden_act", "none of \"quick_gelu\", \"gelu\" and \"gelu_pytorch_tanh\"");
 }
 
-std::string activation_name(Activation activation) {
-  switch (activation) {
-    case Activation::gelu:
-      return "gelu";
-    case Activation::gelu_tanh:
-      return "gelu_pytorch_tanh";
-    case Activation::quick_gelu:
-      return "quick_gelu";
-  }
-  return {};
-}
+constexpr const char* activation_names[] = {"gelu", "gelu_pytorch_tanh", "quick_gelu"};  // by Activation
 
 /// "text_config", over which the older "text_config_dict" has precedence.
 Json tower_object(const Json& json, const std::string& name) {
@@ -100,7 +90,7 @@ nlohmann::ordered_json tower_json(const Tower& tower, const char* model_type, in
           {"intermediate_size", tower.mlp_width},
           {"num_hidden_layers", tower.layers},
           {"num_attention_heads", tower.heads},
-          {"hidden_act", activation_name(tower.activation)},
+          {"hidden_act", activation_names[static_cast<std::size_t>(tower.activation)]},
           {"layer_norm_eps", tower.norm_eps},
           {"projection_dim", embed_dim}};
 }

@@ -46,12 +46,18 @@ Tensor third(const std::string& name, const Tensor& stacked, std::size_t index) 
   return part;
 }
 
-constexpr std::array<std::pair<const char*, const char*>, 12> whole_names = {{
+struct WholeName {
+  const char *hugging_face, *openai;
+  bool transposed = false;
+};
+
+constexpr WholeName whole_names[] = {
     {"logit_scale", "logit_scale"},
     {"text_model.embeddings.token_embedding.weight", "token_embedding.weight"},
     {"text_model.embeddings.position_embedding.weight", "positional_embedding"},
     {"text_model.final_layer_norm.weight", "ln_final.weight"},
     {"text_model.final_layer_norm.bias", "ln_final.bias"},
+    {"text_projection.weight", "text_projection", true},
     {"vision_model.embeddings.class_embedding", "visual.class_embedding"},
     {"vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight"},
     {"vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"},
@@ -59,10 +65,8 @@ constexpr std::array<std::pair<const char*, const char*>, 12> whole_names = {{
     {"vision_model.pre_layrnorm.bias", "visual.ln_pre.bias"},
     {"vision_model.post_layernorm.weight", "visual.ln_post.weight"},
     {"vision_model.post_layernorm.bias", "visual.ln_post.bias"},
-}};
-
-constexpr std::array<std::pair<const char*, const char*>, 2> transposed_names = {
-    {{"text_projection.weight", "text_projection"}, {"visual_projection.weight", "visual.proj"}}};
+    {"visual_projection.weight", "visual.proj", true},
+};
 
 constexpr std::array<std::pair<const char*, const char*>, 2> layer_prefixes = {
     {{"text_model.encoder.layers.", "transformer.resblocks."},
@@ -122,14 +126,9 @@ TensorMap from_hugging_face_names(const TensorMap& weights) {
   TensorMap result;
   for (const auto& [name, tensor] : weights) {
     if (name.ends_with(".position_ids")) continue;  // a buffer of 0, 1, 2 … in old files
-    const auto is_name = [&name = name](const auto& pair) { return name == pair.first; };
-    if (const auto found = std::find_if(whole_names.begin(), whole_names.end(), is_name); found != whole_names.end()) {
-      result[found->second] = tensor;
-      continue;
-    }
-    const auto turned = std::find_if(transposed_names.begin(), transposed_names.end(), is_name);
-    if (turned != transposed_names.end()) {
-      result[turned->second] = transpose(name, tensor);
+    if (const auto found = std::ranges::find(whole_names, name, &WholeName::hugging_face);
+        found != std::end(whole_names)) {
+      result[found->openai] = found->transposed ? transpose(name, tensor) : tensor;
       continue;
     }
     bool is_layer = false;
@@ -146,14 +145,8 @@ TensorMap from_hugging_face_names(const TensorMap& weights) {
 TensorMap to_hugging_face_names(const TensorMap& weights) {
   TensorMap result;
   for (const auto& [name, tensor] : weights) {
-    const auto is_name = [&name = name](const auto& pair) { return name == pair.second; };
-    if (const auto found = std::find_if(whole_names.begin(), whole_names.end(), is_name); found != whole_names.end()) {
-      result[found->first] = tensor;
-      continue;
-    }
-    const auto turned = std::find_if(transposed_names.begin(), transposed_names.end(), is_name);
-    if (turned != transposed_names.end()) {
-      result[turned->first] = transpose(name, tensor);
+    if (const auto found = std::ranges::find(whole_names, name, &WholeName::openai); found != std::end(whole_names)) {
+      result[found->hugging_face] = found->transposed ? transpose(name, tensor) : tensor;
       continue;
     }
     const std::size_t before = result.size();

@@ -1,6 +1,5 @@
 #include "checkpoint/pickle.h"
 
-#include <bit>
 #include <cstring>
 #include <unordered_map>
 

@@ -18,16 +18,8 @@ constexpr std::size_t length_bytes = 8;
 constexpr std::uint64_t max_header = 100'000'000;  // the reference implementation's
 constexpr const char* metadata_key = "__metadata__";
 
-constexpr std::array<std::pair<std::string_view, DType>, 10> type_names = {{{"BOOL", DType::boolean},
-                                                                            {"U8", DType::uint8},
-                                                                            {"I8", DType::int8},
-                                                                            {"I16", DType::int16},
-                                                                            {"I32", DType::int32},
-                                                                            {"I64", DType::int64},
-                                                                            {"F16", DType::float16},
-                                                                            {"BF16", DType::bfloat16},
-                                                                            {"F32", DType::float32},
-                                                                            {"F64", DType::float64}}};
+constexpr std::array<std::string_view, 10> type_names = {"BOOL", "U8",  "I8",   "I16", "I32",
+                                                         "I64",  "F16", "BF16", "F32", "F64"};  // by DType
 
 /// A non-negative integer of the header; floating-point and negative numbers are refused.
 std::int64_t to_size(const Json& value, const path& file, const std::string& tensor) {
@@ -44,8 +36,8 @@ const Json& field(const Json& entry, const char* key, const path& file, const st
 }
 
 DType read_type(const Json& value, const path& file, const std::string& tensor) {
-  for (const auto& [type_name, type] : type_names)
-    if (value == type_name) return type;
+  for (std::size_t type = 0; type < type_names.size(); ++type)
+    if (value == type_names[type]) return static_cast<DType>(type);
   fail("{}: tensor {} has the unsupported type {}", file.string(), tensor, value.dump());
 }
 
@@ -154,9 +146,7 @@ void write_safetensors(const path& file, const TensorMap& tensors, const std::ma
   std::uint64_t offset = 0;
   for (const auto* item : order) {
     const Tensor& tensor = item->second;
-    const auto type = std::find_if(type_names.begin(), type_names.end(),
-                                   [&](const auto& entry) { return entry.second == tensor.type; });
-    header[item->first] = {{"dtype", std::string(type->first)},
+    header[item->first] = {{"dtype", type_names[static_cast<std::size_t>(tensor.type)]},
                            {"shape", tensor.shape},
                            {"data_offsets", {offset, offset + tensor.bytes.size()}}};
     offset += tensor.bytes.size();

@@ -36,23 +36,8 @@ Tensor own(DType type, std::vector<std::int64_t> shape, std::vector<Value> value
 }  // namespace
 
 std::size_t size_of(DType type) {
-  switch (type) {
-    case DType::boolean:
-    case DType::uint8:
-    case DType::int8:
-      return 1;
-    case DType::int16:
-    case DType::float16:
-    case DType::bfloat16:
-      return 2;
-    case DType::int32:
-    case DType::float32:
-      return 4;
-    case DType::int64:
-    case DType::float64:
-      return 8;
-  }
-  return 0;
+  constexpr std::size_t sizes[] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8};
+  return sizes[static_cast<std::size_t>(type)];
 }
 
 std::string_view name(DType type) {

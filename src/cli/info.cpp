@@ -16,55 +16,11 @@
 namespace gondola::cli {
 namespace {
 
-std::string to_string(Activation activation) {
-  switch (activation) {
-    case Activation::gelu:
-      return "GELU";
-    case Activation::gelu_tanh:
-      return "GELU (tanh)";
-    case Activation::quick_gelu:
-      return "QuickGELU";
-  }
-  return {};
-}
-
-std::string to_string(TextPooling pooling) {
-  switch (pooling) {
-    case TextPooling::largest_id:
-      return "largest id";
-    case TextPooling::end_token:
-      return "end token";
-    case TextPooling::last:
-      return "last position";
-    case TextPooling::first:
-      return "first position";
-  }
-  return {};
-}
-
-std::string to_string(ResizeMode mode) {
-  switch (mode) {
-    case ResizeMode::shortest:
-      return "shorter side, centre crop";
-    case ResizeMode::longest:
-      return "longer side, padding";
-    case ResizeMode::squash:
-      return "both sides";
-  }
-  return {};
-}
-
-std::string to_string(Interpolation interpolation) {
-  switch (interpolation) {
-    case Interpolation::nearest:
-      return "nearest";
-    case Interpolation::bilinear:
-      return "bilinear";
-    case Interpolation::bicubic:
-      return "bicubic";
-  }
-  return {};
-}
+// Each by its enumeration.
+constexpr const char* activations[] = {"GELU", "GELU (tanh)", "QuickGELU"};
+constexpr const char* text_poolings[] = {"largest id", "end token", "last position", "first position"};
+constexpr const char* resize_modes[] = {"shorter side, centre crop", "longer side, padding", "both sides"};
+constexpr const char* interpolations[] = {"nearest", "bilinear", "bicubic"};
 
 nlohmann::ordered_json describe_image_tower(const ImageTowerConfig& image) {
   nlohmann::ordered_json json;
@@ -82,7 +38,7 @@ nlohmann::ordered_json describe_image_tower(const ImageTowerConfig& image) {
             {"layers", image.layers},
             {"heads", image.heads},
             {"mlp_width", image.mlp_width},
-            {"activation", to_string(image.activation)},
+            {"activation", activations[static_cast<std::size_t>(image.activation)]},
             {"pooling", image.pooling == ImagePooling::average ? "average" : "class token"}};
   }
   return json;
@@ -95,9 +51,9 @@ nlohmann::ordered_json describe_text_tower(const TextTowerConfig& text) {
           {"layers", text.layers},
           {"heads", text.heads},
           {"mlp_width", text.mlp_width},
-          {"activation", to_string(text.activation)},
+          {"activation", activations[static_cast<std::size_t>(text.activation)]},
           {"causal", text.causal},
-          {"pooling", to_string(text.pooling)}};
+          {"pooling", text_poolings[static_cast<std::size_t>(text.pooling)]}};
 }
 
 nlohmann::ordered_json describe_weights(const ModelFiles& model) {
@@ -130,8 +86,8 @@ nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& gl
           {"image_tower", describe_image_tower(model.config.image)},
           {"text_tower", describe_text_tower(model.config.text)},
           {"preprocessing",
-           {{"resize", to_string(model.preprocess.resize_mode)},
-            {"interpolation", to_string(model.preprocess.interpolation)},
+           {{"resize", resize_modes[static_cast<std::size_t>(model.preprocess.resize_mode)]},
+            {"interpolation", interpolations[static_cast<std::size_t>(model.preprocess.interpolation)]},
             {"mean", model.preprocess.mean},
             {"std", model.preprocess.std}}},
           {"parameters", {{"image", parameters.image}, {"text", parameters.text}, {"total", parameters.total}}},

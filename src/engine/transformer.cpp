@@ -43,15 +43,8 @@ TransformerBuffers::TransformerBuffers(Workspace& workspace, const Kernels& kern
 }
 
 Epilogue epilogue_of(Activation activation) {
-  switch (activation) {
-    case Activation::gelu:
-      return Epilogue::gelu;
-    case Activation::gelu_tanh:
-      return Epilogue::gelu_tanh;
-    case Activation::quick_gelu:
-      return Epilogue::quick_gelu;
-  }
-  return Epilogue::none;
+  constexpr Epilogue epilogues[] = {Epilogue::gelu, Epilogue::gelu_tanh, Epilogue::quick_gelu};
+  return epilogues[static_cast<std::size_t>(activation)];
 }
 
 Precision attention_precision(const Kernels& kernels, Precision layers, std::size_t head_width) {

@@ -5,21 +5,8 @@
 namespace gondola {
 
 int bytes_per_pixel(PixelMode mode) {
-  switch (mode) {
-    case PixelMode::bilevel:
-    case PixelMode::grey:
-    case PixelMode::palette:
-      return 1;
-    case PixelMode::grey_alpha:
-    case PixelMode::grey16:
-      return 2;
-    case PixelMode::rgb:
-      return 3;
-    case PixelMode::rgba:
-    case PixelMode::cmyk:
-      break;
-  }
-  return 4;
+  constexpr int bytes[] = {1, 1, 2, 1, 3, 4, 4, 2};
+  return bytes[static_cast<std::size_t>(mode)];
 }
 
 Image make_uninitialised_image(PixelMode mode, int width, int height) {

@@ -47,23 +47,8 @@ constexpr Kernels amx = with(with(avx512bf16, Precision::int8, gemm_int8_amx, pe
 }  // namespace
 
 const Kernels& kernels_for(Isa isa) {
-  switch (isa) {
-    case Isa::scalar:
-      return scalar;
-    case Isa::avx2:
-      return avx2;
-    case Isa::avx2vnni:
-      return avx2vnni;
-    case Isa::avx512:
-      return avx512;
-    case Isa::avx512vnni:
-      return avx512vnni;
-    case Isa::avx512bf16:
-      return avx512bf16;
-    case Isa::amx:
-      return amx;
-  }
-  return scalar;
+  constexpr const Kernels* by_isa[] = {&scalar, &avx2, &avx2vnni, &avx512, &avx512vnni, &avx512bf16, &amx};
+  return *by_isa[static_cast<std::size_t>(isa)];
 }
 
 }  // namespace gondola

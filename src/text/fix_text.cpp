@@ -42,10 +42,6 @@ std::string normalise(std::string_view text, utf8proc_option_t form) {
   return {reinterpret_cast<const char*>(code_points.data()), static_cast<std::size_t>(length)};
 }
 
-std::string nfc(std::string_view text) {
-  return normalise(text, UTF8PROC_COMPOSE);
-}
-
 /// Ligatures and digraphs of Latin letters (ftfy/chardata.py, LIGATURES).
 constexpr std::pair<char32_t, const char*> ligatures[] = {
     {0x132, "IJ"},      {0x133, "ij"},      {0x149, "'n"},       {0x1f1, "DZ"},  {0x1f2, "Dz"},  {0x1f3, "dz"},
@@ -152,7 +148,7 @@ std::string fix_segment(std::string_view segment, bool unescape_html, std::size_
     if (unescape_html) text = unescape_whole_references(text);
     if (!is_ascii(text)) text = fix_characters(fix_c1_controls(fix_encoding(text, work)));
     text = remove_controls(remove_terminal_escapes(fix_line_breaks(text)));
-    if (!is_ascii(text)) text = nfc(text);
+    if (!is_ascii(text)) text = normalise(text, UTF8PROC_COMPOSE);  // NFC
     if (text == before) break;
   }
   return text;

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <set>
-#include <span>
 #include <utility>
 
 #include "base/error.h"

@@ -116,8 +116,16 @@ TEST_P(LayerNormTest, AgreesWithDoublePrecision) {
 
 TEST_P(LayerNormTest, WorksInPlaceAndOnConstantRows) {
   const std::size_t width = 37;
-  std::vector<float> x(width, 3.5f), weight(width, 2.0f), bias(width, 0.25f);
-  kernels().layer_norm({1, width, x.data(), width, weight.data(), bias.data(), 1e-5f, {x.data(), width}});
+  std::vector<float> weight(width, 2.0f), bias(width, 0.25f), x(width), apart(width);
+  const auto normalise = [&](std::vector<float>& out) {
+    kernels().layer_norm({1, width, x.data(), width, weight.data(), bias.data(), 1e-5f, {out.data(), width}});
+  };
+  for (std::size_t i = 0; i < width; ++i) x[i] = static_cast<float>(i * i % 11);
+  normalise(apart);
+  normalise(x);
+  EXPECT_EQ(x, apart);
+  std::ranges::fill(x, 3.5f);
+  normalise(x);
   for (float value : x) EXPECT_NEAR(value, 0.25, 1e-3);
 }
 
