@@ -2,6 +2,7 @@
 #include <ranges>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/find_files.h"
@@ -88,6 +89,17 @@ std::vector<std::string> list_images(const fs::path& folder) {
   return paths;
 }
 
+/// A table's pictures are often in a folder beside it, of which a class would be made.
+void refuse_table(const fs::path& root, const std::string& only_class) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
+    const std::string extension = lower_ascii(entry.path().extension().string());
+    if (entry.path().filename() != "classes.tsv" &&
+        (extension == ".csv" || extension == ".tsv" || extension == ".parquet" || extension == ".tar"))
+      fail("{}: would be pictures of one class, \"{}\"; name {} if that is meant", root.string(), only_class,
+           entry.path().string());
+  }
+}
+
 class ClassFolders : public Dataset {
  public:
   ClassFolders(const fs::path& root, const DatasetOptions& options) {
@@ -104,6 +116,7 @@ class ClassFolders : public Dataset {
       captions_.push_back(std::move(captions));
     }
     if (labels_.empty()) fail("{}: expected class folders with images (DIR/CLASS/…/image.jpg)", root.string());
+    if (class_names_.size() == 1) refuse_table(root, class_names_.front());
     if (options.templates.empty()) fail("{}: class folders need at least one template", root.string());
   }
 

@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/ascii.h"
@@ -13,6 +14,17 @@ namespace {
 
 /// The repair of what is no caption (text/fix_text.h) may take a time that grows with the square of its length.
 constexpr std::size_t max_caption_bytes = 1 << 16;
+
+bool is_blank(std::string_view caption) {
+  return caption.find_first_not_of(" \t\r\n") == caption.npos;
+}
+
+std::vector<std::string> without_blank(const Sample& sample) {
+  std::vector<std::string> captions(sample.captions.begin(), sample.captions.end());
+  std::erase_if(captions, is_blank);
+  if (captions.empty()) fail("{}: has no caption", sample.key);
+  return captions;
+}
 
 /// Data sets one after the other. Where the class lists differ, the labels of a later one follow those before it.
 class ConcatenatedDataset : public Dataset {
@@ -52,6 +64,7 @@ class ConcatenatedDataset : public Dataset {
     const std::size_t set = samples_.holder_of(index);
     if (set == sets_.size()) fail("sample {}: the data set has {}", index, size());
     Sample sample = sets_[set]->get(index - samples_.begin_of(set));
+    if (std::ranges::any_of(sample.captions, is_blank)) sample.captions = without_blank(sample);
     for (const std::string& caption : sample.captions)
       if (caption.size() > max_caption_bytes)
         fail("{}: a caption of {} bytes, more than {}", sample.key, caption.size(), max_caption_bytes);
@@ -63,7 +76,7 @@ class ConcatenatedDataset : public Dataset {
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
     for (const auto& set : sets_)
       set->for_each_caption([&](std::string_view caption) {
-        if (caption.size() <= max_caption_bytes) visit(caption);
+        if (caption.size() <= max_caption_bytes && !is_blank(caption)) visit(caption);
       });
   }
 

@@ -84,7 +84,8 @@ TEST(CsvDataset, VisitsEveryCaption) {
   });
   std::vector<std::string> wanted;
   const Json expected = test::expected_data();
-  for (const auto& row : expected.at("rows")) wanted.push_back(row.at(1));
+  for (const auto& row : expected.at("rows"))
+    if (row.at(1) != "") wanted.push_back(row.at(1));
   EXPECT_THAT(captions, testing::UnorderedElementsAreArray(wanted));
 }
 

@@ -11,6 +11,7 @@ namespace {
 
 using test::TemporaryFolder;
 using test::write;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
@@ -53,6 +54,31 @@ TEST(ClassFolders, AreSearchedThroughLinks) {
   EXPECT_EQ(data->get(1).image, "two");
   std::filesystem::remove(folder.path() / "elsewhere" / "2.jpg");
   EXPECT_THAT([&] { open_dataset(root.string()); }, ThrowsMessage<Error>(HasSubstr("dog/2.jpg: is a link to nothing")));
+}
+
+/// A table's pictures are often in a folder beside it.
+TEST(ClassFolders, AreNotWhatATableIsAbout) {
+  TemporaryFolder folder;
+  write(folder.path() / "images" / "1.jpg", "one");
+  EXPECT_EQ(open_dataset(folder.path().string())->size(), 1u);
+  write(folder.path() / "classes.tsv", "images\tcat\n");
+  EXPECT_EQ(open_dataset(folder.path().string())->size(), 1u);
+  write(folder.path() / "train.csv", "image,caption\n1.jpg,a cat\n");
+  EXPECT_THAT([&] { open_dataset(folder.path().string()); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("pictures of one class, \"cat\""), HasSubstr("train.csv"))));
+}
+
+/// As pandas writes what is missing.
+TEST(Datasets, LeaveOutBlankCaptions) {
+  TemporaryFolder folder;
+  for (const char* name : {"1.jpg", "2.jpg"}) write(folder.path() / name, name);
+  const auto data =
+      open_dataset(write(folder.path() / "train.csv", "image,caption\n1.jpg,\n1.jpg,a cat\n2.jpg,\" \t\"\n").string());
+  EXPECT_THAT(data->get(0).captions, ElementsAre("a cat"));
+  EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(HasSubstr("2.jpg: has no caption")));
+  std::vector<std::string> captions;
+  data->for_each_caption([&](std::string_view caption) { captions.emplace_back(caption); });
+  EXPECT_THAT(captions, ElementsAre("a cat"));
 }
 
 TEST(ClassFolders, TakeNamesAndOrderFromTheTable) {
