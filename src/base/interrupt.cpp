@@ -1,7 +1,11 @@
 #include "base/interrupt.h"
 
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -13,6 +17,11 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 
 void receive(int) {
   signal_received = true;
+  const int error = errno;
+  constexpr std::string_view message = "\nstopping; once more ends at once\n";
+  if (::isatty(STDERR_FILENO) == 1) [[maybe_unused]]
+    const auto written = ::write(STDERR_FILENO, message.data(), message.size());
+  errno = error;
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGHUP, SIG_IGN);  // a shell that ends sends it, and then the kernel once more
