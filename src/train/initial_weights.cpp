@@ -45,9 +45,25 @@ void check_tower(const std::string& name, const ModelConfig& found, const ModelC
   };
   auto keys = theirs;
   keys.insert(ours.begin(), ours.end());
+  std::vector<std::string> differences;
   for (const auto& [key, unused] : keys)
     if (value_of(theirs, key) != value_of(ours, key))
-      fail("{}: has {} = {}, the recipe's model {}", name, key, value_of(theirs, key), value_of(ours, key));
+      differences.push_back(
+          fmt::format("{} = {}, the recipe's model {}", key, value_of(theirs, key), value_of(ours, key)));
+  if (!differences.empty()) fail("{}: has {}", name, fmt::join(differences, "; "));
+}
+
+/// The weights were learned from pixels that were prepared as theirs.
+void check_preprocess(const std::string& name, const PreprocessConfig& theirs, const Recipe& recipe) {
+  const PreprocessConfig& ours = recipe.preprocess;
+  const auto require = [&](const char* key, bool same) {
+    if (!same && !recipe.values.contains(fmt::format("preprocess.{}", key)))
+      fail("{}: has another preprocess.{} than the recipe, which says nothing of it (gondola info --model shows it)",
+           name, key);
+  };
+  require("mean", theirs.mean == ours.mean);
+  require("std", theirs.std == ours.std);
+  require("interpolation", theirs.interpolation == ours.interpolation);
 }
 
 void resize_image_positions(TensorMap& weights, const ImageTowerConfig& image) {
@@ -91,6 +107,7 @@ TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) 
     files.weights = dequantize(files.weights);
     if (image) {
       check_tower(name, files.config, recipe.model, "vision_cfg");
+      check_preprocess(name, files.preprocess, recipe);
       resize_image_positions(files.weights, recipe.model.image);
       if (recipe.low_pass_stem) check_stem(name, files.weights);
     }

@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 
+#include <cmath>
 #include <ranges>
 #include <set>
 #include <sstream>
@@ -37,6 +38,8 @@ class Section {
                                        : std::is_floating_point_v<T> ? "a number"
                                                                      : "a string";
       if (!fits) fail("{}: {} has the wrong type, expected {}", origin_, path(key), expected);
+      if constexpr (std::is_floating_point_v<T>)
+        if (!std::isfinite(*found)) fail("{}: {} is {}, expected a finite number", origin_, path(key), *found);
       value = static_cast<T>(*found);
     }
   }
@@ -289,7 +292,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.max_scale > 1, "train.max_scale must be above 1");
   require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
   require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
-  require(recipe.warmup_steps >= 0 && recipe.threads >= 0, "train.warmup_steps and threads cannot be negative");
+  require(recipe.warmup_steps >= 0, "train.warmup_steps cannot be negative");
+  require(recipe.threads >= 0 && recipe.threads <= 1024, "train.threads must be within [0, 1024]");
   require(recipe.vocab_size == 0 || recipe.vocab_size >= smallest_vocabulary,
           "model.vocab_size must be 0, for none, or at least 514");
   require(

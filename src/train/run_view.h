@@ -20,6 +20,9 @@ class RunView {
   /// On a terminal the last figures stay.
   ~RunView();
 
+  /// The time left counts from here.
+  void begin(Clock::time_point now = Clock::now()) { start_ = now; }
+
   /// Shows them when they are due.
   void step(const StepFigures& figures, Clock::time_point now = Clock::now());
 

@@ -8,8 +8,10 @@
 #include <chrono>
 #include <cmath>
 #include <set>
+#include <tuple>
 #include <utility>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -99,11 +101,42 @@ void check_same(const char* what, const std::string& own, const Recipe& recipe, 
     fail("rank {} of {}: the {} of the ranks differ, here {}", communicator.rank(), communicator.size(), what, own);
 }
 
+/// What of a recipe is all ranks': not where each finds its files, nor what it computes on.
+std::string shared_values(const Recipe& recipe) {
+  auto values = recipe.values;
+  for (const char* own : {"data.train", "data.validation", "model.vocabulary", "model.initial", "model.initial_image",
+                          "model.initial_text", "teacher.model", "train.device", "train.threads", "train.peak_tflops"})
+    values.erase(own);
+  std::string text;
+  for (const auto& [key, value] : values) text += fmt::format("{} = {}, ", key, value);
+  return text;
+}
+
+/// What a recipe asks for that may not be meant.
+std::vector<std::string> doubts(const Recipe& recipe) {
+  std::vector<std::string> lines;
+  if (recipe.warmup_steps >= recipe.steps)
+    lines.push_back(
+        fmt::format("the learning rate rises to the very end: train.warmup_steps is {}", recipe.warmup_steps));
+  else if (recipe.schedule == Schedule::constant && recipe.warmup_steps + recipe.cooldown_steps > recipe.steps)
+    lines.push_back(fmt::format("the learning rate never reaches its peak: train.warmup_steps {} and cooldown_steps {}",
+                                recipe.warmup_steps, recipe.cooldown_steps));
+  for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.initial_image, "image"),
+                                               std::tuple(recipe.lock_text, &recipe.initial_text, "text")})
+    if (locked && recipe.initial.empty() && initial->empty())
+      lines.push_back(fmt::format("the {0} tower is locked as it is, random: no model.initial_{0}", tower));
+  if (recipe.bf16 && recipe.device == "cpu" && active_isa() < Isa::avx512bf16)
+    lines.push_back("this processor has no bf16: --set train.precision=fp32 is faster");
+  return lines;
+}
+
 /// Which samples an index names is part of what a run was started with, and the same for all ranks.
 std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
+  check_same("recipes", shared_values(recipe), recipe, communicator);
   Loader::check_ranks(recipe, communicator.size());
   auto data = open_datasets(recipe.train, {recipe.templates});
   const auto batches = static_cast<double>(Loader::batches_per_epoch(*data, recipe));
+  if (recipe.epochs * batches > 1e15) fail("train.epochs = {} of {} batches are too many", recipe.epochs, batches);
   if (recipe.steps == 0) recipe.steps = std::llround(recipe.epochs * batches);
   if (recipe.steps == 0) fail("train.epochs = {} of {} batches is no step", recipe.epochs, batches);
   Hash shards;
@@ -238,13 +271,13 @@ bool Trainer::run() {
   if (communicator_.rank() == 0) outputs_.emplace(folder_, steps, recipe_.steps);
   if (steps > 0) message(fmt::format("resuming after step {}", steps));
   const ParameterCount count = count_parameters(recipe_.model);
-  message(fmt::format("{} samples, {} steps of {}{}, {:.2f} M parameters, {} tokens; a loss of {:.3f} is chance",
-                      data_->size(), recipe_.steps, recipe_.batch_size,
+  message(fmt::format("{} samples, {} steps of {}{}, {:.2f} M parameters, {} tokens{}", data_->size(), recipe_.steps,
+                      recipe_.batch_size,
                       communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
-                      static_cast<double>(count.total) / 1e6, tokenizer_->size(), loss_of_chance(recipe_)));
-
-  if (recipe_.warmup_steps >= recipe_.steps)
-    message(fmt::format("the learning rate rises to the very end: train.warmup_steps is {}", recipe_.warmup_steps));
+                      static_cast<double>(count.total) / 1e6, tokenizer_->size(),
+                      recipe_.teacher.empty() ? fmt::format("; a loss of {:.3f} is chance", loss_of_chance(recipe_))
+                                              : ""));  // a teacher's part of the loss has another level
+  for (const std::string& line : doubts(recipe_)) message(line);
 
   const auto is_validated = [&](std::int64_t after) {
     return after > 0 && after % recipe_.validate_every_steps == 0 && after != recipe_.steps;  // at the end anyway
@@ -252,6 +285,7 @@ bool Trainer::run() {
   if (is_validated(steps)) run_validation(steps);  // what of it was interrupted
   const double peak = peak_flops(recipe_);
   Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
+  if (outputs_) outputs_->view.begin();
   for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
     if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();

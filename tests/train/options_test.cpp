@@ -20,7 +20,9 @@
 namespace gondola {
 namespace {
 
+using testing::AnyOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
 
@@ -251,6 +253,18 @@ TEST_F(Runs, ThatDivergeReportTheirCurves) {
   EXPECT_THAT(read_file(diverged / "report.html"), HasSubstr("<figcaption>loss"));
 }
 
+TEST_F(Runs, SayWhatMayNotBeMeant) {
+  testing::internal::CaptureStderr();
+  run("doubtful",
+      recipe(vit, {"train.steps=3", "train.schedule=constant", "train.cooldown_steps=2", "train.lock=[\"image\"]"}));
+  const std::string doubtful = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(doubtful, HasSubstr("never reaches its peak: train.warmup_steps 2 and cooldown_steps 2"));
+  EXPECT_THAT(doubtful, HasSubstr("the image tower is locked as it is, random: no model.initial_image"));
+  testing::internal::CaptureStderr();
+  run("plain", recipe(vit, {"train.steps=4", "train.schedule=constant", "train.cooldown_steps=2"}));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(AnyOf(HasSubstr("never reaches"), HasSubstr("locked"))));
+}
+
 /// Before the run's folder says with which samples it was started.
 TEST_F(Runs, AreRefusedWhereRanksHaveOtherSamples) {
   const Recipe whole = recipe(vit, {"train.steps=1"});
@@ -259,6 +273,16 @@ TEST_F(Runs, AreRefusedWhereRanksHaveOtherSamples) {
   test::on_ranks(2, [&](Communicator& communicator) {
     EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? whole : other, folder_.path() / "run", false, communicator); },
                 ThrowsMessage<Error>(HasSubstr("training sets of the ranks differ")));
+  });
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+}
+
+TEST_F(Runs, AreRefusedWhereRanksHaveOtherRecipes) {
+  const Recipe one = recipe(vit, {"train.steps=1", "train.threads=2"});
+  const Recipe other = recipe(vit, {"train.steps=1", "train.seed=3"});
+  test::on_ranks(2, [&](Communicator& communicator) {
+    EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? one : other, folder_.path() / "run", false, communicator); },
+                ThrowsMessage<Error>(HasSubstr("recipes of the ranks differ")));
   });
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
@@ -326,6 +350,21 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
   };
   refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
   refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
+}
+
+TEST_F(Runs, PreparePixelsAsTheModelThatTheyBeginWith) {
+  const fs::path first = run(
+      "first", recipe(vit, {"train.steps=1", "preprocess.mean=[0.5, 0.25, 0.5]", "preprocess.interpolation=bilinear"}));
+  const std::string initial = "model.initial=" + (first / "model").string();
+  const auto begin = [&](const std::vector<std::string>& preprocess) {
+    std::vector<std::string> overrides = {"train.steps=1", initial};
+    overrides.insert(overrides.end(), preprocess.begin(), preprocess.end());
+    Trainer(recipe(vit, overrides), folder_.path() / fmt::format("begun-{}", preprocess.size()), false, test::alone);
+  };
+  EXPECT_THAT([&] { begin({}); }, ThrowsMessage<Error>(HasSubstr("another preprocess.mean than the recipe")));
+  EXPECT_THAT([&] { begin({"preprocess.mean=[0.5, 0.5, 0.5]"}); },
+              ThrowsMessage<Error>(HasSubstr("another preprocess.interpolation than the recipe")));
+  EXPECT_NO_THROW(begin({"preprocess.mean=[0.5, 0.5, 0.5]", "preprocess.interpolation=bicubic"})) << "as is said";
 }
 
 TEST_F(Runs, HaveTheVocabularyOfTheModelThatTheyBeginWith) {

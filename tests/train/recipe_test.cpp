@@ -313,7 +313,10 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   refuses(good, {"train.save_every_steps=0"}, "train.*_every_steps");
   refuses(good, {"train.validate_every_steps=0"}, "train.*_every_steps");
   refuses(good, {"train.warmup_steps=-1"}, "train.warmup_steps");
-  refuses(good, {"train.threads=-1"}, "train.warmup_steps and threads");
+  refuses(good, {"train.threads=-1"}, "train.threads");
+  refuses(good, {"train.threads=1025"}, "train.threads");
+  refuses(good, {"train.epsilon=inf"}, "train.epsilon is inf, expected a finite number");
+  refuses(good, {"train.learning_rate=nan"}, "train.learning_rate is nan");
   refuses(good, {"model.vocab_size=513"}, "model.vocab_size");
   refuses(good, {"model.vocab_size=-5"}, "model.vocab_size");
   refuses(good, {"model.vocab_size=600"}, "both vocabulary and vocab_size");
