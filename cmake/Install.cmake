@@ -9,8 +9,8 @@ install(DIRECTORY include/gondola DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/models)
 if(TARGET gondola-train)
   # They need the libtorch that they were built with, which stays where it is.
-  set_target_properties(gondola-train gondola_torch PROPERTIES
-    INSTALL_RPATH "${TORCH_INSTALL_PREFIX}/lib;${GONDOLA_ARROW}")
+  set(gondola_rpath ${TORCH_INSTALL_PREFIX}/lib ${GONDOLA_ARROW})
+  set_target_properties(gondola-train gondola_torch PROPERTIES INSTALL_RPATH "${gondola_rpath}")
   install(TARGETS gondola_torch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/gondola)
   install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/recipes FILES_MATCHING PATTERN "*.toml")
   install(TARGETS gondola-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

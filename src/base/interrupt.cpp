@@ -19,8 +19,9 @@ void receive(int) {
   signal_received = true;
   const int error = errno;
   constexpr std::string_view message = "\nstopping; once more ends at once\n";
-  if (::isatty(STDERR_FILENO) == 1) [[maybe_unused]]
-    const auto written = ::write(STDERR_FILENO, message.data(), message.size());
+  if (::isatty(STDERR_FILENO) == 1) {
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, message.data(), message.size());
+  }
   errno = error;
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);

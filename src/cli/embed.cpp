@@ -175,9 +175,8 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
       "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
-      "after a million, or ten minutes, img_emb_1.npy follows, and with a tenth all numbers get two digits, so that "
-      "the\n"
-      "names are in the rows' order. What was interrupted goes on with --resume.");
+      "after a million, or ten minutes, img_emb_1.npy follows. With a tenth file all numbers get two digits, so that\n"
+      "names are in the order of the rows. What was interrupted goes on with --resume.");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
   inputs->add_option("INPUT", options->images, image_argument_help);
   inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")

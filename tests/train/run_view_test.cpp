@@ -32,6 +32,20 @@ TEST(RunView, SaysHowTheRunIsDoing) {
   EXPECT_EQ(view_lines(step_1200, 10000, 3900, 20)[0], "step 1200/10000  ━━─");
 }
 
+/// Not what came before the first step: a validation, a trace, the peak.
+TEST(RunView, CountsTheTimeLeftFromTheFirstStep) {
+  const test::TemporaryFolder folder;
+  std::FILE* out = std::fopen((folder.path() / "log").c_str(), "w");
+  {
+    RunView view(1000, 1600, out);
+    const auto now = RunView::Clock::now() + std::chrono::hours(1);
+    view.begin(now);
+    view.step(step_1200, now + std::chrono::seconds(40));
+  }
+  std::fclose(out);
+  EXPECT_THAT(read_file(folder.path() / "log"), HasSubstr("1 min 20 s left"));
+}
+
 /// What the view writes into a pseudo-terminal.
 std::string drawn(const std::vector<StepFigures>& steps, const std::string& message) {
   int reader = 0, writer = 0;
