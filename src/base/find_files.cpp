@@ -8,10 +8,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_hidden(const fs::path& name) {
-  return name.string().starts_with('.');
-}
-
 bool is_within(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first == folder.end();
 }
@@ -27,7 +23,7 @@ struct Search {
     open.push_back(place);
     std::error_code error, unknown;  // the latter of what is gone by now
     for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-      if (is_hidden(entry->path().filename())) continue;
+      if (is_hidden(entry->path())) continue;
       const bool link = entry->is_symlink(unknown);
       if (entry->is_directory(unknown)) {
         const fs::path inner = link ? fs::canonical(entry->path(), unknown) : place / entry->path().filename();
@@ -49,6 +45,10 @@ struct Search {
 };
 
 }  // namespace
+
+bool is_hidden(const fs::path& path) {
+  return path.filename().string().starts_with('.');
+}
 
 void find_files(const fs::path& folder, const std::function<void(const fs::directory_entry&)>& visit,
                 const std::function<void(const fs::path&, std::error_code)>& unreadable) {

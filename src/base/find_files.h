@@ -6,6 +6,9 @@
 
 namespace gondola {
 
+/// Whether its name begins with a dot.
+bool is_hidden(const std::filesystem::path& path);
+
 /// Visits the files below a folder in no order: neither hidden ones nor those in hidden folders, as ripgrep does (macOS
 /// leaves "._IMG_1.jpg" beside IMG_1.jpg), but those that links lead to, as torchvision's ImageFolder does, where they
 /// lead out of the folder and not above it, or into what is hidden there. A link to nothing is visited like a file:

@@ -42,7 +42,7 @@ void read_record(const fs::path& path, const Read& read) {
 
 /// As clip-retrieval, which has as many digits as the count of files needs.
 std::size_t digits_of(std::size_t files) {
-  return fmt::to_string(std::max<std::size_t>(files, 1)).size();
+  return fmt::to_string(files).size();
 }
 
 std::string hexadecimal(const Hash& hash) {
@@ -165,11 +165,12 @@ void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const flo
 }
 
 void EmbeddingFiles::save() {
+  const std::size_t digits = digits_of(rows_.size());
   if (writer_) {
     const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // gone, should this fail
     if (kind_ == "img") {
       make_folder(metadata());
-      write_parquet(metadata(rows_.size(), digits_of(rows_.size())), "image_path", written_);
+      write_parquet(metadata(rows_.size(), digits), "image_path", written_);
     }
     writer->finish();
     rows_.push_back(written_.size());
@@ -177,7 +178,7 @@ void EmbeddingFiles::save() {
   }
   write_record();
   saved_ = done_;
-  widen_names();  // after the record: whoever resumes knows how many there are
+  if (digits_of(rows_.size()) > digits) widen_names();  // after the record: whoever resumes knows how many there are
 }
 
 void EmbeddingFiles::save_what_can_be() noexcept {

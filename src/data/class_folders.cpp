@@ -20,10 +20,6 @@ struct ImageClass {
   std::vector<std::string> names;
 };
 
-bool is_hidden(const fs::path& path) {
-  return path.filename().string().starts_with('.');
-}
-
 /// The folders in `root`, in name order.
 std::vector<std::string> list_folders(const fs::path& root) {
   std::vector<std::string> folders;

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "base/json.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/model_locations.h"
 #include "text/train_bpe.h"
@@ -107,9 +108,7 @@ std::string shared_values(const Recipe& recipe) {
   for (const char* own : {"data.train", "data.validation", "model.vocabulary", "model.initial", "model.initial_image",
                           "model.initial_text", "teacher.model", "train.device", "train.threads", "train.peak_tflops"})
     values.erase(own);
-  std::string text;
-  for (const auto& [key, value] : values) text += fmt::format("{} = {}, ", key, value);
-  return text;
+  return Json(values).dump();
 }
 
 /// What a recipe asks for that may not be meant.
