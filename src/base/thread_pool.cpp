@@ -3,18 +3,22 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <system_error>
 
+#include "base/cpu_quota.h"
 #include "base/error.h"
 
 namespace gondola {
 
 int available_processors() {
   cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  const bool is_known = ::sched_getaffinity(0, sizeof set, &set) == 0;
+  const int processors = is_known ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
+  const double time = std::ceil(cpu_quota().value_or(processors));
+  return std::max(1, static_cast<int>(std::min<double>(processors, time)));
 }
 
 ThreadPool::ThreadPool(int threads) {
