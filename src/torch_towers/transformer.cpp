@@ -40,7 +40,8 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x, bool causal) {
   const auto batch = x.size(0), tokens = x.size(1), width = x.size(2);
   const auto qkv = torch::linear(x, in_proj_weight, in_proj_bias)
                        .view({batch, tokens, 3, heads, width / heads})
-                       .permute({2, 0, 3, 1, 4});
+                       .permute({2, 0, 3, 1, 4})
+                       .unbind(0);  // by index each would have a gradient of all three, and a sum of these
   const auto mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, causal);
   return out_proj(mixed.transpose(1, 2).reshape({batch, tokens, width}));
 }
