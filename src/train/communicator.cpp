@@ -2,9 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <array>
 
 #include "base/environment.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "train/watch.h"
 
 #if __has_include(<gloo/algorithm.h>)
@@ -69,6 +74,16 @@ BackendPointer make_backend(const StorePointer& store, int rank, int size, const
 #endif
 }
 
+/// This machine's name and the processors of it that this thread may run on.
+std::string own_processors() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  ::sched_getaffinity(0, sizeof set, &set);
+  return std::string(name.data()) + '\n' + std::string(reinterpret_cast<const char*>(&set), sizeof set);
+}
+
 /// Returns when all ranks have come to `place`.
 void meet(c10d::Store& store, int size, const std::string& place) {
   const std::string all = "all have come to " + place;
@@ -116,7 +131,8 @@ Communicator::Communicator(const Launch& launch, const std::string& device,
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    fail("rank {} of {} could not meet the others at {}:{}: {}", rank_, size_, launch.address, launch.port,
+    fail("rank {} of {} could not meet the others at {}:{}{}: {}", rank_, size_, launch.address, launch.port,
+         launch.local_size < size_ ? " (GLOO_SOCKET_IFNAME names the network that machines share)" : "",
          first_line(error.what()));
   }
 }
@@ -202,6 +218,13 @@ bool Communicator::any(bool here) {
   auto flag = at::full({1}, here ? 1 : 0, group_->options);
   all_reduce(flag);
   return flag.item<float>() > 0;
+}
+
+int Communicator::ranks_on_these_processors() {
+  if (!group_) return 1;
+  const auto own =
+      at::full({1}, static_cast<std::int64_t>(hash_of(own_processors())), group_->options.dtype(at::kLong));
+  return static_cast<int>(all_gather(own).eq(own).sum().item<std::int64_t>());
 }
 
 std::shared_ptr<void> Communicator::waiting_for_files() {

@@ -49,6 +49,10 @@ class Communicator {
   /// Whether any rank says so.
   bool any(bool here);
 
+  /// How many ranks, this one included, may run on just the processors that this one may: those of a machine, unless
+  /// their launcher binds each to its own.
+  int ranks_on_these_processors();
+
   /// While the result lives, this rank may wait for a disk or a server and is not taken for stuck. Null when alone.
   std::shared_ptr<void> waiting_for_files();
 

@@ -12,11 +12,12 @@ struct Names {
   const char *rank, *size, *local_rank, *local_size;
 };
 
-// A batch script of Slurm has SLURM_NTASKS too, but only srun's processes have the step's.
+// A batch script of Slurm has SLURM_NTASKS too, but only srun's processes have the step's; so does what an mpirun that
+// starts its helpers by srun started.
 constexpr Names launchers[] = {
     {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
-    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"},
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"},
     {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
 };
 

@@ -1,5 +1,7 @@
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <torch/cuda.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -105,7 +107,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.footer(
       "Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
-      "Example: gondola train openai-b32 --out runs/b32 --set 'data.train=[\"pairs/{00000..00999}.tar\"]'");
+      "Example: gondola train openai-b32 --out runs/b32 --set model.vocab_size=8192 --set "
+      "'data.train=[\"pairs/{00000..00999}.tar\"]'");
   constexpr int wrong_usage = 2;
   try {
     app.parse(argc, argv);
@@ -120,14 +123,18 @@ int main(int argc, char** argv) {
       const char* value = std::getenv(name);  // an empty one is a launcher's mistake
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
-    if (recipe.device == "cuda") recipe.device = fmt::format("cuda:{}", launch.local_rank);
-    find_device(recipe.device);
-    if (recipe.threads == 0) recipe.threads = std::max(1, available_processors() / launch.local_size);
+    if (recipe.device == "cuda") {
+      const bool one_is_shown = torch::cuda::device_count() == 1;  // by a launcher that gives each process its own
+      recipe.device = fmt::format("cuda:{}", one_is_shown ? 0 : launch.local_rank);
+    }
+    const c10::DeviceGuard guard(find_device(recipe.device));  // or NCCL would take memory of the first GPU too
     std::signal(SIGPIPE, SIG_IGN);  // what is written to a rank that died must kill nobody before its name is known
     Communicator communicator(launch, recipe.device, [](const std::string& message) {
       print_error("gondola train: {}", message);
       std::_Exit(1);  // the other threads may wait for what will never come
     });
+    if (recipe.threads == 0)
+      recipe.threads = std::max(1, available_processors() / communicator.ranks_on_these_processors());
     try {
       auto opening = communicator.waiting_for_files();  // of data sets and models
       Trainer trainer(std::move(recipe), out, resume, communicator, traced_steps);

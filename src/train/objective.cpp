@@ -56,7 +56,6 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
     fail("train.micro_batch_size: a ModifiedResNet normalises over its whole batch, which a micro-batch is not");
   if (communicator.size() > 1)
     model_->synchronise_batch_norms([&communicator](const at::Tensor& x) { return sum_over_ranks(x, communicator); });
-  for (auto& [name, tensor] : tensors()) communicator.broadcast(tensor);
   sync_ = std::make_unique<GradientSync>(parameters_, communicator);
 }
 
@@ -138,6 +137,10 @@ double Objective::backward(const Batch& batch) {
   }
   sync_->finish();
   return value;
+}
+
+void Objective::share() {
+  for (auto& [name, tensor] : tensors()) communicator_.broadcast(tensor);
 }
 
 void Objective::constrain() {

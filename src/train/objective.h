@@ -27,6 +27,9 @@ class Objective {
   /// What must hold after each update of the parameters: the scale within [1, max_scale] (arXiv 2103.00020, 2.5).
   void constrain();
 
+  /// Rank 0's weights and statistics become all ranks'.
+  void share();
+
   /// What is trained: the parameters that no lock holds.
   const NamedTensors& parameters() const { return parameters_; }
   /// What state() holds, live.

@@ -65,12 +65,10 @@ void Optimiser::step(double learning_rate) {
 
 void Optimiser::step_adamw(double learning_rate) {
   for (Group& group : groups_) {
-    std::vector<at::Tensor> gradients;
-    for (std::size_t i = 0; i < group.parameters.size(); ++i) {
-      group.steps[i].add_(1);
-      // A convolution's gradient may come in channels-last order; the kernel walks all operands alike.
-      gradients.push_back(at::empty_like(group.parameters[i]).copy_(group.parameters[i].grad()));
-    }
+    at::_foreach_add_(group.steps, 1);
+    std::vector<at::Tensor> gradients;  // a convolution's may come in channels-last order; the kernel walks all alike
+    for (const at::Tensor& parameter : group.parameters)
+      gradients.push_back(at::empty_like(parameter).copy_(parameter.grad()));
     at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
                       learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
                       /*amsgrad=*/false, /*maximize=*/false);
@@ -128,6 +126,7 @@ TensorMap Optimiser::state() const {
       if (communicator_.rank() == 0) state[name] = from_torch(moments);
     }
   }
+  if (sharded_) communicator_.barrier();  // by NCCL the others have but asked for the broadcasts, and might leave
   return state;
 }
 
@@ -142,13 +141,14 @@ void Optimiser::load_state(const TensorMap& state, std::int64_t steps) {
   for (Matrix& matrix : matrices_) restore(matrix.momentum, state, "momentum." + matrix.name);
 }
 
-double clip_gradients(const NamedTensors& parameters, double limit) {
+double clip_gradients(const NamedTensors& parameters, double limit, Communicator& communicator) {
   const at::NoGradGuard no_gradients;
-  std::vector<at::Tensor> norms;
-  for (const auto& [name, parameter] : parameters) norms.push_back(at::linalg_vector_norm(parameter.grad()));
-  const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
-  if (limit > 0 && norm > limit)
-    for (const auto& [name, parameter] : parameters) parameter.grad().mul_(limit / norm);
+  std::vector<at::Tensor> gradients;
+  for (const auto& [name, parameter] : parameters) gradients.push_back(parameter.grad());
+  auto of_all = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)));
+  communicator.broadcast(of_all);  // its last bits depend on the number of threads
+  const double norm = of_all.item<double>();
+  if (limit > 0 && norm > limit) at::_foreach_mul_(gradients, limit / norm);
   return norm;
 }
 

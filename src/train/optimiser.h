@@ -66,7 +66,8 @@ class Optimiser {
   double beta1_, beta2_, epsilon_;
 };
 
-/// Scales all gradients so that their common L2 norm is at most `limit` (0: no limit). Returns the norm before.
-double clip_gradients(const NamedTensors& parameters, double limit);
+/// Scales all gradients, the same on all ranks, so that their common L2 norm is at most `limit` (0: no limit). Returns
+/// the norm before, on all ranks rank 0's.
+double clip_gradients(const NamedTensors& parameters, double limit, Communicator& communicator);
 
 }  // namespace gondola

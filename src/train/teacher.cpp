@@ -23,7 +23,7 @@ void require_equal(const std::string& name, const char* what, int found, int exp
 
 }  // namespace
 
-Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer) : recipe_(recipe) {
+Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer, Communicator& communicator) : recipe_(recipe) {
   const std::string& name = recipe.teacher;
   ModelFiles files = load_model_files(name);
   const TextTowerConfig &text = files.config.text, &ours = recipe.model.text;
@@ -42,6 +42,7 @@ Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer) : recipe_
   const torch::Device device(recipe.device);
   model_->to(device);
   for (at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
+  for (auto& [name_of, tensor] : tensors_of(*model_)) communicator.broadcast(tensor);
   scale_ = std::exp(model_->logit_scale.item<double>());
   // (x·std + mean − mean') / std'
   const auto std = of_channels(files.preprocess.std);

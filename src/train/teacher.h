@@ -13,9 +13,9 @@ namespace gondola {
 /// and tokens, in evaluation mode, and does not learn.
 class Teacher {
  public:
-  /// On the recipe's device. Throws Error when the teacher takes images of another size, or texts of another length or
-  /// vocabulary, than the recipe's model.
-  Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer);
+  /// On the recipe's device; of all ranks rank 0's weights. Throws Error when the teacher takes images of another size,
+  /// or texts of another length or vocabulary, than the recipe's model.
+  Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer, Communicator& communicator);
 
   /// Normalised, without gradients; computed a micro-batch at a time.
   Features encode(const Batch& batch) const;

@@ -146,6 +146,13 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   return data;
 }
 
+/// All tokens, in their order.
+std::uint64_t hash_of_tokens(const ClipTokenizer& tokenizer) {
+  Hash hash;
+  for (int id = 0; id < tokenizer.size(); ++id) hash.add(tokenizer.token(id) + '\n');
+  return hash.value();
+}
+
 /// Throws Error, before the first step, when none of its samples can be read.
 void check_readable(const Dataset& data) {
   std::string last;
@@ -194,6 +201,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
   });
+  check_same("vocabularies", fmt::format("{:016x}", hash_of_tokens(*tokenizer_)), recipe_, communicator_);
   if (traced_steps_ > 0)
     trace_ =
         rank_0_first(communicator_, [&] { return std::make_shared<Trace>(folder_.trace(), communicator_.rank()); });
@@ -206,7 +214,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
   objective_->trace(trace_);
-  if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_);
+  if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_, communicator_);
   objective_->learn_from(teacher_.get());
   const TensorMap initial = folder_.has_checkpoint() ? TensorMap() : initial_weights(recipe_, *tokenizer_);
   NamedTensors moving;
@@ -215,6 +223,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
     if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
     if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
   }
+  objective_->share();
   optimiser_ = std::make_unique<Optimiser>(objective_->parameters(), recipe_, communicator_);
   if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
 }
@@ -223,7 +232,7 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
   std::optional<StatisticsBackup> backup;
   if (recipe_.spike_guard > 0) backup.emplace(objective_->tensors());
   const double loss = objective_->backward(batch);
-  const double norm = clip_gradients(objective_->parameters(), recipe_.gradient_clip);
+  const double norm = clip_gradients(objective_->parameters(), recipe_.gradient_clip, communicator_);
   if (guard_.accepts(loss, norm)) {
     const Trace::Span span(objective_->trace(), "update weights");
     optimiser_->step(learning_rate);

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+
+#include <vector>
 
 #include "tests/train/ranks.h"
 
@@ -37,6 +40,24 @@ TEST_P(Ranks, ExchangeTensors) {
     EXPECT_FALSE(communicator.any(false));
     communicator.barrier();
     EXPECT_EQ(communicator.waiting_for_files() == nullptr, size == 1);
+  });
+}
+
+/// As srun and mpirun bind them.
+TEST(RanksOnTheseProcessors, AreNotThoseBoundToOthers) {
+  cpu_set_t all;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "this machine lacks a second processor";
+  std::vector<int> processors;
+  for (int i = 0; processors.size() < 2; ++i)
+    if (CPU_ISSET(i, &all)) processors.push_back(i);
+  test::on_ranks(3, [&](Communicator& communicator) {
+    EXPECT_EQ(communicator.ranks_on_these_processors(), 3);
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(processors[communicator.rank() == 0 ? 0 : 1], &own);
+    ASSERT_EQ(::sched_setaffinity(0, sizeof own, &own), 0);
+    EXPECT_EQ(communicator.ranks_on_these_processors(), communicator.rank() == 0 ? 1 : 2);
   });
 }
 

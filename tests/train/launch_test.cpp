@@ -53,6 +53,15 @@ TEST(Launch, IsReadFromEachLauncher) {
                                    {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}});
   EXPECT_EQ(mpirun.rank, 1);
   EXPECT_EQ(mpirun.address, "127.0.0.1");
+  const Launch by_srun = launch_of({{"OMPI_COMM_WORLD_RANK", "3"},
+                                    {"OMPI_COMM_WORLD_SIZE", "4"},
+                                    {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                                    {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                                    {"SLURM_PROCID", "0"},  // of mpirun's helper there
+                                    {"SLURM_STEP_NUM_TASKS", "1"},
+                                    {"MASTER_ADDR", "gpu-1"}});
+  EXPECT_EQ(by_srun.rank, 3);
+  EXPECT_EQ(by_srun.size, 4);
   EXPECT_EQ(launch_of({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}}).rank, 1);
   EXPECT_EQ(launch_of({{"MASTER_PORT", "65535"}}).port, 65535);
 }

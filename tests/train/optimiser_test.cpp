@@ -5,6 +5,10 @@
 #include <torch/optim/adamw.h>
 #include <torch/types.h>
 
+#include <array>
+
+#include "tests/train/peak_memory.h"
+#include "tests/train/ranks.h"
 #include "train/muon.h"
 
 namespace gondola {
@@ -20,10 +24,12 @@ Recipe recipe_of_adamw() {
   return recipe;
 }
 
-/// Two matrices between layers, one of which is tall, an embedding, and a bias, which does not decay.
+/// Three matrices between layers, the second with queries, keys and values of ViT-B/32's eight text heads; an
+/// embedding, and a bias, which does not decay.
 NamedTensors random_parameters() {
   torch::manual_seed(8);
   NamedTensors parameters = {{"transformer.resblocks.0.mlp.c_fc.weight", torch::randn({8, 4})},
+                             {"transformer.resblocks.0.attn.in_proj_weight", torch::randn({48, 6})},
                              {"text_projection", torch::randn({4, 5})},
                              {"token_embedding.weight", torch::randn({7, 4})},
                              {"ln_final.bias", torch::randn({4})}};
@@ -88,7 +94,8 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
   take_steps(parameters, [&](double learning_rate) { optimiser.step(learning_rate); });
 
   const torch::NoGradGuard no_gradients;
-  std::vector<at::Tensor> momenta = {torch::zeros({8, 4}), torch::zeros({4, 5})};
+  std::vector<at::Tensor> momenta = {torch::zeros({8, 4}), torch::zeros({48, 6}), torch::zeros({4, 5})};
+  const std::vector<std::int64_t> matrices = {1, 3 * 8, 1};
   take_steps(by_formula, [&](double learning_rate) {
     for (std::size_t i = 0; i < momenta.size(); ++i) {
       at::Tensor weights = by_formula[i].second;
@@ -96,7 +103,7 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
       momenta[i] = 0.95 * momenta[i] + 0.05 * gradient;
       const double rate = 7 * learning_rate;
       weights.copy_((1 - rate * recipe.weight_decay) * weights -
-                    rate * muon_update(0.95 * momenta[i] + 0.05 * gradient, 1, torch::kFloat));
+                    rate * muon_update(0.95 * momenta[i] + 0.05 * gradient, matrices[i], torch::kFloat));
     }
   });
   for (std::size_t i = 0; i < momenta.size(); ++i)
@@ -104,6 +111,24 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
   const auto expected = adamw_of_torch(recipe);
   for (std::size_t i = momenta.size(); i < parameters.size(); ++i)
     expect_equal(parameters[i].second, expected.at(parameters[i].first), parameters[i].first);
+}
+
+TEST(Optimiser, ShardedKeepsTheMomentsOfAPart) {
+  NamedTensors parameters;
+  for (const char* name : {"visual.ln_pre.weight", "visual.ln_pre.bias", "ln_final.weight", "ln_final.bias"})
+    parameters.emplace_back(name, torch::zeros({1000}, torch::requires_grad()));
+  const auto bytes = [&](bool sharded) {
+    Recipe recipe = recipe_of_adamw();
+    recipe.shard_optimizer = sharded;
+    std::array<std::int64_t, 2> of_rank{};
+    test::on_ranks(2, [&](Communicator& communicator) {
+      const auto rank = static_cast<std::size_t>(communicator.rank());
+      of_rank[rank] = test::peak_memory([&] { Optimiser(parameters, recipe, communicator); });
+    });
+    return of_rank;
+  };
+  for (const std::int64_t whole : bytes(false)) EXPECT_GE(whole, 2 * 4 * 4000);
+  for (const std::int64_t half : bytes(true)) EXPECT_LT(half, 1.1 * 4 * 4000);
 }
 
 /// The first step of Adam moves every weight by the learning rate, whatever its gradient.
@@ -132,7 +157,8 @@ TEST(Gradients, AreClippedTogether) {
                                      {"b", torch::zeros({1, 1}, torch::requires_grad())}};
     parameters[0].second.mutable_grad() = torch::tensor({3.f, -4.f});
     parameters[1].second.mutable_grad() = torch::full({1, 1}, 12.f);
-    EXPECT_NEAR(clip_gradients(parameters, limit), 13, 1e-5);
+    Communicator alone;
+    EXPECT_NEAR(clip_gradients(parameters, limit, alone), 13, 1e-5);
     expect_equal(parameters[0].second.grad(), factor * torch::tensor({3.f, -4.f}), "a");
     expect_equal(parameters[1].second.grad(), torch::full({1, 1}, factor * 12), "b");
   }
