@@ -57,7 +57,7 @@ void check_tower(const std::string& name, const ModelConfig& found, const ModelC
 void check_preprocess(const std::string& name, const PreprocessConfig& theirs, const Recipe& recipe) {
   const PreprocessConfig& ours = recipe.preprocess;
   const auto require = [&](const char* key, bool same) {
-    if (!same && !recipe.values.contains(fmt::format("preprocess.{}", key)))
+    if (!same && !recipe.given.contains(fmt::format("preprocess.{}", key)))
       fail("{}: has another preprocess.{} than the recipe, which says nothing of it (gondola info --model shows it)",
            name, key);
   };

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <ranges>
 #include <set>
-#include <sstream>
 
 #include "base/environment.h"
 #include "base/error.h"
@@ -15,41 +14,35 @@
 namespace gondola {
 namespace {
 
-/// One table of the file; every key must have been asked for by the time `finish` is called.
+template <class T>
+std::string text_of(const T& value) {
+  if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>)
+    return fmt::format("{}", value);
+  else
+    return fmt::format("[{}]", fmt::join(value, ", "));
+}
+
+/// One table of the file; every key must have been asked for by the time `finish` is called. What it has, or would
+/// have, goes into the recipe's values.
 class Section {
  public:
-  Section(const toml::table& table, std::string origin, std::string name)
-      : table_(table), origin_(std::move(origin)), name_(std::move(name)) {}
+  Section(const toml::table& table, std::string origin, std::string name, Recipe& recipe)
+      : table_(table), origin_(std::move(origin)), name_(std::move(name)), recipe_(recipe) {}
 
   template <class T>
   void read(const char* key, T& value) {
-    asked_.insert(key);
-    const toml::node* node = table_.get(key);
-    if (node == nullptr) return;
-    if constexpr (std::is_same_v<T, std::vector<std::string>> || std::is_same_v<T, std::array<float, 3>> ||
-                  std::is_same_v<T, std::array<int, 4>>) {
-      read_array(key, *node, value);
-    } else {
-      const auto found = node->value<std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>>();
-      const bool fits = found && (!std::is_same_v<T, bool> || node->is_boolean()) &&
-                        !(std::is_integral_v<T> && node->is_floating_point());
-      constexpr const char* expected = std::is_same_v<T, bool>       ? "true or false"
-                                       : std::is_integral_v<T>       ? "a whole number"
-                                       : std::is_floating_point_v<T> ? "a number"
-                                                                     : "a string";
-      if (!fits) fail("{}: {} has the wrong type, expected {}", origin_, path(key), expected);
-      if constexpr (std::is_floating_point_v<T>)
-        if (!std::isfinite(*found)) fail("{}: {} is {}, expected a finite number", origin_, path(key), *found);
-      value = static_cast<T>(*found);
-    }
+    read_value(key, value);
+    recipe_.values[path(key)] = text_of(value);
   }
 
   /// A value of one of the given words.
   template <class T>
   void read_choice(const char* key, T& value, const std::map<std::string, T>& choices) {
     std::string word;
-    read(key, word);
+    read_value(key, word);
     if (!word.empty()) value = find_choice(key, word, choices);
+    for (const auto& [name, choice] : choices)
+      if (choice == value) recipe_.values[path(key)] = name;
   }
 
   /// A list of some of the given words, whose flags are set.
@@ -71,18 +64,18 @@ class Section {
   /// too.
   void read_sources(const char* key, const AugmentConfig& common, std::vector<Source>& sources,
                     std::vector<AugmentConfig>& augment) {
-    asked_.insert(key);
-    const toml::node* node = table_.get(key);
+    const toml::node* node = find(key);
     if (node == nullptr) return;
     const toml::array* array = node->as_array();
     if (array == nullptr) fail("{}: {} has the wrong type, expected a list", origin_, path(key));
+    std::vector<std::string> names;
     for (std::size_t i = 0; i < array->size(); ++i) {
       const toml::node& element = *array->get(i);
       Source source;
       augment.push_back(common);
       if (const toml::table* table = element.as_table()) {
-        Section section(*table, origin_, fmt::format("{}[{}]", path(key), i));
-        section.read("source", source.name);
+        Section section(*table, origin_, fmt::format("{}[{}]", path(key), i), recipe_);
+        section.read_value("source", source.name);  // where it lies may change
         section.read("weight", source.weight);
         section.read_keys(augment.back());
         section.finish();
@@ -90,16 +83,17 @@ class Section {
         source.name = element.value_or(std::string());
       }
       if (source.name.empty()) fail("{}: {}[{}] names no source", origin_, path(key), i);
+      names.push_back(source.name);
       sources.push_back(std::move(source));
     }
+    recipe_.values[path(key)] = text_of(names);
   }
 
   Section section(const char* key) {
-    asked_.insert(key);
     static const toml::table empty;
-    const toml::node* node = table_.get(key);
+    const toml::node* node = find(key);
     if (node != nullptr && !node->is_table()) fail("{}: {} is not a section", origin_, path(key));
-    return {node == nullptr ? empty : *node->as_table(), origin_, path(key)};
+    return {node == nullptr ? empty : *node->as_table(), origin_, path(key), recipe_};
   }
 
   void finish() const {
@@ -110,6 +104,35 @@ class Section {
  private:
   std::string path(std::string_view key) const {
     return name_.empty() ? std::string(key) : fmt::format("{}.{}", name_, key);
+  }
+
+  const toml::node* find(const char* key) {
+    asked_.insert(key);
+    const toml::node* node = table_.get(key);
+    if (node != nullptr) recipe_.given.insert(path(key));
+    return node;
+  }
+
+  template <class T>
+  void read_value(const char* key, T& value) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return;
+    if constexpr (std::is_same_v<T, std::vector<std::string>> || std::is_same_v<T, std::array<float, 3>> ||
+                  std::is_same_v<T, std::array<int, 4>>) {
+      read_array(key, *node, value);
+    } else {
+      const auto found = node->value<std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>>();
+      const bool fits = found && (!std::is_same_v<T, bool> || node->is_boolean()) &&
+                        !(std::is_integral_v<T> && node->is_floating_point());
+      constexpr const char* expected = std::is_same_v<T, bool>       ? "true or false"
+                                       : std::is_integral_v<T>       ? "a whole number"
+                                       : std::is_floating_point_v<T> ? "a number"
+                                                                     : "a string";
+      if (!fits) fail("{}: {} has the wrong type, expected {}", origin_, path(key), expected);
+      if constexpr (std::is_floating_point_v<T>)
+        if (!std::isfinite(*found)) fail("{}: {} is {}, expected a finite number", origin_, path(key), *found);
+      value = static_cast<T>(*found);
+    }
   }
 
   template <class T>
@@ -138,6 +161,7 @@ class Section {
 
   const toml::table& table_;
   std::string origin_, name_;
+  Recipe& recipe_;
   std::set<std::string> asked_;
 };
 
@@ -315,19 +339,6 @@ void validate(const Recipe& recipe, const std::string& origin) {
   }
 }
 
-void flatten(const toml::table& table, const std::string& prefix, std::map<std::string, std::string>& values) {
-  for (const auto& [key, node] : table) {
-    const std::string name = prefix + std::string(key.str());
-    if (const toml::table* inner = node.as_table()) {
-      flatten(*inner, name + ".", values);
-      continue;
-    }
-    std::ostringstream text;
-    node.visit([&](const auto& value) { text << value; });
-    values[name] = text.str();
-  }
-}
-
 /// Sets "section.key=value" in the table.
 void override_value(toml::table& table, const std::string& assignment) {
   const std::size_t equals = assignment.find('=');
@@ -386,7 +397,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   for (const std::string& assignment : overrides) override_value(table, assignment);
 
   Recipe recipe;
-  Section root(table, origin, "");
+  Section root(table, origin, "", recipe);
   read_model(root.section("model"), recipe);
 
   Section preprocess = root.section("preprocess");
@@ -419,7 +430,6 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   read_train(root.section("train"), recipe);
   root.finish();
   validate(recipe, origin);
-  flatten(table, "", recipe.values);
   if (export_family(recipe.model) == Family::hugging_face) {
     recipe.preprocess.library = PreprocessLibrary::transformers;
     recipe.values["preprocess.library"] = "transformers";

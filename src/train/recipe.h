@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,8 +78,10 @@ struct Recipe {
   std::string device = "cpu";
   double peak_tflops = 0;  ///< of one process's device, for the MFU; 0: measured
 
-  /// Every key with its value as TOML ("train.seed" → "1"): what a resumed run must agree with.
+  /// Every key with its value, the default's where the recipe has none ("train.seed" → "1"): what a resumed run must
+  /// agree with.
   std::map<std::string, std::string> values;
+  std::set<std::string> given;  ///< the keys that the recipe has itself
 };
 
 /// The layout a run's model is written in, which decides its preprocessing: transformers', or open_clip's for what

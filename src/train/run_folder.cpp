@@ -13,9 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, and what it
-/// runs on. All that decides how the next step learns from its batch must stay.
-const std::set<std::string, std::less<>> free_keys = {"train.steps",
+/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, what it runs
+/// on, and where its samples lie, of which data.samples says that they are the same. All else that decides how the next
+/// step learns from its batch must stay.
+const std::set<std::string, std::less<>> free_keys = {"data.train",
+                                                      "train.steps",
                                                       "train.epochs",
                                                       "train.cooldown_steps",
                                                       "train.save_every_steps",
@@ -75,8 +77,9 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
   const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
     // A run that failed before its first checkpoint may simply be started again.
-    if (!resume && (!fs::exists(recipe_file) || has_checkpoint() || fs::exists(model())))
-      fail("{}: is not empty; --resume continues a run", path_.string());
+    if (!resume && !fs::exists(recipe_file)) fail("{}: is not empty, and not the folder of a run", path_.string());
+    if (!resume && (has_checkpoint() || fs::exists(model())))
+      fail("{}: has a run, which --resume continues", path_.string());
     if (!fs::exists(recipe_file) && !has_checkpoint()) {  // what a launcher or a shell keeps there may stay
       for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
         if (fs::exists(written)) fail("{}: is there, but no recipe.json: not the folder of a run", written.string());

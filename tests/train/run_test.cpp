@@ -11,6 +11,7 @@
 #include "tests/train/process.h"
 #include "tests/train/runs.h"
 #include "train/recipe.h"
+#include "train/throughput.h"
 #include "train/trainer.h"
 
 namespace gondola {
@@ -38,7 +39,7 @@ std::string recipe_text(const Architecture& architecture, const std::string& tra
   return fmt::format(
       "[model]\nvocabulary = \"{}\"\n{}\n[data]\ntrain = [\"{}\"]\n[augment]\nmin_crop_area = 1\nmax_aspect_ratio = 1\n"
       "[train]\nbatch_size = 8\nlearning_rate = 1e-2\nweight_decay = 0.2\nbeta2 = 0.98\nepsilon = 1e-2\n"
-      "warmup_steps = 2\nsoft_targets = {}\nthreads = 1\n{}",
+      "warmup_steps = 2\nsoft_targets = {}\nthreads = 1\npeak_tflops = 1\n{}",
       test::golden("cli/model").string(), architecture.model,
       (test::golden("train") / architecture.name / "pairs.csv").string(), architecture.soft_targets, train);
 }
@@ -70,7 +71,14 @@ TEST_P(Steps, AreThoseOfPyTorch) {
   for (std::size_t i = 0; i < losses.size(); ++i) {
     EXPECT_EQ(lines[i].at("step"), i + 1);
     EXPECT_NEAR(lines[i].at("loss").get<double>(), losses[i], 1e-5) << i;
-    EXPECT_GT(lines[i].at("samples_per_second"), 0);
+    const double rate = lines[i].at("samples_per_second"), waited = lines[i].at("loader_wait");
+    EXPECT_GT(rate, 0);
+    EXPECT_TRUE(waited >= 0 && waited <= 1) << waited;
+    // Of a peak of 1 TFLOP/s; captions have three tokens to sixteen.
+    const double flops_of_a_pair = lines[i].at("mfu").get<double>() * 1e12 / rate;
+    const Recipe of_run = read_recipe(recipe, {});
+    EXPECT_GT(flops_of_a_pair, training_flops(of_run, 8, 0, 3) / 8);
+    EXPECT_LT(flops_of_a_pair, training_flops(of_run, 8, 8, 16) / 8);
   }
   const ModelFiles model = load_model_files((run / "model").string());
   for (const auto& [name, expected] : read_safetensors(golden / "end.safetensors")) {
@@ -133,7 +141,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
           "[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\ntrain = [\"{0}\"]\n"
           "validation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = 0.5\n[train]\nbatch_size = 4\n"
           "steps = 60\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\nvalidate_every_steps = 7\n"
-          "threads = 2\nsoft_targets = true\nseed = 9\nema_decay = 0.9\nspike_guard = 1.2\n",
+          "threads = 2\npeak_tflops = 1\nsoft_targets = true\nseed = 9\nema_decay = 0.9\nspike_guard = 1.2\n",
           pairs.string()));
   const fs::path whole = folder.path() / "whole", interrupted = folder.path() / "interrupted";
   ASSERT_EQ(test::Process(recipe, whole).wait(), 0);
@@ -146,7 +154,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
   {
     const fs::path log = folder.path() / "log";
     test::Process stopped(recipe, interrupted, {}, log);
-    test::wait_for_steps(interrupted, 30);
+    test::wait_for_steps(interrupted, 20);
     stopped.send(SIGINT);
     EXPECT_EQ(stopped.wait(), 1);  // clean: it saved what it had
     int resumed_after = 0;
@@ -305,8 +313,13 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
               ThrowsMessage<Error>(HasSubstr("--resume")));
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("train.seed")));
-  EXPECT_NO_THROW(
-      Trainer(read_recipe(recipe, {"data.max_broken=2000"}), run, true, test::alone));  // nothing that it learns from
+  // Nothing that it learns from, what it does anyway, and the same samples elsewhere.
+  const fs::path moved = folder_.path() / "moved.csv";
+  fs::copy_file(test::golden("train") / "vit" / "pairs.csv", moved);
+  fs::copy(test::golden("train") / "vit" / "images", folder_.path() / "images");
+  for (const std::string& value : {std::string("data.max_broken=2000"), std::string("train.seed=0"),
+                                   fmt::format("data.train=[\"{}\"]", moved.string())})
+    EXPECT_NO_THROW(Trainer(read_recipe(recipe, {value}), run, true, test::alone)) << value;
   write(run / "recipe.json", "[]");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("recipe.json: is not what a run writes")));
