@@ -19,8 +19,9 @@ struct RgbImage {
   std::span<const std::uint8_t> pixels;
 };
 
-/// An image as a program has it: a file's path, a file in memory, or pixels. What it refers to must live until the call
-/// that it is given to returns.
+/// An image as a program has it: a file's path, a file in memory, or pixels. Of an animation the first frame counts,
+/// and what EXIF would turn is taken as it is stored. What it refers to must live until the call that it is given to
+/// returns, which throws Error for an RgbImage with another number of bytes.
 using ImageInput = std::variant<std::filesystem::path, EncodedImage, RgbImage>;
 
 }  // namespace gondola

@@ -20,9 +20,9 @@ class ZeroShotClassifier;
 
 struct ModelOptions {
   /// An open_clip model configuration, for a bare state dict that does not tell its architecture.
-  std::optional<std::filesystem::path> config;
-  /// A vocabulary, for a model that has none beside it.
-  std::optional<std::filesystem::path> vocabulary;
+  std::optional<std::filesystem::path> config = {};
+  /// A vocabulary, in place of the one beside the model.
+  std::optional<std::filesystem::path> vocabulary = {};
   int threads = 0;  ///< 0: one for each processor
   /// "cpu", or "cuda", "cuda:1" for libtorch's towers on a GPU, where Gondola was built with PyTorch.
   std::string device = "cpu";

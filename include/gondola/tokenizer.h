@@ -21,8 +21,8 @@ class GONDOLA_API Tokenizer {
   /// OpenAI's bpe_simple_vocab_16e6.txt.gz. Throws Error.
   static Tokenizer load(const std::filesystem::path& path);
 
-  /// The ids of a text (UTF-8), without start and end tokens. Throws Error for a text with one of the vocabulary's
-  /// added tokens.
+  /// The ids of a text (UTF-8), without start and end tokens of its own; "<|startoftext|>" and "<|endoftext|>" in it
+  /// count as those. Throws Error for a text with another of the vocabulary's added tokens.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
   /// With start and end tokens. Throws Error for a text of more than `context_length` ids, unless `truncate`: then it

@@ -52,10 +52,10 @@ void add_convert(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
   command
-      ->add_option(
-          "--to", options->layout,
-          "hf (transformers' CLIPModel, which crops up to a pixel elsewhere and puts what is transparent on white) or "
-          "open_clip")
+      ->add_option("--to", options->layout,
+                   "hf (transformers' CLIPModel, of ViTs alone, which crops up to a pixel elsewhere and puts what is "
+                   "transparent on "
+                   "white) or open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "how the weights are stored")

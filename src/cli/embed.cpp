@@ -178,7 +178,7 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
       "after a million, or ten minutes, img_emb_1.npy follows. With a tenth file all numbers get two digits, so that\n"
       "names are in the order of the rows. What was interrupted goes on with --resume.");
   auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
-  inputs->add_option("INPUT", options->images, image_argument_help);
+  inputs->add_option("IMAGE", options->images, image_argument_help);
   inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
       ->check(CLI::ExistingFile);
   command->add_option("--out", options->out, "folder to write to")->required();

@@ -67,10 +67,11 @@ int main(int argc, char** argv) {
   GlobalOptions global;
   CLI::Option* model =
       app.add_option("--model", global.model, "folder, file or cached name; default: the model that comes with gondola")
-          ->check(not_empty("a model"));
+          ->check(not_empty("a model"))
+          ->option_text("NAME|PATH");
   app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
       ->check(CLI::ExistingFile);
-  app.add_option("--vocab", global.vocab, "vocabulary, when the model has none beside it")->check(CLI::ExistingPath);
+  app.add_option("--vocab", global.vocab, "vocabulary, in place of the model's own")->check(CLI::ExistingPath);
   app.add_option("--threads", global.threads, "default: all processors")->check(CLI::Range(1, 1024));
   app.add_option("--device", global.device, "cpu, cuda or cuda:N; default: cpu")
       ->check(CLI::Validator(
@@ -102,8 +103,9 @@ int main(int argc, char** argv) {
   add_train(app, global, status);
   for (const char* command : {"info", "convert", "quantize"})
     app.get_subcommand(command)
-        ->add_option("MODEL", global.model, "as --model")
+        ->add_option("MODEL", global.model, "in place of --model")
         ->excludes(model)
+        ->option_text(" ")
         ->check(not_empty("a model"));
   for (CLI::App* command : app.get_subcommands({})) {
     if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(not_empty("a folder"));
