@@ -136,6 +136,8 @@ TEST_F(Api, SaysWhatIsWrong) {
   EXPECT_THROW(model_.embed_image(EncodedImage{}), Error);
   EXPECT_THROW(model_.embed_text(std::string(300, 'z')), Error);
   EXPECT_THROW(model_.classifier({}), Error);
+  for (const ModelOptions& wrong : {ModelOptions{.threads = -1}, ModelOptions{.device = "cuda:99"}})
+    EXPECT_THROW(Model::load((folder_ / "model").string(), wrong), Error);
   options.precision = "auto";
   options.vocabulary = std::string(300, 'x');  // no name of a file
   const Model wordless = Model::load((folder_ / "model").string(), options);

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "data/parquet_writer.h"
 #include "tests/cli/program.h"
 #include "tests/support/files.h"
 
@@ -22,6 +23,7 @@ using testing::Not;
 namespace fs = std::filesystem;
 
 using Commands = test::Program;
+using test::built_with_pytorch;
 using test::Result;
 
 std::string joined(const Json& words) {
@@ -52,6 +54,31 @@ TEST_F(Commands, ClassifyGivesTransformersScores) {
       }
     }
   }
+}
+
+TEST_F(Commands, ClassifyAsksForAPhotoOfALabelUnlessToldOtherwise) {
+  const std::string classify =
+      "classify images/a.png --model model --precision fp32 --json --labels cat --labels 'a dog'";
+  const Result by_default = run(classify);
+  EXPECT_EQ(by_default.lines().at(0).at("labels").size(), 2u);
+  EXPECT_EQ(by_default.out, run(classify + " --template 'a photo of a {}.'").out);
+  EXPECT_NE(by_default.out, run(classify + " --template '{}'").out);
+}
+
+/// bf16 where the processor multiplies in it; a ResNet is computed in fp32 on any.
+TEST_F(Commands, PrecisionIsChosenByTheProcessor) {
+  const auto info = [&](const std::string& options, const std::string& isa) {
+    return run("info --json " + options, isa).lines().at(0);
+  };
+  for (const std::string isa : {"", "GONDOLA_ISA=scalar"}) {
+    const Json found = info("--model model", isa);
+    const bool native_bf16 = found.at("isa") == "avx512bf16" || found.at("isa") == "amx";
+    for (const char* tower : {"image", "text"})
+      EXPECT_EQ(found.at("precision").at(tower), native_bf16 ? "bf16" : "fp32") << isa;
+  }
+  EXPECT_EQ(info("--model model --precision bf16", "").at("precision").at("image"), "bf16");
+  EXPECT_EQ(info("--model model --device cuda", "").at("precision").at("image"), "bf16");
+  EXPECT_EQ(info("--model ../models/resnet_openai.pt --precision bf16", "").at("precision").at("image"), "fp32");
 }
 
 TEST_F(Commands, ClassifyShowsTheScores) {
@@ -155,21 +182,23 @@ TEST_F(Commands, LowPrecisionShiftsSimilaritiesALittle) {
 }
 
 TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
+  const Json operations = run("info --json --model model").lines().at(0).at("gflops");
   const Result result = run("bench --json --model model --tower text --precision fp32 --batch 1,3 --threads 1");
   ASSERT_EQ(result.status, 0) << result.error;
   ASSERT_EQ(result.lines().size(), 2u);
   for (const Json& line : result.lines()) {
+    EXPECT_LT(line.at("gflops").get<double>() / line.at("items_per_second").get<double>(),
+              0.7 * operations.at("text").get<double>());  // of a caption, not of the whole context
     EXPECT_EQ(line.at("precision"), "fp32");
     EXPECT_EQ(line.at("threads"), 1);
     EXPECT_GT(line.at("items_per_second").get<double>(), 0);
     EXPECT_GT(line.at("peak_fraction").get<double>(), 0);
   }
   for (const std::string tower : {"image", "text"}) {
-    const double operations = run("info --json --model model").lines().at(0).at("gflops").at(tower);
     const Json full =
         run("bench --full --json --model model --precision fp32 --batch 3 --tower " + tower).lines().at(0);
     EXPECT_EQ(full.at("batch"), 3);
-    const double expected = full.at("items_per_second").get<double>() * operations;
+    const double expected = full.at("items_per_second").get<double>() * operations.at(tower).get<double>();
     EXPECT_NEAR(full.at("gflops").get<double>(), expected, 1e-6 * expected);
   }
   EXPECT_EQ(run("bench --model model --tower both").status, 2);
@@ -182,38 +211,36 @@ TEST_F(Commands, DevicesThatAreNotThereAreNamed) {
        {"bench --batch 1", "match images/a.png --text cat", "classify images/a.png --labels cat"}) {
     const Result cuda = run("--device cuda:99 " + command + " --model model");
     EXPECT_EQ(cuda.status, 1);
-    EXPECT_THAT(cuda.error, testing::AnyOf(HasSubstr("device cuda:99"), HasSubstr("need a build with PyTorch")));
+    EXPECT_THAT(cuda.error, HasSubstr(built_with_pytorch ? "device cuda:99" : "need a build with PyTorch"));
   }
   EXPECT_EQ(run("--device cuda --json info --model model").lines().at(0).at("device"), "cuda");
   EXPECT_EQ(run("--device cuda bench --kernels --model model").status, 1);
 }
 
 TEST_F(Commands, BenchMeasuresTheKernelsOfATower) {
-  for (const std::string tower : {"image", "text"}) {
-    const Result result = run("bench --kernels --json --model model --precision int8 --tower " + tower);
-    ASSERT_EQ(result.status, 0) << result.error;
-    std::map<std::string, Json> parts;
-    double sum = 0;
-    for (const Json& line : result.lines()) {
-      const auto part = line.at("part").get<std::string>();
-      parts[part] = line;
-      EXPECT_EQ(line.at("tower"), tower);
-      EXPECT_GT(line.at("milliseconds").get<double>(), 0) << part;
-      if (part != "softmax" && part != "sum of parts" && part != "whole pass")
-        sum += line.at("milliseconds").get<double>();
-    }
-    EXPECT_EQ(parts.contains("patch embedding"), tower == "image");
-    for (const char* part : {"layer norm", "qkv", "attention", "softmax", "out", "fc1", "fc2", "conversion"})
-      EXPECT_TRUE(parts.contains(part)) << part;
-    EXPECT_EQ(parts.at("qkv").at("calls"), 2);
-    EXPECT_THAT(parts.at("fc1").at("shape").get<std::string>(), testing::EndsWith(" × 32 × 64"));
-    EXPECT_EQ(parts.at("fc1").at("precision"), "int8");
-    EXPECT_GT(parts.at("fc1").at("gflops").get<double>(), 0);
-    EXPECT_GT(parts.at("fc1").at("peak_fraction").get<double>(), 0);
-    EXPECT_FALSE(parts.at("layer norm").contains("gflops"));
-    EXPECT_NEAR(parts.at("sum of parts").at("milliseconds").get<double>(), sum, 1e-6 * sum);
-    EXPECT_EQ(parts.at("whole pass").at("pass_fraction"), 1);
+  const Result result = run("bench --kernels --json --model model --precision int8 --tower image");
+  ASSERT_EQ(result.status, 0) << result.error;
+  std::map<std::string, Json> parts;
+  double sum = 0;
+  for (const Json& line : result.lines()) {
+    const auto part = line.at("part").get<std::string>();
+    parts[part] = line;
+    EXPECT_EQ(line.at("tower"), "image");
+    EXPECT_GT(line.at("milliseconds").get<double>(), 0) << part;
+    if (part != "softmax" && part != "sum of parts" && part != "whole pass")
+      sum += line.at("milliseconds").get<double>();
   }
+  for (const char* part :
+       {"patch embedding", "layer norm", "qkv", "attention", "softmax", "out", "fc1", "fc2", "conversion"})
+    EXPECT_TRUE(parts.contains(part)) << part;
+  EXPECT_EQ(parts.at("qkv").at("calls"), 2);
+  EXPECT_THAT(parts.at("fc1").at("shape").get<std::string>(), testing::EndsWith(" × 32 × 64"));
+  EXPECT_EQ(parts.at("fc1").at("precision"), "int8");
+  EXPECT_GT(parts.at("fc1").at("gflops").get<double>(), 0);
+  EXPECT_GT(parts.at("fc1").at("peak_fraction").get<double>(), 0);
+  EXPECT_FALSE(parts.at("layer norm").contains("gflops"));
+  EXPECT_NEAR(parts.at("sum of parts").at("milliseconds").get<double>(), sum, 1e-6 * sum);
+  EXPECT_EQ(parts.at("whole pass").at("pass_fraction"), 1);
   const Result resnet = run("bench --kernels --model ../models/resnet_openai.pt");
   EXPECT_EQ(resnet.status, 1);
   EXPECT_THAT(resnet.error, HasSubstr("ModifiedResNet"));
@@ -261,7 +288,10 @@ TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
     SCOPED_TRACE(order[row]);
     expect_row(std::span(found.values).subspan(row * 16, 16), embedding("images", order[row]), 1e-5);
   }
-  EXPECT_THAT(read_file(folder_.path() / "e" / "metadata" / "metadata_0.parquet"), HasSubstr("images/deeper/c.png"));
+  write_parquet(folder_.path() / "rows.parquet", "image_path",
+                std::vector<std::string>{"images/a.png", "images/b.jpg", "images/deeper/c.png"});
+  EXPECT_EQ(read_file(folder_.path() / "e" / "metadata" / "metadata_0.parquet"),
+            read_file(folder_.path() / "rows.parquet"));
   std::ofstream(folder_.path() / "texts.txt") << "a cat\n" << std::string(300, 'z') << '\n';
   EXPECT_THAT(run("embed images --model model --text-file " + out("texts.txt") + " --out " + out("early")).error,
               HasSubstr("texts.txt:2: "));
@@ -280,8 +310,9 @@ TEST_F(Commands, TellTheirVersion) {
   const Result own = run("--version"), train = run("train --version");
   EXPECT_EQ(own.status, 0);
   EXPECT_FALSE(own.out.empty());
-  if (!fs::exists(fs::path(GONDOLA_BINARY_DIR) / "gondola-train")) GTEST_SKIP() << "needs gondola-train";
-  EXPECT_EQ(train.out, own.out);
+  if (built_with_pytorch) {
+    EXPECT_EQ(train.out, own.out);
+  }
 }
 
 TEST_F(Commands, TokenizeShowsIdsAndTokens) {
@@ -314,86 +345,6 @@ TEST_F(Commands, InfoDescribesAModel) {
   EXPECT_EQ(info.at("image_tower").at("patch_size"), 8);
   EXPECT_EQ(info.at("text_tower").at("vocab_size"), 525);
   EXPECT_EQ(info.at("parameters").at("total"), 60'193);
-}
-
-TEST_F(Commands, ConvertedModelsGiveTheSameAnswers) {
-  const std::string question = "match images --json --text 'the cat' --model ";
-  const std::string answer = run(question + "model").out;
-  ASSERT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 0);
-  EXPECT_EQ(run(question + out("hf")).out, answer);
-  // open_clip's preprocessing differs in places that these opaque images do not show, save for the arithmetic's last
-  // bit.
-  ASSERT_EQ(run("convert --model model --to open_clip --out " + out("oc")).status, 0);
-  const auto expected = run(question + "model").lines(), found = run(question + out("oc")).lines();
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    EXPECT_NEAR(found[i].at("texts")[0].at("similarity").get<double>(),
-                expected[i].at("texts")[0].at("similarity").get<double>(), 1e-5);
-  EXPECT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 1);  // not empty
-  const Result resnet = run("convert --model ../models/resnet_openai.pt --to hf --out " + out("rn"));
-  EXPECT_EQ(resnet.status, 1);
-  EXPECT_THAT(resnet.error, HasSubstr("ModifiedResNet"));
-}
-
-TEST_F(Commands, QuantizeWritesAModelThatAnswersTheSame) {
-  const std::string quantize = "quantize model --calibrate images --json --out ";
-  const Result result = run(quantize + out("q"));
-  ASSERT_EQ(result.status, 0) << result.error;
-  const auto lines = result.lines();
-  ASSERT_EQ(lines.size(), 20u);  // 16 layers, 2 towers, the answers, the folder
-  EXPECT_EQ(lines[0].at("layer"), "visual.transformer.resblocks.0.attn.in_proj_weight");
-  EXPECT_EQ(lines[0].at("precision"), "int8");
-  EXPECT_EQ(lines[16].at("tower"), "image");
-  EXPECT_GT(lines[17].at("cosine_min"), 0.99);
-  EXPECT_EQ(lines[18].at("images"), 1);
-  EXPECT_EQ(fs::path(lines[19].at("model").get<std::string>()).filename(), "q");
-  EXPECT_EQ(std::ranges::distance(fs::directory_iterator(folder_.path())), 2);  // q and stderr
-
-  fs::create_directories(folder_.path() / "place");
-  fs::create_directories(folder_.path() / "link.partial" / "mine");
-  fs::create_directory_symlink(folder_.path() / "place", folder_.path() / "link");
-  EXPECT_EQ(run(quantize + out("link")).status, 0);
-  EXPECT_TRUE(fs::exists(folder_.path() / "place" / "model.safetensors"));
-  EXPECT_TRUE(fs::exists(folder_.path() / "link.partial" / "mine"));
-
-  const std::string question = "match images --json --text 'the cat' --model ";
-  const auto similarity = [&](const std::string& model) {
-    const Result answer = run(question + model);
-    EXPECT_EQ(answer.status, 0) << answer.error;
-    return answer.lines().at(0).at("texts")[0].at("similarity").get<double>();
-  };
-  const double exact = similarity("model --precision fp32"), int8 = similarity(out("q"));
-  EXPECT_NEAR(int8, exact, 0.03);
-  EXPECT_NE(int8, exact);
-  EXPECT_NEAR(similarity(out("q") + " --precision fp32"), exact, 0.03);
-  const Json info = run("info --json --model " + out("q")).lines().at(0);
-  EXPECT_EQ(info.at("precision").at("image"), "int8");
-  EXPECT_EQ(
-      info.at("quantization").at("int8_layers").get<int>() + info.at("quantization").at("other_layers").get<int>(), 16);
-  EXPECT_TRUE(run("info --json --model model").lines().at(0).at("quantization").is_null());
-
-  // Converted, the integers become the values that they stand for.
-  ASSERT_EQ(run("convert --to hf --model " + out("q") + " --out " + out("c")).status, 0);
-  EXPECT_EQ(similarity(out("c") + " --precision fp32"), similarity(out("q") + " --precision fp32"));
-
-  EXPECT_EQ(run(quantize + out("q")).status, 1);  // not empty
-  EXPECT_THAT(run("quantize " + out("q") + " --calibrate images --out " + out("r")).error, HasSubstr("int8 already"));
-  const Result damaged = run("quantize model --calibrate images damaged.png --out " + out("d"));
-  EXPECT_EQ(damaged.status, 1);
-  EXPECT_THAT(damaged.error, HasSubstr("damaged.png"));
-  EXPECT_THAT(damaged.out, HasSubstr("of 16 layers in int8"));
-  EXPECT_TRUE(fs::exists(folder_.path() / "d" / "model.safetensors"));
-  for (const char* json : {"", " --json"}) {
-    const Result unreadable = run("quantize model --calibrate empty.jpg --out " + out("e") + json);
-    EXPECT_EQ(unreadable.status, 1);
-    EXPECT_FALSE(fs::exists(folder_.path() / "e"));
-  }
-  EXPECT_EQ(run("quantize model --calibrate images damaged.png --json --out " + out("f")).lines().at(0).at("image"),
-            "damaged.png");
-  std::ofstream(folder_.path() / "labels") << "cat\ndog\ntea\n";
-  EXPECT_EQ(run(quantize + out("h") + " --labels-file " + out("labels")).lines().at(18).at("labels"), 3);
-  const Result swapped = run("quantize --calibrate images some/model --out " + out("g"));
-  EXPECT_EQ(swapped.status, 2);
-  EXPECT_THAT(swapped.error, HasSubstr("MODEL, before --calibrate, is required"));
 }
 
 TEST_F(Commands, VocabTrainsAVocabularyThatLoads) {
@@ -456,8 +407,8 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   for (const char* command : {"classify - --labels cat", "quantize --calibrate - --out q"})
     EXPECT_THAT(run(std::string(command) + " --model model < /dev/null").error, HasSubstr("stdin names no image"));
   EXPECT_EQ(run("--version").status, 0);
-  const bool trains = fs::exists(fs::path(GONDOLA_BINARY_DIR) / "gondola-train");
-  EXPECT_THAT(run("train -h").out + run("train -h").error, HasSubstr(trains ? "RECIPE" : "it needs PyTorch"));
+  EXPECT_THAT(run("train -h").out + run("train -h").error,
+              HasSubstr(built_with_pytorch ? "RECIPE" : "it needs PyTorch"));
   EXPECT_THAT(run("--threads 1 train recipe.toml --out run").error, HasSubstr("--threads"));
   for (const char* command :
        {"classify", "match", "embed", "tokenize", "preprocess", "info", "convert", "quantize", "vocab", "bench"})

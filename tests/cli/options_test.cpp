@@ -258,7 +258,7 @@ TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
 
 /// The trainer's own options are handed on.
 TEST_F(CommandOptions, TrainTakesValuesInPlaceOfTheRecipes) {
-  if (!fs::exists(fs::path(GONDOLA_BINARY_DIR) / "gondola-train")) GTEST_SKIP() << "needs gondola-train";
+  if (!test::built_with_pytorch) GTEST_SKIP() << "needs gondola-train";
   std::ofstream(folder_.path() / "pairs.csv") << "image,caption\n"
                                               << (golden_ / "images" / "a.png").string() << ",a cat\n"
                                               << (golden_ / "images" / "b.jpg").string() << ",a dog\n";
@@ -266,10 +266,11 @@ TEST_F(CommandOptions, TrainTakesValuesInPlaceOfTheRecipes) {
       << "[model]\npreset = \"tiny-test\"\nvocab_size = 520\n[data]\ntrain = [\"nowhere.csv\"]\n"
          "[train]\nbatch_size = 2\nsteps = 50\nthreads = 1\nwarmup_steps = 1\n";
   const Result result = run("train " + out("recipe.toml") + " --out " + out("run") +
-                            " --set train.steps=3 --set train.seed=7 --set 'data.train=[\"" +
+                            " --trace 2 --set train.steps=3 --set train.seed=7 --set 'data.train=[\"" +
                             (folder_.path() / "pairs.csv").string() + "\"]'");
   ASSERT_EQ(result.status, 0) << result.error;
   EXPECT_THAT(read_lines(folder_.path() / "run" / "metrics.jsonl"), SizeIs(3));
+  EXPECT_THAT(read_file(folder_.path() / "run" / "trace.json"), HasSubstr("encode images"));
   const Json recipe = Json::parse(read_file(folder_.path() / "run" / "recipe.json"));
   EXPECT_EQ(recipe.at("train.steps"), "3");
   EXPECT_EQ(recipe.at("train.seed"), "7");

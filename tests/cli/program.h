@@ -15,6 +15,12 @@
 
 namespace gondola::test {
 
+#ifdef GONDOLA_WITH_TRAIN
+inline constexpr bool built_with_pytorch = true;
+#else
+inline constexpr bool built_with_pytorch = false;
+#endif
+
 struct Result {
   int status = -1;
   std::string out, error;

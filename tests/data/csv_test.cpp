@@ -78,15 +78,12 @@ TEST(CsvDataset, GroupsTheRowsOfAnImage) {
 }
 
 TEST(CsvDataset, VisitsEveryCaption) {
-  std::vector<std::string> captions;
-  open_dataset(golden("data/table.csv").string())->for_each_caption([&](std::string_view caption) {
-    captions.emplace_back(caption);
-  });
   std::vector<std::string> wanted;
   const Json expected = test::expected_data();
   for (const auto& row : expected.at("rows"))
     if (row.at(1) != "") wanted.push_back(row.at(1));
-  EXPECT_THAT(captions, testing::UnorderedElementsAreArray(wanted));
+  EXPECT_THAT(test::captions_of(*open_dataset(golden("data/table.csv").string())),
+              testing::UnorderedElementsAreArray(wanted));
 }
 
 TEST(CsvDataset, SkipsAByteOrderMark) {

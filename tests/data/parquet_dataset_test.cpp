@@ -44,10 +44,7 @@ TEST_F(ParquetDataset, OfPathsIsThatOfTheSameCsv) {
     EXPECT_EQ(data->get(0).image, "a");
     EXPECT_THAT(data->get(2).captions, ElementsAre("two\nlines\r\nand more"));
     EXPECT_EQ(data->get(2).key, (folder.path() / "images" / "c d.jpg").string());
-    std::vector<std::string> expected, found;
-    csv->for_each_caption([&](std::string_view caption) { expected.emplace_back(caption); });
-    data->for_each_caption([&](std::string_view caption) { found.emplace_back(caption); });
-    EXPECT_THAT(found, testing::UnorderedElementsAreArray(expected));
+    EXPECT_THAT(test::captions_of(*data), testing::UnorderedElementsAreArray(test::captions_of(*csv)));
   }
   EXPECT_THAT([&] { open("paths.parquet")->get(0); }, ThrowsMessage<Error>(HasSubstr("a.jpg is neither")));
 }
@@ -61,6 +58,7 @@ TEST_F(ParquetDataset, OfImagesReadsRowGroupsAsShards) {
     EXPECT_EQ(data->get(i).image, fmt::format("bytes of {}", i));
     EXPECT_THAT(data->get(i).captions, ElementsAre(fmt::format("text {}", i)));
   }
+  EXPECT_THAT(test::captions_of(*data), ElementsAre("text 0", "text 1", "text 3", "text 4"));
   EXPECT_THAT([&] { data->get(2); }, ThrowsMessage<Error>(HasSubstr("row 2 has no caption")));
   EXPECT_THAT([&] { data->get(3); }, ThrowsMessage<Error>(HasSubstr("row 3 has no image")));
   EXPECT_THROW(data->get(5), Error);
@@ -80,6 +78,7 @@ TEST_F(ParquetDataset, TakesListsOfCaptions) {
                   ElementsAre(fmt::format("{} a", i), fmt::format("{} b", i)))
           << kind;
     }
+    EXPECT_THAT(test::captions_of(*lists), ElementsAre("0 a", "0 b", "1 a", "1 b", "2 a", "2 b")) << kind;
   }
 }
 

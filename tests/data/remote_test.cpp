@@ -1,7 +1,9 @@
 // Shards behind URLs, from a server that misbehaves in the ways that servers do.
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "data/dataset.h"
 #include "data/download.h"
@@ -250,6 +252,12 @@ print(key.hex(), end="")
 
 TEST_F(Remote, RequestsToS3AreSigned) {
   HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
+  const auto forget_credentials = [] {
+    for (const char* name :
+         {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"})
+      ::unsetenv(name);
+  };
+  forget_credentials();
   ::setenv("AWS_ENDPOINT_URL", server.url("").c_str(), 1);
   EXPECT_EQ(fetch("s3://bucket/some/x.tar"), content_);
   EXPECT_THAT(server.requests().back(),
@@ -265,9 +273,28 @@ TEST_F(Remote, RequestsToS3AreSigned) {
   EXPECT_EQ(fetch("s3://bucket/a b/c=d+e,(f)~\xc3\xa9%41.tar"), content_);
   EXPECT_THAT(server.requests().back(), StartsWith("GET /bucket/a%20b/c%3Dd%2Be%2C%28f%29~%C3%A9%2541.tar HTTP"));
   EXPECT_EQ(signature_of(server.requests().back()), expected_signature(server.requests().back(), "the-secret"));
-  for (const char* name :
-       {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"})
-    ::unsetenv(name);
+  forget_credentials();
+}
+
+/// A data set fetches what it is told that it will be asked for.
+TEST_F(Remote, ShardsAreFetchedBeforeTheirSamplesAreAskedFor) {
+  HttpServer server([&](const std::string& request) {
+    if (request.starts_with("GET /set/sizes.json")) return response("200 OK", "", R"({"a.tar": 5, "b.tar": 5})");
+    return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", content_);
+  });
+  const auto asked_for = [&](const char* file) {
+    for (const std::string& request : server.requests())
+      if (request.starts_with(std::string("GET /set/") + file)) return true;
+    return false;
+  };
+  const auto data = open_datasets({{test::golden("data/gnu.tar").string()}, {server.url("/set/{a,b}.tar")}});
+  const std::size_t local = data->size() - 10;
+  data->get(local);  // of the first shard
+  EXPECT_FALSE(asked_for("b.tar"));
+  data->prefetch({0, local + 5});
+  for (int tries = 0; tries < 1000 && !asked_for("b.tar"); ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_TRUE(asked_for("b.tar"));
 }
 
 TEST_F(Remote, TheLastUsedFilesAreKept) {

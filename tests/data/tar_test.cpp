@@ -124,8 +124,7 @@ TEST(WebDataset, ReadsSeveralShardsInOrder) {
     EXPECT_EQ(std::accumulate(parts[0].shards.begin(), parts[0].shards.end(), std::size_t{0}), data->size());
     ASSERT_EQ(data->size(), 12u);
     EXPECT_EQ(data->get(7).image, "first image");
-    std::vector<std::string> captions;
-    data->for_each_caption([&](std::string_view caption) { captions.emplace_back(caption); });
+    const std::vector<std::string> captions = test::captions_of(*data);
     ASSERT_EQ(captions.size(), 14u);
     EXPECT_EQ(captions[3], "one");
     EXPECT_EQ(captions[8], "a caption");
@@ -144,9 +143,7 @@ TEST(WebDataset, BelievesTheSizesBesideIt) {
   EXPECT_EQ(data->get(11).image, "long");
   EXPECT_THAT([&] { data->get(12); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("s-01.tar: has 5 samples, sizes.json says 6")));
-  std::size_t captions = 0;
-  data->for_each_caption([&](std::string_view) { ++captions; });
-  EXPECT_EQ(captions, 14u);  // what is missing stops nothing
+  EXPECT_THAT(test::captions_of(*data), testing::SizeIs(14));  // what is missing stops nothing
   write(folder.path() / "sizes.json", R"({"s-00.tar": 7, "s-01.tar": 4000000000})");
   EXPECT_THROW(open_dataset(shards), Error);
   write(folder.path() / "sizes.json", R"({"s-00.tar": 7})");

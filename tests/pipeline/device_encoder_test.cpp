@@ -16,15 +16,11 @@ using testing::ThrowsMessage;
 
 class DeviceEncoder : public testing::TestWithParam<test::GoldenModel> {
  protected:
+#ifndef GONDOLA_WITH_TRAIN
   void SetUp() override {
-    try {
-      const ModelFiles files = GetParam().load();
-      load_torch_encoder("cpu", files.config, files.weights, Precision::fp32);
-    } catch (const Error& error) {
-      if (std::string(error.what()).find("need a build with PyTorch") == std::string::npos) throw;
-      GTEST_SKIP() << error.what();
-    }
+    GTEST_SKIP() << "needs a build with PyTorch";
   }
+#endif
 };
 
 TEST_P(DeviceEncoder, AgreesWithPyTorchAndTheEngine) {

@@ -74,7 +74,7 @@ class Malice:
     """What torch.load would run."""
 
     def __reduce__(self):
-        return os.system, ("touch /tmp/gondola-was-here",)
+        return os.system, ("touch gondola-was-here",)
 
 
 def hostile(name, description, others=()):

@@ -280,22 +280,24 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
       "caf\xc3\xa9 \xe2\x80\x9cquotes\xe2\x80\x9d &eacute; \xf0\x9f\x90\x88 \xc3\x83\xc2\xa9 \x1b[31m <b>";
   for (std::uint64_t i = 0; i < 3000; ++i) EXPECT_NO_THROW(small_tokenizer().encode(test::mutate(text, i)));
   const test::TemporaryFolder folder;
-  const std::string vocab = read_file(test::golden("text") / "vocab.json");
-  const std::string merges = read_file(test::golden("text") / "merges.txt");
-  Json pairs = Json::array();
-  for (const std::string& line : read_lines(test::golden("text") / "merges.txt")) {
-    const std::size_t blank = line.find(' ');  // pairs may be written in two ways
-    if (pairs.size() % 2 == 1) {
-      pairs.push_back(line);
-    } else if (!line.starts_with("#")) {
-      pairs.push_back({line.substr(0, blank), line.substr(blank + 1)});
-    }
+  constexpr int merged = 20, letters = 512;  // the fewer merges, the more of the damage hits something else
+  const Json all = Json::parse(read_file(test::golden("text") / "vocab.json"));
+  Json tokens, pairs = Json::array(), added = Json::array();
+  for (const auto& [token, id] : all.items())
+    if (id < letters + merged) tokens[token] = id;
+  std::string merges = "#version: 0.2\n";
+  const auto lines = read_lines(test::golden("text") / "merges.txt");
+  for (std::size_t i = 1; i <= merged; ++i) {
+    merges += lines.at(i) + "\n";
+    const std::size_t blank = lines[i].find(' ');  // pairs may be written in two ways
+    pairs.push_back(i % 2 == 0 ? Json(lines[i]) : Json{lines[i].substr(0, blank), lines[i].substr(blank + 1)});
   }
-  Json tokens = Json::parse(vocab), added = Json::array();
+  Json whole = tokens;
   for (const char* name : {"<|startoftext|>", "<|endoftext|>"}) {
-    added.push_back({{"id", tokens.at(name)}, {"content", name}});
-    tokens.erase(name);
+    added.push_back({{"id", whole.size()}, {"content", name}});
+    whole[name] = whole.size();
   }
+  const std::string vocab = whole.dump();
   const std::string tokenizer = Json{
       {"model", {{"type", "BPE"}, {"end_of_word_suffix", "</w>"}, {"vocab", tokens}, {"merges", pairs}}},
       {"added_tokens", added}}.dump();
@@ -317,7 +319,7 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
     }
   }
   EXPECT_GT(loaded["vocab.json"], 20);
-  EXPECT_GT(loaded["tokenizer.json"], 2);
+  EXPECT_GT(loaded["tokenizer.json"], 0);
 }
 
 }  // namespace

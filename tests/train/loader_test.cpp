@@ -241,6 +241,32 @@ TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   EXPECT_THROW(Loader::check_ranks(recipe, 3), Error);
 }
 
+/// A class has one caption in a batch, whichever rank its pictures are of.
+TEST(Loader, GivesTheImagesOfAClassOneCaptionOnAllRanks) {
+  const test::TemporaryFolder folder;
+  for (int i = 0; i < 8; ++i) {
+    const fs::path of_class = folder.path() / (i % 2 == 0 ? "cat" : "dog");
+    fs::create_directories(of_class);
+    fs::copy_file(test::golden("train") / "vit" / "images" / fmt::format("{}.png", i),
+                  of_class / fmt::format("{}.png", i));
+  }
+  const auto dataset = open_dataset(folder.path().string(), {.templates = {"a {}", "the {}", "one {}", "{}", "my {}"}});
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const Recipe recipe = loader_recipe();
+  Loader one(*dataset, tokenizer, recipe, 0, 9, 0, 2), other(*dataset, tokenizer, recipe, 0, 9, 1, 2);
+  std::set<std::int64_t> all;
+  for (int step = 0; step < 9; ++step) {
+    std::set<std::int64_t> keys;
+    for (Loader* loader : {&one, &other}) {
+      const at::Tensor found = loader->next().text_keys;
+      keys.insert(found.data_ptr<std::int64_t>(), found.data_ptr<std::int64_t>() + found.numel());
+    }
+    EXPECT_EQ(keys.size(), 2u);
+    all.merge(keys);
+  }
+  EXPECT_GT(all.size(), 4u);  // the templates take turns
+}
+
 /// Half of the sixteen patches, each image its own, the same on every rank.
 TEST(Loader, DrawsThePatchesThatAreSeen) {
   const test::TemporaryFolder folder;

@@ -1,16 +1,15 @@
 #include "train/loss.h"
 
 #include <ATen/autocast_mode.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
+#include <functional>
 
+#include "tests/train/peak_memory.h"
 #include "tests/train/ranks.h"
 
 namespace gondola {
@@ -137,40 +136,44 @@ void expect_near(const LossAndGradients& found, const LossAndGradients& expected
   }
 }
 
-class ContrastiveLoss : public testing::TestWithParam<std::tuple<int, bool, bool, double, int>> {
+class ContrastiveLoss : public testing::TestWithParam<int> {
  protected:
-  const int ranks = std::get<0>(GetParam());
-  const LossOptions options = {std::get<1>(GetParam()), std::get<2>(GetParam()), Tile{3, 2}};
-  const Batch13 batch{ranks, std::get<3>(GetParam()), std::get<4>(GetParam())};
+  /// Of both losses and kinds of targets, a low and a high scale, one text an image and several.
+  void for_each_mode(const std::function<void(const Batch13&, const LossOptions&)>& check) {
+    for (const bool sigmoid : {false, true})
+      for (const bool soft_targets : {false, true})
+        for (const double scale : {3.7, 100.})
+          for (const int texts_each : {1, 3}) {
+            SCOPED_TRACE(fmt::format("{}, {} targets, scale {}, texts {}", sigmoid ? "sigmoid" : "softmax",
+                                     soft_targets ? "soft" : "hard", scale, texts_each));
+            check(Batch13(GetParam(), scale, texts_each), {sigmoid, soft_targets, Tile{3, 2}});
+          }
+  }
 };
 
 TEST_P(ContrastiveLoss, AndItsGradientsAreThoseOfTheWholeMatrix) {
-  const auto expected = reference(batch.in(torch::kDouble, torch::kDouble), options);
-  expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), options), expected, 1e-10);
-  LossOptions untiled = options;
-  untiled.tile.reset();
-  expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), untiled), expected, 1e-10);
-  expect_near(by_ranks(batch.in(torch::kFloat, torch::kFloat), options),
-              reference(batch.in(torch::kFloat, torch::kDouble), options), 1e-5);
+  for_each_mode([](const Batch13& batch, const LossOptions& options) {
+    const auto expected = reference(batch.in(torch::kDouble, torch::kDouble), options);
+    expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), options), expected, 1e-10);
+    LossOptions untiled = options;
+    untiled.tile.reset();
+    expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), untiled), expected, 1e-10);
+    expect_near(by_ranks(batch.in(torch::kFloat, torch::kFloat), options),
+                reference(batch.in(torch::kFloat, torch::kDouble), options), 1e-5);
+  });
 }
 
 /// Logits of up to 100, of which bf16 keeps no fraction, and whose gradients are returned in bf16.
 TEST_P(ContrastiveLoss, TakesNothingFromFeaturesInBf16) {
-  const auto expected = reference(batch.in(torch::kBFloat16, torch::kDouble), options);
-  const auto found = by_ranks(batch.in(torch::kBFloat16, torch::kFloat), options);
-  EXPECT_LT(relative_error(found.loss, expected.loss), 1e-5);
-  expect_near(found, expected, 4e-3);
+  for_each_mode([](const Batch13& batch, const LossOptions& options) {
+    const auto expected = reference(batch.in(torch::kBFloat16, torch::kDouble), options);
+    const auto found = by_ranks(batch.in(torch::kBFloat16, torch::kFloat), options);
+    EXPECT_LT(relative_error(found.loss, expected.loss), 1e-5);
+    expect_near(found, expected, 4e-3);
+  });
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, ContrastiveLoss,
-                         testing::Combine(testing::Values(1, 2, 4), testing::Bool(), testing::Bool(),
-                                          testing::Values(3.7, 100), testing::Values(1, 3)),
-                         [](const auto& mode) {
-                           return fmt::format("{}Ranks{}{}Scale{}Texts{}", std::get<0>(mode.param),
-                                              std::get<1>(mode.param) ? "Sigmoid" : "Softmax",
-                                              std::get<2>(mode.param) ? "Soft" : "Hard",
-                                              static_cast<int>(std::get<3>(mode.param)), std::get<4>(mode.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(Ranks, ContrastiveLoss, testing::Values(1, 2, 4), testing::PrintToStringParamName());
 
 TEST(ContrastiveLossAlone, IsInFp32UnderAutocast) {
   const Batch13 batch = Batch13(1, 100).in(torch::kFloat, torch::kFloat);
@@ -184,20 +187,6 @@ TEST(ContrastiveLossAlone, IsInFp32UnderAutocast) {
   EXPECT_TRUE(batch.ranks_[0].images.grad().equal(expected.d_images[0]));
 }
 
-/// Largest sum of the sizes of this thread's tensors.
-class PeakMemory : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
-    now_ += size;
-    peak_ = std::max(peak_, now_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  std::int64_t peak() const { return peak_; }
-
- private:
-  std::int64_t now_ = 0, peak_ = 0;
-};
-
 TEST(ContrastiveLossAlone, NeedsMemoryOfBatchTimesWidth) {
   constexpr std::int64_t dim = 16;
   const auto peak_of = [](std::int64_t batch, bool sigmoid) {
@@ -205,17 +194,16 @@ TEST(ContrastiveLossAlone, NeedsMemoryOfBatchTimesWidth) {
     const auto images = unit.clone().requires_grad_(true), texts = unit.clone().requires_grad_(true);
     const auto scale = torch::zeros({}).requires_grad_(true), bias = torch::zeros({}).requires_grad_(true);
     Communicator alone;
-    const auto memory = std::make_shared<PeakMemory>();
-    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, memory);
-    contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {sigmoid, true, Tile{64, 64}}, alone)
-        .backward();
-    return memory->peak();
+    return test::peak_memory([&] {
+      contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {sigmoid, true, Tile{64, 64}}, alone)
+          .backward();
+    });
   };
   for (const bool sigmoid : {false, true}) {
-    const std::int64_t features = 2 * 4096 * dim * 4;
-    EXPECT_GT(peak_of(4096, sigmoid), features);  // their gradients: the measure works
-    EXPECT_LT(peak_of(4096, sigmoid), 3 * features);
-    EXPECT_LT(peak_of(4096, sigmoid), 2.1 * peak_of(2048, sigmoid));
+    const std::int64_t features = 2 * 4096 * dim * 4, peak = peak_of(4096, sigmoid);
+    EXPECT_GT(peak, features);  // their gradients: the measure works
+    EXPECT_LT(peak, 3 * features);
+    EXPECT_LT(peak, 2.1 * peak_of(2048, sigmoid));
   }
 }
 

@@ -1,6 +1,8 @@
 // gondola-train as several processes: the same run as one, a rank killed and resumed, on another number of ranks.
 #include <gmock/gmock.h>
 
+#include <array>
+
 #include "base/file.h"
 #include "tests/train/process.h"
 
@@ -12,16 +14,16 @@ using testing::HasSubstr;
 
 class Processes : public testing::Test {
  protected:
-  /// Of 30 steps of eight pairs, many of one text.
-  fs::path recipe(const std::string& train = "") {
+  /// Of steps of eight pairs, many of one text.
+  fs::path recipe(const std::string& train = "", int steps = 30) {
     return test::write(
         folder_.path() / "recipe.toml",
         fmt::format("[model]\npreset = \"tiny-test\"\nvocab_size = 530\nbatch_norm_embeddings = true\n[data]\n"
                     "train = [\"{0}\"]\nvalidation = [\"{0}\"]\n[augment]\nmin_crop_area = 0.5\nflip_probability = "
                     "0.5\n[train]\n"
-                    "batch_size = 8\nsteps = 30\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\n"
-                    "validate_every_steps = 10\nthreads = 1\nsoft_targets = true\nseed = 9\n{1}",
-                    test::write_pairs(folder_.path()).string(), train));
+                    "batch_size = 8\nsteps = {2}\nlearning_rate = 1e-3\nwarmup_steps = 5\nsave_every_steps = 7\n"
+                    "validate_every_steps = 10\nthreads = 1\npeak_tflops = 1\nsoft_targets = true\nseed = 9\n{1}",
+                    test::write_pairs(folder_.path()).string(), train, steps));
   }
 
   fs::path run(const std::string& name, const fs::path& recipe, int ranks) {
@@ -53,19 +55,23 @@ TEST_F(Processes, LearnWhatOneLearns) {
 /// nothing had happened; on another number of ranks, up to rounding.
 TEST_F(Processes, GoOnAfterOneIsKilled) {
   const fs::path path = recipe("shard_optimizer = true\noptimizer = \"muon\"\n");
+  const auto name_of = [](int victim) { return fmt::format("without-{}", victim); };
+  const auto kill_one = [&](int victim) {
+    const fs::path broken = folder_.path() / name_of(victim);
+    const auto killed = static_cast<std::size_t>(victim);
+    auto ranks = test::launch(path, broken, 2);
+    test::wait_for_steps(broken, 12);
+    ranks[killed].send(SIGKILL);
+    EXPECT_EQ(ranks[killed].wait(), -SIGKILL);
+    return std::move(ranks[1 - killed]);
+  };
+  std::array<test::Process, 2> left = {kill_one(0), kill_one(1)};  // who notice it in their own time
   const fs::path whole = run("whole", path, 2);
   for (const int victim : {0, 1}) {
-    const std::string name = fmt::format("without-{}", victim);
+    const std::string name = name_of(victim);
     const fs::path broken = folder_.path() / name;
-    const auto killed = static_cast<std::size_t>(victim);
-    {
-      auto ranks = test::launch(path, broken, 2);
-      test::wait_for_steps(broken, 12);
-      ranks[killed].send(SIGKILL);
-      EXPECT_EQ(ranks[killed].wait(), -SIGKILL);
-      EXPECT_EQ(ranks[1 - killed].wait(), 1);
-      EXPECT_THAT(log(broken, 1 - victim), HasSubstr(victim == 0 ? "rank 0 or the launcher" : "rank 1 of 2"));
-    }
+    EXPECT_EQ(left[static_cast<std::size_t>(victim)].wait(), 1);
+    EXPECT_THAT(log(broken, 1 - victim), HasSubstr(victim == 0 ? "rank 0 or the launcher" : "rank 1 of 2"));
     const fs::path elsewhere = folder_.path() / (name + "-elsewhere");
     fs::copy(broken, elsewhere, fs::copy_options::recursive);
     run(name, path, 2);
@@ -78,13 +84,12 @@ TEST_F(Processes, GoOnAfterOneIsKilled) {
 }
 
 TEST_F(Processes, StopTogether) {
-  const fs::path path = recipe(), stopped = folder_.path() / "stopped";
+  const fs::path path = recipe("", /*steps=*/100'000), stopped = folder_.path() / "stopped";
   auto ranks = test::launch(path, stopped, 2);
   test::wait_for_steps(stopped, 5);
   ranks[1].send(SIGINT);  // to one of them
   for (test::Process& rank : ranks) EXPECT_EQ(rank.wait(), 1);
   const auto done = test::losses(stopped).size();
-  EXPECT_LT(done, 30u);
   EXPECT_TRUE(fs::exists(stopped / "checkpoints" / fmt::format("step-{:08}.safetensors", done)));
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "config/model_config.h"
+#include "tests/train/peak_memory.h"
 #include "tests/train/ranks.h"
 #include "train/objective.h"
 
@@ -75,7 +76,7 @@ Outcome outcome_of(const Whole& whole, const Recipe& recipe, torch::ScalarType t
   return outcome;
 }
 
-using Mode = std::tuple<int, int, bool, bool>;  // ranks, micro-batch, norms, sigmoid
+using Mode = std::pair<int, int>;  // ranks, micro-batch
 
 class Gradients : public testing::TestWithParam<Mode> {};
 
@@ -105,17 +106,19 @@ void expect_gradients_of_the_whole_batch(int ranks, const Recipe& recipe) {
 }
 
 TEST_P(Gradients, AreThoseOfTheWholeBatchAtOnce) {
-  const auto [ranks, micro, norms, sigmoid] = GetParam();
-  expect_gradients_of_the_whole_batch(ranks, recipe_of(norms, sigmoid, micro));
+  const auto [ranks, micro] = GetParam();
+  for (const bool norms : {false, true})
+    for (const bool sigmoid : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}, {}", norms ? "norms" : "no norms", sigmoid ? "sigmoid" : "softmax"));
+      expect_gradients_of_the_whole_batch(ranks, recipe_of(norms, sigmoid, micro));
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
-                         testing::Combine(testing::Values(1, 2, 4), testing::Values(0, 1, 3), testing::Bool(),
-                                          testing::Bool()),
+                         testing::Values(Mode{1, 1}, Mode{1, 3}, Mode{2, 0}, Mode{2, 1}, Mode{2, 3}, Mode{4, 0},
+                                         Mode{4, 3}),
                          [](const auto& mode) {
-                           return fmt::format("{}Ranks{}AtATime{}{}", std::get<0>(mode.param), std::get<1>(mode.param),
-                                              std::get<2>(mode.param) ? "Norms" : "",
-                                              std::get<3>(mode.param) ? "Sigmoid" : "");
+                           return fmt::format("{}Ranks{}AtATime", mode.param.first, mode.param.second);
                          });
 
 /// Of texts that repeat, the sigmoid loss has more positives with soft targets, and that of CLIP stays.
@@ -205,6 +208,24 @@ TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
       });
     }
   }
+}
+
+/// What micro-batches and blocks that are computed again are there for.
+TEST(Memory, OfAStepIsLessInMicroBatchesAndWithActivationCheckpointing) {
+  Communicator alone;
+  Recipe recipe = recipe_of(false, false, 0, 96);
+  const Whole whole(recipe);
+  const auto peak = [&](int micro_batch_size, bool checkpointing) {
+    recipe.micro_batch_size = micro_batch_size;
+    recipe.activation_checkpointing = checkpointing;
+    Objective objective(recipe, alone);
+    const Batch batch = batch_of(whole, 0, recipe.batch_size);
+    objective.backward(batch);  // the gradients' memory stays
+    return static_cast<double>(test::peak_memory([&] { objective.backward(batch); }));
+  };
+  const double at_once = peak(0, false);
+  EXPECT_LT(peak(8, false), 0.4 * at_once);
+  EXPECT_LT(peak(0, true), 0.7 * at_once);
 }
 
 /// Autocast keeps the casts of weights; none may survive an update.
