@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/streams.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/embedding_files.h"
 #include "cli/image_results.h"
@@ -160,6 +161,10 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
   int status = 0;
   if (!options.images.empty()) {
     images = expand_images(options.images);
+    const auto misread = std::ranges::count_if(images, [](const auto& path) { return !is_valid_utf8(path); });
+    if (misread > 0)
+      print_error("gondola: {} of {} paths are not UTF-8: the metadata has U+FFFD where they are not", misread,
+                  images.size());
     image_files.emplace(options.out, "img", made_by(options, model, describe_images(model)), images, options.resume);
     status = embed_image_files(global, options, model, images, *image_files);
   }

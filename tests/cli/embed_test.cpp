@@ -282,6 +282,14 @@ TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
   EXPECT_THAT(again.error, HasSubstr("1 of the 3 images that are done have no embedding and are tried again"));
 }
 
+TEST_F(Embed, SaysWhosePathsCannotBeKept) {
+  fs::create_directories(folder_.path() / "photos");
+  fs::copy_file(golden_ / "images" / "a.png", folder_.path() / "photos" / "\xff.png");
+  const Result result = run("embed images " + out("photos") + " --model model --out " + out("e"));
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.error, HasSubstr("1 of 4 paths are not UTF-8"));
+}
+
 TEST_F(Embed, TriesAgainWhatFailed) {
   fs::create_directories(folder_.path() / "photos");
   const fs::path first = folder_.path() / "photos" / "1.png", second = folder_.path() / "photos" / "2.jpg";
