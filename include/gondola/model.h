@@ -23,7 +23,7 @@ struct ModelOptions {
   std::optional<std::filesystem::path> config = {};
   /// A vocabulary, in place of the one beside the model.
   std::optional<std::filesystem::path> vocabulary = {};
-  int threads = 0;  ///< 0: one for each processor
+  int threads = 0;  ///< 0: one for each processor that the program may use
   /// "cpu", or "cuda", "cuda:1" for libtorch's towers on a GPU, where Gondola was built with PyTorch.
   std::string device = "cpu";
   /// Of the towers' linear layers: "fp32", "bf16", "int8", or "auto": bf16 on a GPU, which has no int8; on the CPU int8

@@ -40,7 +40,8 @@ std::optional<double> cpu_quota(const fs::path& groups, const fs::path& own) {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const bool is_of_cpus = ("," + controllers + ",").find(",cpu,") != std::string::npos;
     if (!controllers.empty() && !is_of_cpus) continue;
-    if (const auto quota = least_quota(groups / controllers, line.substr(second + 1)))
+    // A folder of several controllers has a link of each one's name.
+    if (const auto quota = least_quota(is_of_cpus ? groups / "cpu" : groups, line.substr(second + 1)))
       least = std::min(least.value_or(*quota), *quota);
   }
   return least;

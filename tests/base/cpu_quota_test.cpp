@@ -39,10 +39,14 @@ TEST_F(CpuQuota, IsThatOfTheCpuControllerOfVersion1) {
   group("memory/x/cpu.max", "1 1");
   group("cpu,cpuacct/x/cpu.cfs_period_us", "100000");
   group("cpu,cpuacct/x/cpu.cfs_quota_us", "-1");
-  const std::string own = "9:memory:/x\n4:cpu,cpuacct:/x\n3:cpuset:/x\n0::/\n";
-  EXPECT_EQ(of(own), std::nullopt);
-  group("cpu,cpuacct/x/cpu.cfs_quota_us", "300000");
-  EXPECT_EQ(of(own), 3);
+  std::filesystem::create_directory_symlink("cpu,cpuacct", folder_.path() / "groups" / "cpu");
+  for (const char* controllers : {"cpu,cpuacct", "cpuacct,cpu"}) {
+    const std::string own = std::string("9:memory:/x\n4:") + controllers + ":/x\n3:cpuset:/x\n0::/\n";
+    group("cpu/x/cpu.cfs_quota_us", "-1");
+    EXPECT_EQ(of(own), std::nullopt);
+    group("cpu/x/cpu.cfs_quota_us", "300000");
+    EXPECT_EQ(of(own), 3);
+  }
 }
 
 TEST_F(CpuQuota, IsNoneWhereNothingIsKnown) {
