@@ -2,11 +2,18 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/ranges.h>
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
+#include <iterator>
+#include <ranges>
+#include <set>
 
+#include "base/cpu_quota.h"
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -35,9 +42,11 @@ using StorePointer = c10::intrusive_ptr<c10d::Store>;
 constexpr auto patience = std::chrono::minutes(5);
 constexpr auto deadlock = std::chrono::hours(24);
 
-/// Without the stack that c10 appends.
-std::string first_line(const std::string& message) {
-  return message.substr(0, message.find('\n'));
+/// On a line, without the stack that c10 appends.
+std::string without_stack(const std::string& message) {
+  std::string line = message.substr(0, message.find("\nException raised from"));
+  std::ranges::replace(line, '\n', ' ');
+  return line;
 }
 
 #ifdef GONDOLA_GLOO
@@ -74,14 +83,16 @@ BackendPointer make_backend(const StorePointer& store, int rank, int size, const
 #endif
 }
 
-/// This machine's name and the processors of it that this thread may run on.
-std::string own_processors() {
+std::string machine_name() {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  ::sched_getaffinity(0, sizeof set, &set);
-  return std::string(name.data()) + '\n' + std::string(reinterpret_cast<const char*>(&set), sizeof set);
+  return name.data();
+}
+
+std::set<std::string_view> lines_of(std::string_view text) {
+  std::set<std::string_view> lines;
+  for (const auto line : std::views::split(text, '\n')) lines.emplace(line.begin(), line.end());
+  return lines;
 }
 
 /// Returns when all ranks have come to `place`.
@@ -121,19 +132,21 @@ Communicator::Communicator(const Launch& launch, const std::string& device,
   options.timeout = patience;
   group_ = std::make_unique<Group>();
   group_->options = at::TensorOptions(at::Device(device)).dtype(at::kFloat);
+  const char* hint = "";
   try {
     const auto tcp = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
     group_->store = c10::make_intrusive<c10d::PrefixStore>("gondola/" + launch.attempt, tcp);
     meet(*group_->store, size_, "the start");  // Gloo would wait for them as long as for a collective
+    if (launch.local_size < size_ && device == "cpu") hint = " (GLOO_SOCKET_IFNAME names the network of the machines)";
     group_->backend = make_backend(group_->store, rank_, size_, device, launch.address);
+    hint = "";
     meet(*group_->store, size_, "the watch");  // NCCL does not wait, and those who are late would be taken for dead
     group_->watch = std::make_unique<Watch>(group_->store->clone(), rank_, size_, options.isServer, on_failure);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    fail("rank {} of {} could not meet the others at {}:{}{}: {}", rank_, size_, launch.address, launch.port,
-         launch.local_size < size_ ? " (GLOO_SOCKET_IFNAME names the network that machines share)" : "",
-         first_line(error.what()));
+    fail("rank {} of {} could not meet the others at {}:{}{}: {}", rank_, size_, launch.address, launch.port, hint,
+         without_stack(error.what()));
   }
 }
 
@@ -148,7 +161,7 @@ void Communicator::wait(const std::function<void()>& work) {
   } catch (const std::exception& error) {
     const std::string verdict = watch == nullptr ? "" : watch->verdict();
     if (!verdict.empty()) fail("{}", verdict);
-    fail("rank {} of {} lost another: {}", rank_, size_, first_line(error.what()));
+    fail("rank {} of {} lost another: {}", rank_, size_, without_stack(error.what()));
   }
 }
 
@@ -220,11 +233,45 @@ bool Communicator::any(bool here) {
   return flag.item<float>() > 0;
 }
 
-int Communicator::ranks_on_these_processors() {
-  if (!group_) return 1;
-  const auto own =
-      at::full({1}, static_cast<std::int64_t>(hash_of(own_processors())), group_->options.dtype(at::kLong));
-  return static_cast<int>(all_gather(own).eq(own).sum().item<std::int64_t>());
+void Communicator::require_same(const char* what, const std::string& lines) {
+  if (!group_) return;
+  const auto sizes =
+      all_gather(at::full({1}, static_cast<std::int64_t>(lines.size()), group_->options.dtype(at::kLong)));
+  const auto longest = sizes.max().item<std::int64_t>();
+  auto own = at::zeros({1, longest}, at::kByte);
+  std::ranges::copy(lines, own.data_ptr<std::uint8_t>());
+  const auto all = all_gather(own.to(group_->options.device())).cpu();
+  for (int other = 0; other < size_; ++other) {
+    const auto bytes = all[other].narrow(0, 0, sizes[other].item<std::int64_t>()).contiguous();
+    const std::string theirs(bytes.data_ptr<std::uint8_t>(), bytes.data_ptr<std::uint8_t>() + bytes.numel());
+    if (theirs == lines) continue;
+    const auto ours = lines_of(lines), of_other = lines_of(theirs);
+    std::vector<std::string_view> here, there;
+    std::ranges::set_difference(ours, of_other, std::back_inserter(here));
+    std::ranges::set_difference(of_other, ours, std::back_inserter(there));
+    fail("rank {} of {}: the {} of the ranks differ: here {}, on rank {} {}", rank_, size_, what, fmt::join(here, ", "),
+         other, fmt::join(there, ", "));
+  }
+}
+
+int Communicator::own_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  ::sched_getaffinity(0, sizeof set, &set);
+  int alike = 1, of_machine = 1;
+  if (group_) {
+    const std::string machine = machine_name(), bytes(reinterpret_cast<const char*>(&set), sizeof set);
+    const auto own = at::tensor({static_cast<std::int64_t>(hash_of(machine)),
+                                 static_cast<std::int64_t>(hash_of(machine + "\n" + bytes))})
+                         .view({1, 2})
+                         .to(group_->options.device());
+    const auto same = all_gather(own).eq(own).sum(0);
+    of_machine = same[0].item<int>();
+    alike = same[1].item<int>();
+  }
+  const double bound = std::floor(static_cast<double>(CPU_COUNT(&set)) / alike);
+  const double time = std::ceil(cpu_quota().value_or(CPU_SETSIZE) / of_machine);
+  return std::max(1, static_cast<int>(std::min(bound, time)));
 }
 
 std::shared_ptr<void> Communicator::waiting_for_files() {

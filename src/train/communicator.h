@@ -49,9 +49,14 @@ class Communicator {
   /// Whether any rank says so.
   bool any(bool here);
 
-  /// How many ranks, this one included, may run on just the processors that this one may: those of a machine, unless
-  /// their launcher binds each to its own.
-  int ranks_on_these_processors();
+  /// Throws Error, on every rank, unless all ranks have the same lines of text; it names `what` they are and those that
+  /// differ. Ranks that do not share their files would learn different things.
+  void require_same(const char* what, const std::string& lines);
+
+  /// How many processors this rank is to use: of those that it may run on its part, beside the ranks that may run on
+  /// the same ones (all of a machine, unless their launcher binds each to its own), and of cpu_quota() its part of the
+  /// machine's.
+  int own_processors();
 
   /// While the result lives, this rank may wait for a disk or a server and is not taken for stuck. Null when alone.
   std::shared_ptr<void> waiting_for_files();

@@ -7,18 +7,21 @@
 namespace gondola {
 namespace {
 
-/// The names under which a launcher says where a process stands.
+/// The names under which a launcher says where a process stands, and of rank 0's machine, if it does.
 struct Names {
-  const char *rank, *size, *local_rank, *local_size;
+  const char *rank, *size, *local_rank, *local_size, *machines = nullptr;
+  bool tells_local_rank = true;  ///< which tells it from others with the first two names
 };
 
-// A batch script of Slurm has SLURM_NTASKS too, but only srun's processes have the step's; so does what an mpirun that
-// starts its helpers by srun started.
+// An mpirun (Open MPI's, or that of MPICH and Intel) may have started its helpers by srun, whose variables they then
+// have too. A batch script of Slurm has SLURM_NTASKS, but only srun's processes have the step's.
 constexpr Names launchers[] = {
-    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", nullptr, false},
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"},
     {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NODELIST",
+     false},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", nullptr, false},
 };
 
 /// A variable's number; of Slurm's "4(x2),3", the tasks of each machine, the first.
@@ -45,9 +48,11 @@ std::string first_machine(const std::string& list) {
 
 Launch Launch::from(const Environment& variable) {
   Launch launch;
+  std::optional<std::string> machines;
   for (const Names& names : launchers) {
     const auto rank = number(variable, names.rank), size = number(variable, names.size);
-    if (!rank || !size) continue;
+    if (!rank || !size || (names.tells_local_rank && !variable(names.local_rank))) continue;
+    if (names.machines != nullptr) machines = variable(names.machines);
     if (*rank >= *size) fail("{} is {}, but {} is {}", names.rank, *rank, names.size, *size);
     launch.rank = *rank;
     launch.size = *size;
@@ -60,7 +65,7 @@ Launch Launch::from(const Environment& variable) {
     fail("MASTER_PORT is {}, expected a port from 1 to 65535", launch.port);
   if (const auto address = variable("MASTER_ADDR"))
     launch.address = *address;
-  else if (const auto machines = variable("SLURM_STEP_NODELIST"))
+  else if (machines)
     launch.address = first_machine(*machines);
   else if (launch.local_size < launch.size)
     fail("{} processes on several machines, but MASTER_ADDR is not set: it names the machine of rank 0", launch.size);

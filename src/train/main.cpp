@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "base/environment.h"
 #include "base/interrupt.h"
 #include "base/streams.h"
-#include "base/thread_pool.h"
 #include "torch_towers/device.h"
 #include "train/allocator.h"
 #include "train/communicator.h"
@@ -124,7 +124,8 @@ int main(int argc, char** argv) {
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
     if (recipe.device == "cuda") {
-      const bool one_is_shown = torch::cuda::device_count() == 1;  // by a launcher that gives each process its own
+      // Of a launcher that shows each process its own.
+      const bool one_is_shown = torch::cuda::device_count() == 1 && environment("CUDA_VISIBLE_DEVICES");
       recipe.device = fmt::format("cuda:{}", one_is_shown ? 0 : launch.local_rank);
     }
     const c10::DeviceGuard guard(find_device(recipe.device));  // or NCCL would take memory of the first GPU too
@@ -133,9 +134,9 @@ int main(int argc, char** argv) {
       print_error("gondola train: {}", message);
       std::_Exit(1);  // the other threads may wait for what will never come
     });
-    if (recipe.threads == 0)
-      recipe.threads = std::max(1, available_processors() / communicator.ranks_on_these_processors());
     try {
+      const int processors = communicator.own_processors();
+      if (recipe.threads == 0) recipe.threads = processors;
       auto opening = communicator.waiting_for_files();  // of data sets and models
       Trainer trainer(std::move(recipe), out, resume, communicator, traced_steps);
       opening.reset();

@@ -37,7 +37,13 @@ Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer, Communica
   check_vocabulary(files, name, tokenizer);
 
   model_ = std::make_shared<ClipModel>(files.config);
-  model_->load_weights(dequantize(files.weights));
+  const TensorMap weights = dequantize(files.weights);
+  std::string kind;
+  for (const auto& [tensor_name, tensor] : weights)
+    kind += fmt::format("{} {}\n", tensor_name, format_shape(tensor.shape));
+  kind += fmt::format("mean {}\nstd {}\n", fmt::join(files.preprocess.mean, " "), fmt::join(files.preprocess.std, " "));
+  communicator.require_same("teachers", kind);
+  model_->load_weights(weights);
   model_->eval();
   const torch::Device device(recipe.device);
   model_->to(device);

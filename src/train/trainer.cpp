@@ -93,22 +93,15 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
-/// Throws Error, on every rank, unless what `own` says is the same on all: ranks that do not share their files would
-/// learn different things.
-void check_same(const char* what, const std::string& own, const Recipe& recipe, Communicator& communicator) {
-  const auto options = at::TensorOptions(at::Device(recipe.device)).dtype(at::kLong);
-  const auto all = communicator.all_gather(at::full({1}, static_cast<std::int64_t>(hash_of(own)), options));
-  if (!all.eq(all[0]).all().item<bool>())
-    fail("rank {} of {}: the {} of the ranks differ, here {}", communicator.rank(), communicator.size(), what, own);
-}
-
 /// What of a recipe is all ranks': not where each finds its files, nor what it computes on.
 std::string shared_values(const Recipe& recipe) {
   auto values = recipe.values;
   for (const char* own : {"data.train", "data.validation", "model.vocabulary", "model.initial", "model.initial_image",
                           "model.initial_text", "teacher.model", "train.device", "train.threads", "train.peak_tflops"})
     values.erase(own);
-  return Json(values).dump();
+  std::string lines;
+  for (const auto& [key, value] : values) lines += fmt::format("{} = {}\n", key, value);
+  return lines;
 }
 
 /// What a recipe asks for that may not be meant.
@@ -131,7 +124,7 @@ std::vector<std::string> doubts(const Recipe& recipe) {
 
 /// Which samples an index names is part of what a run was started with, and the same for all ranks.
 std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
-  check_same("recipes", shared_values(recipe), recipe, communicator);
+  communicator.require_same("recipes", shared_values(recipe));
   Loader::check_ranks(recipe, communicator.size());
   auto data = open_datasets(recipe.train, {recipe.templates});
   const auto batches = static_cast<double>(Loader::batches_per_epoch(*data, recipe));
@@ -142,7 +135,7 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   for (const Part& part : data->parts())
     for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));
   recipe.values[samples_key] = fmt::format("{} ({:016x})", data->size(), shards.value());
-  check_same("training sets", fmt::format("{}: {}", samples_key, recipe.values[samples_key]), recipe, communicator);
+  communicator.require_same("training sets", recipe.values[samples_key]);
   return data;
 }
 
@@ -201,7 +194,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
   });
-  check_same("vocabularies", fmt::format("{:016x}", hash_of_tokens(*tokenizer_)), recipe_, communicator_);
+  communicator_.require_same("vocabularies", fmt::format("{:016x}", hash_of_tokens(*tokenizer_)));
   if (traced_steps_ > 0)
     trace_ =
         rank_0_first(communicator_, [&] { return std::make_shared<Trace>(folder_.trace(), communicator_.rank()); });
@@ -393,7 +386,7 @@ std::int64_t Trainer::restore() {
     const auto waiting = communicator_.waiting_for_files();
     return folder_.restore();
   });
-  check_same("checkpoints", fmt::format("step {}", state ? state->steps : 0), recipe_, communicator_);
+  communicator_.require_same("checkpoints", fmt::format("step {}", state ? state->steps : 0));
   if (!state) return 0;
   objective_->load_state(state->tensors);
   if (average_) average_->load_state(state->tensors);

@@ -1,11 +1,12 @@
 #include "train/communicator.h"
 
 #include <ATen/ATen.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <sched.h>
 
 #include <vector>
 
+#include "base/error.h"
 #include "tests/train/ranks.h"
 
 namespace gondola {
@@ -44,20 +45,32 @@ TEST_P(Ranks, ExchangeTensors) {
 }
 
 /// As srun and mpirun bind them.
-TEST(RanksOnTheseProcessors, AreNotThoseBoundToOthers) {
+TEST(OwnProcessors, AreSharedWithThoseWhoMayUseTheSame) {
   cpu_set_t all;
   ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
   if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "this machine lacks a second processor";
   std::vector<int> processors;
-  for (int i = 0; processors.size() < 2; ++i)
+  for (int i = 0; i < CPU_SETSIZE; ++i)
     if (CPU_ISSET(i, &all)) processors.push_back(i);
   test::on_ranks(3, [&](Communicator& communicator) {
-    EXPECT_EQ(communicator.ranks_on_these_processors(), 3);
+    EXPECT_EQ(communicator.own_processors(), std::max(1, CPU_COUNT(&all) / 3));
     cpu_set_t own;
     CPU_ZERO(&own);
-    CPU_SET(processors[communicator.rank() == 0 ? 0 : 1], &own);
+    for (std::size_t i = 0; i < processors.size(); ++i)
+      if (static_cast<int>(i % 2) == communicator.rank() % 2) CPU_SET(processors[i], &own);
     ASSERT_EQ(::sched_setaffinity(0, sizeof own, &own), 0);
-    EXPECT_EQ(communicator.ranks_on_these_processors(), communicator.rank() == 0 ? 1 : 2);
+    EXPECT_EQ(communicator.own_processors(), std::max(1, CPU_COUNT(&own) / (communicator.rank() == 1 ? 1 : 2)));
+  });
+}
+
+TEST(RequireSame, NamesWhatDiffers) {
+  test::on_ranks(3, [](Communicator& communicator) {
+    EXPECT_NO_THROW(communicator.require_same("words", "a = 1\nb = 2\n"));
+    const bool odd = communicator.rank() == 1;
+    EXPECT_THAT([&] { communicator.require_same("words", odd ? "a = 1\nb = 3\nlong = 4\n" : "a = 1\nb = 2\n"); },
+                testing::ThrowsMessage<Error>(
+                    testing::HasSubstr(odd ? "the words of the ranks differ: here b = 3, long = 4, on rank 0 b = 2"
+                                           : "the words of the ranks differ: here b = 2, on rank 1 b = 3, long = 4")));
   });
 }
 

@@ -62,6 +62,16 @@ TEST(Launch, IsReadFromEachLauncher) {
                                     {"MASTER_ADDR", "gpu-1"}});
   EXPECT_EQ(by_srun.rank, 3);
   EXPECT_EQ(by_srun.size, 4);
+  const Launch hydra = launch_of({{"PMI_RANK", "5"},
+                                  {"PMI_SIZE", "8"},
+                                  {"MPI_LOCALRANKID", "1"},
+                                  {"MPI_LOCALNRANKS", "8"},
+                                  {"SLURM_PROCID", "1"},
+                                  {"SLURM_STEP_NUM_TASKS", "2"},
+                                  {"SLURM_STEP_NODELIST", "node2"}});
+  EXPECT_EQ(hydra.rank, 5);
+  EXPECT_EQ(hydra.local_rank, 1);
+  EXPECT_EQ(hydra.address, "127.0.0.1");
   EXPECT_EQ(launch_of({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}}).rank, 1);
   EXPECT_EQ(launch_of({{"MASTER_PORT", "65535"}}).port, 65535);
 }

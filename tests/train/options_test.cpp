@@ -287,6 +287,31 @@ TEST_F(Runs, AreRefusedWhereRanksHaveOtherRecipes) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
+TEST_F(Runs, AreRefusedWhereRanksHaveOtherVocabularies) {
+  const Recipe one = recipe(vit, {"train.steps=1"});
+  const Recipe other = recipe(vit, {"train.steps=1", "model.vocabulary=" + test::golden("text").string()});
+  test::on_ranks(2, [&](Communicator& communicator) {
+    EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? one : other, folder_.path() / "run", false, communicator); },
+                ThrowsMessage<Error>(HasSubstr("vocabularies of the ranks differ")));
+  });
+}
+
+/// As of a cache that is not the same on every machine.
+TEST_F(Runs, BeginWithTheModelsOfRankZero) {
+  const auto beginning_with = [&](const char* name, const char* seed) {
+    const std::string model = (run(name, recipe(vit, {"train.steps=1", seed})) / "model").string();
+    return recipe(vit, {"train.steps=3", "model.initial=" + model, "teacher.model=" + model, "teacher.weight=0.5"});
+  };
+  const Recipe first = beginning_with("first", "train.seed=1"), other = beginning_with("other", "train.seed=2");
+  const auto alone = test::losses(run("alone", first));
+  test::on_ranks(2, [&](Communicator& communicator) {
+    EXPECT_TRUE(Trainer(communicator.rank() == 0 ? first : other, folder_.path() / "two", false, communicator).run());
+  });
+  const auto found = test::losses(folder_.path() / "two");
+  ASSERT_EQ(found.size(), alone.size());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], alone[i], 1e-4 * alone[i]) << i;
+}
+
 /// As on machines that do not share the run's folder.
 TEST_F(Runs, AreRefusedWhereRanksHaveOtherCheckpoints) {
   const fs::path whole = run("whole", recipe(vit, {"train.steps=1"}));
