@@ -9,6 +9,7 @@
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "text/train_bpe.h"
 
 namespace gondola {
@@ -19,7 +20,7 @@ std::string text_of(const T& value) {
   if constexpr (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>)
     return fmt::format("{}", value);
   else
-    return fmt::format("[{}]", fmt::join(value, ", "));
+    return Json(value).dump();
 }
 
 /// One table of the file; every key must have been asked for by the time `finish` is called. What it has, or would
@@ -74,11 +75,13 @@ class Section {
       Source source;
       augment.push_back(common);
       if (const toml::table* table = element.as_table()) {
-        Section section(*table, origin_, fmt::format("{}[{}]", path(key), i), recipe_);
-        section.read_value("source", source.name);  // where it lies may change
+        Recipe own;
+        Section section(*table, origin_, fmt::format("{}[{}]", path(key), i), own);
+        section.read_value("source", source.name);
         section.read("weight", source.weight);
         section.read_keys(augment.back());
         section.finish();
+        keep_unusual(own);
       } else {
         source.name = element.value_or(std::string());
       }
@@ -102,6 +105,15 @@ class Section {
   }
 
  private:
+  /// Of a source's values those that others have otherwise.
+  void keep_unusual(const Recipe& source) {
+    for (const auto& [key, value] : source.values) {
+      const std::string name = key.substr(key.rfind('.') + 1);
+      if (value != (name == "weight" ? text_of(Source().weight) : recipe_.values.at("augment." + name)))
+        recipe_.values[key] = value, recipe_.given.insert(key);
+    }
+  }
+
   std::string path(std::string_view key) const {
     return name_.empty() ? std::string(key) : fmt::format("{}.{}", name_, key);
   }

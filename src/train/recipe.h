@@ -74,7 +74,7 @@ struct Recipe {
   bool soft_targets = false;  ///< see LossOptions; the loss itself, train.loss, is model.sigmoid_loss
   std::uint64_t seed = 0;
   std::int64_t save_every_steps = 1000, validate_every_steps = 1000;
-  int threads = 0;  ///< 0: all processors
+  int threads = 0;  ///< 0: all processors that the process may use
   std::string device = "cpu";
   double peak_tflops = 0;  ///< of one process's device, for the MFU; 0: measured
 

@@ -13,11 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, what it runs
-/// on, and where its samples lie, of which data.samples says that they are the same. All else that decides how the next
-/// step learns from its batch must stay.
-const std::set<std::string, std::less<>> free_keys = {"data.train",
-                                                      "train.steps",
+/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, and what it
+/// runs on. All that decides how the next step learns from its batch must stay.
+const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "train.epochs",
                                                       "train.cooldown_steps",
                                                       "train.save_every_steps",
@@ -33,6 +31,18 @@ const std::set<std::string, std::less<>> free_keys = {"data.train",
                                                       "train.device",
                                                       "train.peak_tflops"};
 
+/// A value as runs are compared by it: data sets may move, as long as they keep their names.
+std::string comparable(const std::string& key, const std::string& value) {
+  const Json sources = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+  if (key != "data.train" || !sources.is_array()) return value;
+  std::vector<std::string> names;
+  for (const std::string source : sources) {
+    const fs::path path = source.substr(0, source.find('?'));  // of a URL, which may hold a key that has expired
+    names.push_back((path.has_filename() ? path : path.parent_path()).filename().string());
+  }
+  return Json(names).dump();
+}
+
 void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   std::map<std::string, std::string> earlier;
   try {
@@ -47,8 +57,9 @@ void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   for (const auto& [key, unused] : values) {
     const auto now = recipe.values.find(key);
     const auto before = earlier.find(key);
-    const std::string now_text = now == recipe.values.end() ? "(none)" : now->second;
-    const std::string before_text = before == earlier.end() ? "(none)" : before->second;
+    if (before == earlier.end() && !recipe.given.contains(key)) continue;  // a key that Gondola did not have then
+    const std::string now_text = now == recipe.values.end() ? "(none)" : comparable(key, now->second);
+    const std::string before_text = before == earlier.end() ? "(none)" : comparable(key, before->second);
     if (now_text != before_text)
       fail("{}: this run was started with {} = {}, and cannot be resumed with {}", file.string(), key, before_text,
            now_text);

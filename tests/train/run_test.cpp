@@ -77,7 +77,7 @@ TEST_P(Steps, AreThoseOfPyTorch) {
     // Of a peak of 1 TFLOP/s; captions have three tokens to sixteen.
     const double flops_of_a_pair = lines[i].at("mfu").get<double>() * 1e12 / rate;
     const Recipe of_run = read_recipe(recipe, {});
-    EXPECT_GT(flops_of_a_pair, training_flops(of_run, 8, 0, 3) / 8);
+    EXPECT_GT(flops_of_a_pair, training_flops(of_run, 8, 1, 3) / 8);
     EXPECT_LT(flops_of_a_pair, training_flops(of_run, 8, 8, 16) / 8);
   }
   const ModelFiles model = load_model_files((run / "model").string());
@@ -313,12 +313,19 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
               ThrowsMessage<Error>(HasSubstr("--resume")));
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("train.seed")));
+  const std::string pairs = read_file(test::golden("train") / "vit" / "pairs.csv");
+  const fs::path moved = write(folder_.path() / "moved" / "pairs.csv", pairs),
+                 other = write(folder_.path() / "moved" / "others.csv", pairs);
+  fs::copy(test::golden("train") / "vit" / "images", folder_.path() / "moved" / "images");
+  for (const std::string& value : {fmt::format("data.train=[\"{}\"]", other.string()),
+                                   fmt::format("data.train=[{{source=\"{}\", weight=2}}]", moved.string())})
+    EXPECT_THAT([&] { Trainer(read_recipe(recipe, {value}), run, true, test::alone); },
+                ThrowsMessage<Error>(HasSubstr("started with data.train")))
+        << value;
   // Nothing that it learns from, what it does anyway, and the same samples elsewhere.
-  const fs::path moved = folder_.path() / "moved.csv";
-  fs::copy_file(test::golden("train") / "vit" / "pairs.csv", moved);
-  fs::copy(test::golden("train") / "vit" / "images", folder_.path() / "images");
   for (const std::string& value : {std::string("data.max_broken=2000"), std::string("train.seed=0"),
-                                   fmt::format("data.train=[\"{}\"]", moved.string())})
+                                   fmt::format("data.train=[\"{}\"]", moved.string()),
+                                   fmt::format("data.train=[{{source=\"{}\"}}]", moved.string())})
     EXPECT_NO_THROW(Trainer(read_recipe(recipe, {value}), run, true, test::alone)) << value;
   write(run / "recipe.json", "[]");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, true, test::alone); },
