@@ -53,9 +53,8 @@ void add_convert(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   command->add_option("--out", options->out, "folder to write, new or empty")->required();
   command
       ->add_option("--to", options->layout,
-                   "hf (transformers' CLIPModel, of ViTs alone, which crops up to a pixel elsewhere and puts what is "
-                   "transparent on "
-                   "white) or open_clip")
+                   "hf (transformers' CLIPModel: ViTs only; its crop may lie a pixel elsewhere, and what is "
+                   "transparent becomes white) or open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
   command->add_option("--dtype", options->dtype, "how the weights are stored")

@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
   app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, in place of the model's own")->check(CLI::ExistingPath);
-  app.add_option("--threads", global.threads, "default: all processors")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", global.threads, "default: all processors that it may use")->check(CLI::Range(1, 1024));
   app.add_option("--device", global.device, "cpu, cuda or cuda:N; default: cpu")
       ->check(CLI::Validator(
           [](const std::string& device) {

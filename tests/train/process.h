@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -52,8 +53,9 @@ class Process {
 
 /// A port that no one listens on, none of those that connections are given, which someone might be before it is used.
 inline int free_port() {
-  for (int port = 20'000 + ::getpid() % 10'000;; ++port) {
+  for (int port = 20'000 + ::getpid() * 64 % 10'000;; ++port) {  // far from those of a process started just before
     const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    if (socket < 0) throw std::system_error(errno, std::generic_category(), "socket");
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
