@@ -57,7 +57,11 @@ TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
     EXPECT_EQ(load_model_files(model.string()).family, Family::open_clip) << name;
     EXPECT_EQ(load_model_files((model / name).string()).family, Family::open_clip) << name;
   }
-  fs::remove(model / "model.pth");
+  fs::copy_file(model / "model.pth", model / "open_clip_model.safetensors");
+  std::ofstream(model / "open_clip_pytorch_model.bin") << "of an older version";
+  EXPECT_EQ(load_model_files(model.string()).source, model / "open_clip_model.safetensors");
+  for (const char* name : {"model.pth", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"})
+    fs::remove(model / name);
   EXPECT_THAT([&] { load_model_files(model.string()); }, ThrowsMessage<Error>(HasSubstr("has none of")));
 }
 
@@ -203,6 +207,43 @@ TEST_F(HuggingFaceFolder, TellsOpenClipOfItsOwnVocabulary) {
   EXPECT_EQ(named(49408), "");
 }
 
+/// Another one would give other tokens without a word.
+TEST_F(HuggingFaceFolder, RefusesAVocabularyThatDoesNotFit) {
+  const auto refuses = [](const ModelFiles& model, const char* message) {
+    EXPECT_THAT([&] { load_tokenizer(model); }, ThrowsMessage<Error>(HasSubstr(message)));
+  };
+  ModelFiles model = load();
+  const int tokens = load_tokenizer(model).size();
+  model.config.text.vocab_size = tokens - 1;
+  refuses(model, "tokens, the model");
+  model.config.text.vocab_size = tokens + 1;
+  EXPECT_EQ(load_tokenizer(model).size(), tokens) << "room for more than its own vocabulary has";
+  model = load_model_files(folder_.string(), std::nullopt, folder_ / "vocab.json");  // named, as by --vocab
+  EXPECT_EQ(load_tokenizer(model).size(), tokens);
+  model.config.text.vocab_size = tokens + 1;
+  refuses(model, "tokens, the model");
+  model = load();
+  model.config.text.pooling = TextPooling::end_token;
+  model.config.text.end_id = tokens - 1;
+  EXPECT_NO_THROW(load_tokenizer(model));
+  --model.config.text.end_id;
+  refuses(model, "its end token is");
+}
+
+TEST_F(HuggingFaceFolder, KeepsItsScaleWhateverTypeTheWeightsGet) {
+  ModelFiles model = load();
+  model.weights["visual.proj"] =
+      make_tensor(model.weights.at("visual.proj").shape,
+                  std::vector<float>(static_cast<std::size_t>(model.weights.at("visual.proj").elements()), 65519.f));
+  write_model_folder(temporary_.path() / "out", model, nullptr, DType::float16);
+  const ModelFiles half = load_model_files((temporary_.path() / "out").string());
+  EXPECT_EQ(half.weights.at("logit_scale").type, DType::float32);
+  EXPECT_EQ(half.weights.at("visual.proj").type, DType::float16);
+  EXPECT_EQ(to_floats(half.weights.at("visual.proj")).front(), 65504) << "the largest that there is";
+  for (const float beyond : {65520.f, -65520.f})
+    EXPECT_THROW(convert(make_tensor({1}, {beyond}), DType::float16), Error) << beyond;
+}
+
 /// A vocabulary that was extended after training: its largest id is no end token.
 TEST_F(HuggingFaceFolder, NamesNoEndTokenThatTheVocabularyHasNot) {
   ModelFiles model = load();
@@ -244,6 +285,7 @@ TEST_F(HuggingFaceFolder, MayBeNamedByItsWeights) {
   EXPECT_EQ(by_file.vocabulary, folder_);
   fs::copy_file(test::golden("models/vit_state_dict.pt"), folder_ / "pytorch_model.bin");
   EXPECT_EQ(load_model_files((folder_ / "model.safetensors").string()).source, folder_ / "model.safetensors");
+  EXPECT_EQ(load().source, folder_ / "model.safetensors") << "which transformers prefers";
   EXPECT_THROW(load_model_files((folder_ / "pytorch_model.bin").string()), Error)
       << "whose names are not transformers'";
 }
