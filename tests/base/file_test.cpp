@@ -89,5 +89,12 @@ TEST(MappedFile, ShowsTheBytes) {
   EXPECT_THROW(MappedFile(folder.path()), Error);
 }
 
+TEST(RemoveTemporaries, KeepsWhatOnlyLooksLikeOne) {
+  const test::TemporaryFolder folder;
+  const auto mine = test::write(folder.path() / ".0123456789abcdef.notes.tmp", "mine");
+  remove_temporaries(folder.path());
+  EXPECT_TRUE(std::filesystem::exists(mine));
+}
+
 }  // namespace
 }  // namespace gondola

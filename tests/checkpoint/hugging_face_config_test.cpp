@@ -95,5 +95,22 @@ TEST(HuggingFacePreprocess, RefusesWhatWouldChangeTheResult) {
     EXPECT_THAT([&] { preprocess(json); }, ThrowsMessage<Error>(HasSubstr(why))) << json;
 }
 
+/// Which would answer otherwise.
+TEST(HuggingFaceConfig, RefusesWhatTransformersHasNot) {
+  const auto refuses = [](const auto& change, const char* why) {
+    ModelConfig config = preset("ViT-B-32-quickgelu");
+    change(config);
+    EXPECT_THAT([&] { to_hugging_face_config(config); }, ThrowsMessage<Error>(HasSubstr(why))) << why;
+  };
+  refuses([](ModelConfig& c) { c.image.pre_norm = false; }, "first LayerNorm");
+  refuses([](ModelConfig& c) { c.image.pooling = ImagePooling::average; }, "average pooling");
+  refuses([](ModelConfig& c) { c.sigmoid_loss = true; }, "logit bias");
+  refuses([](ModelConfig& c) { c.text.causal = false; }, "causal mask");
+  refuses([](ModelConfig& c) { c.text.projection_bias = true; }, "projection with a bias");
+  refuses([](ModelConfig& c) { c.text.pooling = TextPooling::last; }, "text pooling");
+  refuses([](ModelConfig& c) { c.text.end_id = 7; }, "text pooling");
+  refuses([](ModelConfig& c) { c.text.pooling = TextPooling::end_token, c.text.end_id = 2; }, "id 2");
+}
+
 }  // namespace
 }  // namespace gondola

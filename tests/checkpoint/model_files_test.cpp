@@ -57,11 +57,16 @@ TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
     EXPECT_EQ(load_model_files(model.string()).family, Family::open_clip) << name;
     EXPECT_EQ(load_model_files((model / name).string()).family, Family::open_clip) << name;
   }
-  fs::copy_file(model / "model.pth", model / "open_clip_model.safetensors");
-  std::ofstream(model / "open_clip_pytorch_model.bin") << "of an older version";
-  EXPECT_EQ(load_model_files(model.string()).source, model / "open_clip_model.safetensors");
-  for (const char* name : {"model.pth", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"})
+  const std::string weights = read_file(model / "model.pth");
+  const char* const in_order[] = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                                  "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
+                                  "model.safetensors",           "pytorch_model.bin",
+                                  "pytorch_model.pth",           "model.pth"};
+  for (const char* name : in_order) test::write(model / name, weights);
+  for (const char* name : in_order) {
+    EXPECT_EQ(load_model_files(model.string()).source.filename(), name);
     fs::remove(model / name);
+  }
   EXPECT_THAT([&] { load_model_files(model.string()); }, ThrowsMessage<Error>(HasSubstr("has none of")));
 }
 
@@ -316,6 +321,30 @@ TEST_F(HuggingFaceFolder, WithoutAVocabularySaysWhereOneWasLookedFor) {
 TEST_F(HuggingFaceFolder, MayStandBesideOpenClipsConfiguration) {
   write("open_clip_config.json", "{}");
   EXPECT_EQ(load().family, Family::hugging_face);
+}
+
+TEST_F(HuggingFaceFolder, KeepsWhatStoodThereWhenItCannotBeWritten) {
+  const fs::path out = temporary_.path() / "out";
+  test::write(out / "mine", "mine");
+  const ModelFiles model = load();
+  {
+    const test::FileSizeLimit as_on_a_full_disk(4000);
+    EXPECT_THROW(write_model_folder(out, model, nullptr, std::nullopt), Error);
+  }
+  ASSERT_TRUE(fs::exists(out / "mine"));
+  EXPECT_EQ(read_file(out / "mine"), "mine");
+}
+
+TEST_F(HuggingFaceFolder, MayHaveAScaleOfOneDimension) {
+  TensorMap weights = read_safetensors(folder_ / "model.safetensors");
+  weights.at("logit_scale").shape = {1};
+  write_safetensors(folder_ / "model.safetensors", weights, {});
+  EXPECT_TRUE(load().weights.at("logit_scale").shape.empty());
+}
+
+TEST_F(HuggingFaceFolder, NamesTheTypeOfItsWeights) {
+  write_model_folder(temporary_.path() / "out", load(), nullptr, DType::bfloat16);
+  EXPECT_EQ(Json::parse(read_file(temporary_.path() / "out" / "config.json")).at("dtype"), "bfloat16");
 }
 
 }  // namespace

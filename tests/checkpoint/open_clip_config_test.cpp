@@ -185,5 +185,18 @@ TEST(OpenClipConfig, BuildsOrRefusesEveryConfigurationAndCountsAsOpenClipDoes) {
   std::printf("%d of 181 are built, %d compared with open_clip's profile\n", built, compared);
 }
 
+TEST(OpenClipConfig, RefusesTowersOfDifferentActivations) {
+  ModelConfig config = preset("ViT-B-32");
+  config.text.activation = Activation::quick_gelu;
+  EXPECT_THAT([&] { to_open_clip_config(config); }, ThrowsMessage<Error>(HasSubstr("QuickGELU in both")));
+}
+
+TEST(OpenClipConfig, RefusesPreprocessingThatItDoesNotDo) {
+  const auto read = [](const char* json) { return read_open_clip_preprocess(parse_json(json, "p"), 99, "p"); };
+  EXPECT_THAT([&] { read(R"({"mode": "L"})"); }, ThrowsMessage<Error>(HasSubstr("only RGB")));
+  EXPECT_THAT([&] { read(R"({"crop_pct": 0.9})"); }, ThrowsMessage<Error>(HasSubstr("crop_pct")));
+  EXPECT_EQ(read(R"({"fill_color": 300})").fill, 255);
+}
+
 }  // namespace
 }  // namespace gondola

@@ -190,5 +190,23 @@ TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
   EXPECT_GT(read, 100);
 }
 
+TEST(PytorchArchive, RefusesOtherByteOrdersAndTensorsBeyondTheirStorage) {
+  const test::TemporaryFolder folder;
+  const std::string good = without_crc(read_file(test::golden("checkpoint") / "state_dict.pt"));
+  const auto refuses = [&](std::string_view before, std::string_view after, const char* why) {
+    std::string archive = good;
+    archive.replace(archive.find(before), before.size(), after);
+    const auto file = test::write(folder.path() / "x.pt", archive);
+    EXPECT_THAT([&] { read_pytorch_archive(file); }, ThrowsMessage<Error>(HasSubstr(why)));
+  };
+  refuses("little", "bigger", "big-endian");
+  refuses({"QK\0))", 5}, {"QK\1))", 5}, "scalar: it reaches beyond its storage");  // by one
+}
+
+TEST(Pickle, ReadsNumbersOfTwoBytesWithoutSign) {
+  const std::string bytes("\x80\x02M\x00\xc1.", 6);
+  EXPECT_EQ(Pickle(std::as_bytes(std::span(bytes)), "p").root().integer, 49408);
+}
+
 }  // namespace
 }  // namespace gondola

@@ -51,5 +51,23 @@ TEST(ModelConfig, NamesWhatDoesNotFit) {
       "multiple of 32");
 }
 
+TEST(ModelConfig, NamesTokensAndHeadsThatDoNotFit) {
+  const auto refuses = [](const auto& change, const std::string& message) {
+    ModelConfig config = preset("ViT-B-32");
+    change(config);
+    EXPECT_THAT([&] { config.validate(); }, testing::ThrowsMessage<Error>(testing::HasSubstr(message)));
+  };
+  refuses([](ModelConfig& c) { c.text.start_id = 49408; }, "start token");
+  refuses([](ModelConfig& c) { c.text.pad_id = 49408; }, "padding token");
+  refuses([](ModelConfig& c) { c.text.heads = 7; }, "text tower of width 512");
+}
+
+/// In the last of twelve blocks queries, attention, output and MLP of one token of 77 are enough.
+TEST(ModelConfig, CountsWhatOfTheLastBlockIsNeeded) {
+  const ModelConfig config = preset("ViT-B-32");
+  EXPECT_NEAR(count_forward_flops(config).text - count_needed_flops(config, 77).text,
+              76 * (4.0 * 512 * 512 + 4.0 * 512 * 2048 + 4.0 * 77 * 512), 1);
+}
+
 }  // namespace
 }  // namespace gondola

@@ -108,6 +108,7 @@ TEST(CsvDataset, SaysWhatIsWrong) {
   EXPECT_THAT(message_for("file,caption\nx,y\n"), HasSubstr("found file, caption"));
   EXPECT_THAT(message_for("image,caption\n"), HasSubstr("no rows"));
   EXPECT_THAT(message_for("image,caption\nx.jpg\n"), HasSubstr("t.csv: line 2: 1 fields, expected 2"));
+  EXPECT_THAT(message_for("image,caption\nx.jpg,a cat, a dog\n"), HasSubstr("line 2: 3 fields, expected 2"));
   EXPECT_THAT(message_for("image,caption\nx,\"y\nz\"\n,y\n"), HasSubstr("t.csv: line 4: no image"));
   EXPECT_THAT(message_for("image,caption\nx,caf\xe9\n"), HasSubstr("t.csv: line 2: the caption is not UTF-8"));
 }

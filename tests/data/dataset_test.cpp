@@ -28,6 +28,7 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   write(folder.path() / "tabby_cat" / ".ipynb_checkpoints" / "a-checkpoint.jpg", "no image");
   write(folder.path() / "ant" / "x.jfif", "ant");
   write(folder.path() / "loose.jpg", "in no class");
+  write(folder.path() / ".cache" / "x.jpg", "no class");
   const auto data = open_dataset(folder.path().string(), {.templates = {"a photo of a {}.", "a {}"}});
   EXPECT_THAT(data->class_names(), ElementsAre("ant", "tabby cat"));
   ASSERT_EQ(data->size(), 3u);
@@ -192,6 +193,30 @@ TEST(Pattern, TakesANameWithBracesAsItIs) {
   EXPECT_THAT(expand_in(folder, "x{1,2}[a].tar"), ElementsAre("x{1,2}[a].tar"));
   write(folder.path() / "y1[a].tar", "");
   EXPECT_THAT(expand_in(folder, "y{1,1}[a].tar"), ElementsAre("y1[a].tar", "y1[a].tar"));
+}
+
+TEST(ClassFolders, HaveTheirImagesInTheOrderOfTheirNames) {
+  TemporaryFolder folder;
+  for (int i = 0; i < 90; ++i) {
+    const std::string name = std::to_string(10 + i * 37 % 90);
+    write(folder.path() / "a" / (name + ".jpg"), name);
+  }
+  const auto data = open_dataset(folder.path().string());
+  for (std::size_t i = 0; i < 90; ++i) EXPECT_EQ(data->get(i).image, std::to_string(10 + i));
+}
+
+TEST(Datasets, AreOfOneKindOfFiles) {
+  TemporaryFolder folder;
+  write(folder.path() / "t.csv", "image,caption\nx.jpg,a\n");
+  write(folder.path() / "t.tsv", "image\tcaption\nx.jpg\ta\n");
+  EXPECT_THAT([&] { open_dataset((folder.path() / "t.*").string()); },
+              ThrowsMessage<Error>(HasSubstr("several kinds")));
+}
+
+TEST(Datasets, TrainNoVocabularyFromCaptionsThatNobodyWrote) {
+  TemporaryFolder folder;
+  const auto table = write(folder.path() / "t.csv", "image,caption\nx.jpg,a\ny.jpg," + std::string(70'000, 'x') + "\n");
+  EXPECT_THAT(captions_of(*open_dataset(table.string())), ElementsAre("a"));
 }
 
 }  // namespace

@@ -328,5 +328,81 @@ TEST_F(Remote, FilesAreFetchedAheadAndByOneProcessAlone) {
   EXPECT_THAT(server.requests(), SizeIs(2));
 }
 
+TEST_F(Remote, SetsAndFilesOfTheSameNamesAreKeptApart) {
+  HttpServer server([&](const std::string& request) { return response("200 OK", "", request.substr(4, 8)); });
+  RemoteFiles files(folder_.path() / "files");
+  EXPECT_EQ(files.open(server.url("/x/00.tar"))->read(0, 2), "/x");
+  EXPECT_EQ(files.open(server.url("/y/00.tar"))->read(0, 2), "/y");
+}
+
+/// Counts that an earlier start kept, of a set of as many shards or damaged.
+TEST_F(Remote, CountsAreThoseOfTheSet) {
+  const std::string gnu = read_file(test::golden("data/gnu.tar"));
+  HttpServer server([&](const std::string& request) {
+    if (request.find(".tar") == std::string::npos) return not_there;
+    return response("200 OK", "", request.starts_with("GET /one/") ? content_ : gnu);
+  });
+  const std::size_t of_one = open_dataset(test::golden("data/ustar.tar").string())->size(),
+                    of_two = open_dataset(test::golden("data/gnu.tar").string())->size();
+  ASSERT_NE(of_one, of_two);
+  EXPECT_EQ(open_dataset(server.url("/one/{a,b}.tar"))->size(), 2 * of_one);
+  EXPECT_EQ(open_dataset(server.url("/two/{a,b}.tar"))->size(), 2 * of_two);
+  for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
+    if (entry.path().string().ends_with(".sizes.json")) test::write(entry.path(), "[3,3,3]");
+  EXPECT_EQ(open_dataset(server.url("/one/{a,b}.tar"))->size(), 2 * of_one);
+}
+
+TEST_F(Remote, NoTemporaryFileIsLeft) {
+  const fs::path temporary = folder_.path() / "tmp";
+  fs::create_directories(temporary);
+  ::setenv("TMPDIR", temporary.c_str(), 1);
+  HttpServer server([&](const std::string& request) {
+    const bool table = request.find("sizes.json") != std::string::npos;
+    return response("200 OK", "", table ? R"({"a.tar": 5})" : content_);
+  });
+  open_dataset(server.url("/set/a.tar"));
+  ::unsetenv("TMPDIR");
+  EXPECT_TRUE(fs::is_empty(temporary));
+}
+
+TEST_F(Remote, WhatIsPrefetchedIsNotDroppedNext) {
+  HttpServer server([&](const std::string& request) { return response("200 OK", "", request.substr(0, 8)); });
+  RemoteFiles files(folder_.path() / "files", 2);
+  const auto a_moment = [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); };  // files' times differ
+  for (const char* name : {"/a", "/b"}) files.open(server.url(name)), a_moment();
+  files.prefetch({server.url("/a")});
+  a_moment();
+  files.open(server.url("/c"));
+  files.open(server.url("/a"));
+  EXPECT_THAT(server.requests(), SizeIs(3)) << "/b was dropped, not /a";
+}
+
+TEST_F(Remote, FilesAreNoLargerThanAllowed) {
+  HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
+  const fs::path file = folder_.path() / "file";
+  EXPECT_THAT([&] { download(server.url("/x.tar"), file, stop_, 1000); },
+              ThrowsMessage<Error>(HasSubstr("more than 1000 bytes")));
+  EXPECT_FALSE(fs::exists(file));
+}
+
+/// By its date where it has no ETag.
+TEST_F(Remote, TransfersThatBreakOffGoOnWithTheSameFile) {
+  const std::size_t half = content_.size() / 2;
+  const std::string modified = "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
+  HttpServer server([&](const std::string& request) {
+    if (request.find("Range: bytes=") == std::string::npos) {
+      const std::string whole = response("200 OK", modified, content_);
+      return whole.substr(0, whole.size() - content_.size() + half);
+    }
+    EXPECT_THAT(request, HasSubstr("If-Range: Wed, 21 Oct 2015 07:28:00 GMT\r\n"));
+    return response(
+        "206 Partial Content",
+        modified + fmt::format("Content-Range: bytes {}-{}/{}\r\n", half, content_.size() - 1, content_.size()),
+        content_.substr(half));
+  });
+  EXPECT_EQ(fetch(server.url("/x.tar")), content_);
+  EXPECT_THAT(server.requests(), SizeIs(2));
+}
+
 }  // namespace
 }  // namespace gondola

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <set>
 
@@ -190,6 +191,37 @@ TEST(SampleOrder, RefusesImpossibleWeights) {
     const Places places({{{10}, 1, weight}});
     EXPECT_THROW(SampleOrder(places, 0), Error);
   }
+}
+
+TEST(SampleOrder, DrawsWindowsAndWhatIsInThemAnewEachEpoch) {
+  const Places places({{std::vector<std::size_t>(12, 10), 3}});
+  const SampleOrder order(places, 1);
+  std::set<std::set<std::size_t>> first_windows;
+  std::set<std::vector<std::size_t>> within;
+  for (std::uint64_t epoch = 0; epoch < 4; ++epoch) {
+    std::set<std::size_t> shards;
+    std::vector<std::size_t> samples;
+    for (std::size_t i = 0; i < 30; ++i) {
+      const std::size_t index = order.at(epoch, i).index;
+      shards.insert(index / 10);
+      samples.push_back(index % 10);
+    }
+    first_windows.insert(shards);
+    within.insert(samples);
+  }
+  EXPECT_GT(first_windows.size(), 2u);
+  EXPECT_EQ(within.size(), 4u);
+}
+
+TEST(SampleOrder, DrawsEachPartOnItsOwn) {
+  const Places places({{{100}}, {{100}}});
+  const SampleOrder order(places, 1);
+  std::array<std::vector<std::size_t>, 2> parts;
+  for (std::size_t i = 0; i < 200; ++i) {
+    const std::size_t index = order.at(0, i).index;
+    parts[index / 100].push_back(index % 100);
+  }
+  EXPECT_NE(parts[0], parts[1]);
 }
 
 }  // namespace

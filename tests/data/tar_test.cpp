@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "data/dataset.h"
@@ -250,6 +251,76 @@ TEST(WebDataset, FindsTheImagesOfClipRetrieval) {
   for (TarMember member; reader.next(member); names.push_back(member.name))
     EXPECT_TRUE(file.read(member.data, 3) == "\xff\xd8\xff");
   EXPECT_THAT(names, ElementsAre("123_456.jpg", "208_495.jpg", "321_421.jpg", "389_535.jpg"));
+}
+
+/// A header and the content, padded; with other types than '0' and a claimed size.
+std::string member(const std::string& name, const std::string& content, char type = '0',
+                   std::optional<std::size_t> claimed = {}) {
+  std::string header(512, '\0');
+  header.replace(0, name.size(), name);
+  header.replace(124, 11, fmt::format("{:011o}", claimed.value_or(content.size())));
+  header[156] = type;
+  header.replace(148, 8, "        ");
+  int sum = 0;
+  for (const char byte : header) sum += static_cast<unsigned char>(byte);
+  header.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
+  return header + content + std::string((512 - content.size() % 512) % 512, '\0');
+}
+
+/// A record of its own length, which it begins with.
+std::string pax(const std::string& key_value) {
+  for (std::size_t length = key_value.size() + 3;; ++length)
+    if (const std::string record = fmt::format("{} {}\n", length, key_value); record.size() == length)
+      return member("pax", record, 'x');
+}
+
+class Shard : public testing::Test {
+ protected:
+  std::unique_ptr<Dataset> open(const std::string& bytes) {
+    return open_dataset(write(folder_.path() / "t.tar", bytes).string());
+  }
+  const std::string image_ = member("1.jpg", "image"), text_ = member("1.txt", "text");
+  TemporaryFolder folder_;
+};
+
+TEST_F(Shard, GivesAFoldersLongNameToNoFile) {
+  const auto data =
+      open(member("././@LongLink", "a/long/name/of/a/folder", 'L') + member("a/long/na", "", '5') + image_ + text_);
+  EXPECT_EQ(data->size(), 1u);
+  EXPECT_EQ(data->get(0).image, "image");
+}
+
+TEST_F(Shard, TakesSizesAsTheirKindsOfMembersMeanThem) {
+  EXPECT_THAT(open(image_ + member("link", "", '1', 600) + text_)->get(0).captions, ElementsAre("text"));
+  EXPECT_EQ(open(pax("size=5") + member("1.jpg", "image", '0', 0) + text_)->get(0).image, "image");
+  EXPECT_THAT([&] { open(pax("GNU.sparse.major=1") + image_ + text_); }, ThrowsMessage<Error>(HasSubstr("sparse")));
+}
+
+TEST_F(Shard, GroupsByTheNameUpToItsFirstDot) {
+  EXPECT_THAT([&] { open(member("1.seg.jpg", "mask") + member("1.seg.txt", "text")); },
+              ThrowsMessage<Error>(HasSubstr("none of the 1 samples")));
+  EXPECT_EQ(open(image_ + member("1.png", "another") + text_)->get(0).image, "image");
+}
+
+TEST_F(Shard, TakesCaptionsAndLabelsThatAreSome) {
+  EXPECT_THAT(open(image_ + member("1.json", R"({"text": "other", "caption": "it"})"))->get(0).captions,
+              ElementsAre("it"));
+  EXPECT_THAT([&] { open(image_ + member("1.txt", "\xff"))->get(0); },
+              ThrowsMessage<Error>(HasSubstr("1.txt: is not UTF-8")));
+  for (const char* label : {"4294967303", "-1", "x", ""})
+    EXPECT_THAT([&] { open(image_ + member("1.cls", label) + text_)->get(0); },
+                ThrowsMessage<Error>(HasSubstr("expected a class number")))
+        << label;
+}
+
+/// As of a file that was still being copied.
+TEST_F(Shard, IsReadAgainWhenItIsWhole) {
+  const std::string whole = read_file(golden("data/ustar.tar"));
+  write(folder_.path() / "sizes.json", R"({"t.tar": 5})");
+  const auto data = open(whole.substr(0, 2500));
+  EXPECT_THROW(data->get(4), Error);
+  write(folder_.path() / "t.tar", whole);
+  EXPECT_EQ(data->get(4).image, "long");
 }
 
 }  // namespace

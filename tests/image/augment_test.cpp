@@ -78,6 +78,9 @@ TEST(RandomCrop, TakesTheCentreOfAnImageTooLongForAnyCrop) {
   EXPECT_EQ(crop.height, 10);
   EXPECT_EQ(crop.width, std::lround(10 * 4.0 / 3));
   EXPECT_EQ(crop.left, (1000 - crop.width) / 2);
+  const Window tall = random_crop(10, 1000, {.min_crop_area = 0.9, .max_aspect_ratio = 4.0 / 3}, 5);
+  EXPECT_EQ(tall.width, 10);
+  EXPECT_EQ(tall.top, (1000 - tall.height) / 2);
 }
 
 TEST(RandomCrop, OfAllTheAreaIsTheWholeImage) {
@@ -224,6 +227,36 @@ TEST(Augment, FlipsAsOftenAsAsked) {
   const auto upright = augmented(image, {.min_crop_area = 1, .max_aspect_ratio = 1}, 1);
   EXPECT_NEAR(upright[0], 0, 0.02);
   EXPECT_NEAR(upright[31], 1, 0.02);
+}
+
+TEST(Augment, DrawsCropsFlipsAndErasuresIndependently) {
+  PreprocessConfig config;
+  config.size = 32;
+  config.mean = {0, 0, 0};
+  config.std = {1, 1, 1};
+  const AugmentConfig augmentation{.min_crop_area = 0.5, .flip_probability = 0.5, .erase_probability = 0.5};
+  Image ramp = make_image(PixelMode::rgb, 64, 64);  // brighter to the right
+  for (int y = 0; y < 64; ++y)
+    for (int x = 0; x < 64 * 3; ++x) ramp.row(y)[x] = static_cast<std::uint8_t>(1 + 4 * (x / 3));
+  std::vector<float> tensor(3 * 32 * 32);
+  int flips = 0, erasures = 0, both = 0;
+  double area_flipped = 0, area_upright = 0;
+  constexpr int draws = 2000;
+  for (std::uint64_t seed = 0; seed < draws; ++seed) {
+    augment(ramp, config, augmentation, seed, tensor);
+    const bool erased = std::ranges::find(tensor, 0.0f) != tensor.end();
+    double slope = 0;
+    for (std::size_t i = 0; i + 1 < 32 * 32; ++i)
+      if (i % 32 != 31 && tensor[i] != 0 && tensor[i + 1] != 0) slope += tensor[i + 1] - tensor[i];
+    const bool flipped = slope < 0;
+    const Window crop = random_crop(64, 64, augmentation, seed);
+    (flipped ? area_flipped : area_upright) += crop.width * crop.height / 4096.0;
+    flips += flipped, erasures += erased, both += flipped && erased;
+  }
+  EXPECT_NEAR(flips, draws / 2, 90);  // four deviations
+  EXPECT_NEAR(erasures, draws / 2, 90);
+  EXPECT_NEAR(both, draws / 4, 90);
+  EXPECT_NEAR(area_flipped / flips, area_upright / (draws - flips), 0.03);
 }
 
 }  // namespace

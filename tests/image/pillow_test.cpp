@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "image/image.h"
 #include "image/preprocess.h"
 #include "tests/image/checksum.h"
 #include "tests/support/files.h"
@@ -162,6 +163,19 @@ TEST(PreprocessParity, IsBitIdenticalToClipRetrieval) {
     EXPECT_EQ(std::memcmp(expected.data(), tensor.data(), expected.size()), 0) << entry.path();
   }
   EXPECT_EQ(files, 7);
+}
+
+/// 1 × 1 pixel, of two colours of which the first is transparent.
+TEST(Gif, MayHaveItsFirstColourTransparent) {
+  const std::string gif(
+      "GIF89a\1\0\1\0\x80\0\0"
+      "\0\0\0\xff\0\0"
+      "!\xf9\4\1\0\0\0\0"
+      ",\0\0\0\0\1\0\1\0\0"
+      "\2\2D\1\0"
+      ";",
+      43);
+  EXPECT_EQ(to_rgb_over_white(decode_image(std::as_bytes(std::span(gif)), "x.gif")).pixels[0], 255);
 }
 
 }  // namespace

@@ -113,5 +113,19 @@ TEST(Recall, RefusesUnknownItems) {
   EXPECT_THROW(recall_at_k(std::vector<float>(3), std::vector<std::vector<int>>{{3}}, 3, 1), Error);
 }
 
+/// Of a model that is broken.
+TEST(NotANumber, IsNoBestAnswer) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(top_k_accuracy(std::vector<float>{nan, 0.1f}, std::vector<int>{0}, 2, 1), 0);
+  EXPECT_EQ(top_k_accuracy(std::vector<float>{nan, nan}, std::vector<int>{1}, 2, 1), 0);
+  EXPECT_EQ(recall_at_k(std::vector<float>{nan, 0.1f}, std::vector<std::vector<int>>{{0}}, 2, 1), 0);
+}
+
+TEST(Similarities, RefuseWhatIsNoRows) {
+  EXPECT_THROW(similarities(std::vector<float>(4), std::vector<float>(5), 2), Error);
+  EXPECT_THROW(similarities(std::vector<float>(5), std::vector<float>(4), 2), Error);
+  EXPECT_THROW(recall_at_k(std::vector<float>(7), std::vector<std::vector<int>>{{0}, {1}}, 3, 1), Error);
+}
+
 }  // namespace
 }  // namespace gondola

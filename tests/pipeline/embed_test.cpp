@@ -270,6 +270,21 @@ TEST(EmbedTexts, GivesEveryTextItsEmbeddingAndEncodesItOnce) {
 }
 
 /// Which a tower without a causal mask sees.
+TEST(EmbedTexts, RefusesWhatIsNoNumber) {
+  class Broken : public PlainEncoder {
+    void encode_texts(std::span<const std::int32_t>, std::span<float> embeddings) override {
+      embeddings.back() = std::nanf("");
+    }
+  } encoder;
+  ThreadPool pool(1);
+  const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
+  EXPECT_THAT(
+      [&] {
+        embed_texts({encoder, pool, tokenizer}, std::vector<std::string>{"a"});
+      },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("not numbers")));
+}
+
 TEST(EmbedTexts, PadsWithTheModelsToken) {
   ThreadPool pool(1);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});

@@ -6,10 +6,15 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "checkpoint/safetensors.h"
+#include "pipeline/fingerprint.h"
 #include "pipeline/head_cache.h"
+#include "pipeline/loaded_model.h"
 #include "tests/support/files.h"
 #include "tests/support/mutate.h"
 
@@ -254,6 +259,54 @@ TEST(HeadCache, IsSafeWithManyWritersAndReaders) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(files_in(folder.path()), 1u) << "no temporary file is left";
+}
+
+class Vocabularies : public testing::Test {
+ protected:
+  Vocabularies() { std::filesystem::copy(test::golden("cli") / "model", model_); }
+  LoadedModel load(std::optional<std::filesystem::path> vocabulary) const {
+    return LoadedModel({.name_or_path = model_.string(),
+                        .config = {},
+                        .vocabulary = std::move(vocabulary),
+                        .threads = 1,
+                        .precision = {}});
+  }
+  test::TemporaryFolder folder_;
+  const std::filesystem::path model_ = folder_.path() / "model";
+};
+
+/// What texts were encoded by is another with any of its files.
+TEST_F(Vocabularies, AreDescribedByAllTheirFiles) {
+  const auto texts = [&](const std::filesystem::path& vocabulary) { return describe_texts(load(vocabulary)); };
+  const std::string before = texts(model_ / "vocab.json");
+  test::write(model_ / "merges.txt", "#version: 0.2\nt h\n");
+  EXPECT_NE(texts(model_ / "vocab.json"), before);
+  const auto only = folder_.path() / "only";
+  test::write(only / "tokenizer.json", "{}");
+  const std::string one = texts(only);
+  test::write(only / "tokenizer.json", "{ }");
+  EXPECT_NE(texts(only), one);
+}
+
+/// Whose weights are not looked at as a whole.
+TEST_F(Vocabularies, OfModelsInShardsAreNotKeptEncoded) {
+  const TensorMap weights = read_safetensors(model_ / "model.safetensors");
+  std::filesystem::rename(model_ / "model.safetensors", model_ / "a.safetensors");
+  Json map;
+  for (const auto& [name, tensor] : weights) map[name] = "a.safetensors";
+  test::write(model_ / "model.safetensors.index.json", Json{{"weight_map", map}}.dump());
+  const std::vector<std::string> texts = {"{}"};
+  EXPECT_EQ(head_key(load({}), texts, texts, Overflow::error), std::nullopt);
+}
+
+TEST_F(Vocabularies, NeedAModelWithAFiniteScale) {
+  ModelFiles files = load_model_files(model_.string());
+  for (const float scale : {std::nanf(""), 1000.0f}) {
+    files.weights["logit_scale"] = make_tensor({}, {scale});
+    std::filesystem::remove_all(model_);
+    write_model_folder(model_, files, nullptr, std::nullopt);
+    EXPECT_THAT([&] { load({}); }, testing::ThrowsMessage<Error>(testing::HasSubstr("logit scale")));
+  }
 }
 
 }  // namespace

@@ -322,5 +322,29 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
   EXPECT_GT(loaded["tokenizer.json"], 0);
 }
 
+TEST(ClipTokenizer, RefusesTwoTokensOfOneId) {
+  const test::TemporaryFolder folder;
+  Json vocab = Json::parse(read_file(test::golden("text") / "vocab.json"));
+  vocab["zzzz"] = vocab.at("!");
+  test::write(folder.path() / "vocab.json", vocab.dump());
+  test::write(folder.path() / "merges.txt", "");
+  EXPECT_THAT([&] { ClipTokenizer::load(folder.path()); }, ThrowsMessage<Error>(HasSubstr("have the same id")));
+}
+
+TEST(ClipTokenizer, TakesMergesFromWindows) {
+  const test::TemporaryFolder folder;
+  std::string merges;
+  for (const std::string& line : read_lines(test::golden("text") / "merges.txt")) merges += line + "\r\n";
+  test::write(folder.path() / "vocab.json", read_file(test::golden("text") / "vocab.json"));
+  test::write(folder.path() / "merges.txt", merges);
+  const std::string text = "Latin small letters, 12 greek signs";
+  EXPECT_EQ(ClipTokenizer::load(folder.path()).encode(text), small_tokenizer().encode(text));
+}
+
+TEST(TrainBpe, LearnsNothingFromStartAndEndTokens) {
+  EXPECT_THAT(train_bpe([](const auto& visit) { visit("<|endoftext|> aba <|startoftext|>"); }, 100'000),
+              ElementsAre("a b", "ab a</w>"));
+}
+
 }  // namespace
 }  // namespace gondola
