@@ -37,7 +37,8 @@ std::string comparable(const std::string& key, const std::string& value) {
   if (key != "data.train" || !sources.is_array()) return value;
   std::vector<std::string> names;
   for (const std::string source : sources) {
-    const fs::path path = source.substr(0, source.find('?'));  // of a URL, which may hold a key that has expired
+    const bool is_url = source.find("://") != std::string::npos;  // which may hold a key that has expired
+    const fs::path path = source.substr(0, is_url ? source.find('?') : source.npos);
     names.push_back((path.has_filename() ? path : path.parent_path()).filename().string());
   }
   return Json(names).dump();
