@@ -1,6 +1,7 @@
 #include "base/cpu_quota.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <string>
 
@@ -45,6 +46,12 @@ std::optional<double> cpu_quota(const fs::path& groups, const fs::path& own) {
       least = std::min(least.value_or(*quota), *quota);
   }
   return least;
+}
+
+int granted_processors(int processors, int processes) {
+  const auto quota = cpu_quota();
+  const double granted = quota ? std::ceil(*quota / processes) : processors;
+  return std::max(1, static_cast<int>(std::min<double>(processors, granted)));
 }
 
 }  // namespace gondola

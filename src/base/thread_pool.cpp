@@ -3,7 +3,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <system_error>
@@ -16,9 +15,7 @@ namespace gondola {
 int available_processors() {
   cpu_set_t set;
   const bool is_known = ::sched_getaffinity(0, sizeof set, &set) == 0;
-  const int processors = is_known ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
-  const double time = std::ceil(cpu_quota().value_or(processors));
-  return std::max(1, static_cast<int>(std::min<double>(processors, time)));
+  return granted_processors(is_known ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 ThreadPool::ThreadPool(int threads) {

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <iterator>
 #include <ranges>
 #include <set>
@@ -269,9 +268,7 @@ int Communicator::own_processors() {
     of_machine = same[0].item<int>();
     alike = same[1].item<int>();
   }
-  const double bound = std::floor(static_cast<double>(CPU_COUNT(&set)) / alike);
-  const double time = std::ceil(cpu_quota().value_or(CPU_SETSIZE) / of_machine);
-  return std::max(1, static_cast<int>(std::min(bound, time)));
+  return granted_processors(CPU_COUNT(&set) / alike, of_machine);
 }
 
 std::shared_ptr<void> Communicator::waiting_for_files() {
