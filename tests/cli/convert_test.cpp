@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "tests/cli/program.h"
 #include "tests/support/files.h"
+#include "tests/support/python.h"
 
 namespace gondola {
 namespace {
@@ -39,9 +40,7 @@ TEST_F(Conversion, ConvertedModelsGiveTheSameAnswers) {
 
 /// Its tokenizer pads and cuts as gondola does, and its weights keep their type.
 TEST_F(Conversion, ConvertWritesWhatTransformersLoads) {
-  const fs::path python = fs::path(GONDOLA_SOURCE_DIR) / ".venv/bin/python";
-  if (std::system(fmt::format("'{}' -c 'import transformers' 2> /dev/null", python.string()).c_str()) != 0)
-    GTEST_SKIP() << "needs transformers in .venv";
+  GONDOLA_NEEDS_PYTHON_WITH("transformers");
   ASSERT_EQ(run("convert --model model --to hf --dtype bf16 --out " + out("hf")).status, 0);
   const fs::path script = test::write(folder_.path() / "load.py", R"python(import json, sys
 from transformers import AutoTokenizer, CLIPModel
@@ -51,10 +50,10 @@ print(json.dumps({"tokenizer": type(tokenizer).__name__, "dtype": str(model.dtyp
                   "ids": tokenizer(sys.argv[2:], padding="max_length", truncation=True)["input_ids"]}))
 )python");
   const std::string texts = fmt::format("'A Cat ' 'two  dogs!' {}", std::string(300, 'z'));
-  ASSERT_EQ(
-      std::system(
-          fmt::format("'{}' {} {} {} > {}", python.string(), script.string(), out("hf"), texts, out("answer")).c_str()),
-      0);
+  ASSERT_EQ(std::system(fmt::format("'{}' {} {} {} > {}", test::python.string(), script.string(), out("hf"), texts,
+                                    out("answer"))
+                            .c_str()),
+            0);
   const Json answer = Json::parse(read_file(folder_.path() / "answer"));
   EXPECT_THAT(answer.at("tokenizer").get<std::string>(), HasSubstr("CLIPTokenizer"));
   EXPECT_EQ(answer.at("dtype"), "torch.bfloat16");

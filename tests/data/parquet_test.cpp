@@ -7,11 +7,10 @@
 
 #include "base/json.h"
 #include "tests/support/files.h"
+#include "tests/support/python.h"
 
 namespace gondola {
 namespace {
-
-const std::filesystem::path python = std::filesystem::path(GONDOLA_SOURCE_DIR) / ".venv" / "bin" / "python";
 
 /// What pyarrow reads: {"columns": …, "types": …, "values": …}.
 Json read_with_pyarrow(const std::filesystem::path& path) {
@@ -20,7 +19,8 @@ Json read_with_pyarrow(const std::filesystem::path& path) {
       "table = parquet.read_table(sys.argv[1])\n"
       "print(json.dumps({'columns': table.column_names, 'types': [str(t) for t in table.schema.types],\n"
       "                  'values': table.column(0).to_pylist()}))\n";
-  std::FILE* pipe = ::popen(fmt::format("'{}' -c \"{}\" '{}'", python.string(), script, path.string()).c_str(), "r");
+  std::FILE* pipe =
+      ::popen(fmt::format("'{}' -c \"{}\" '{}'", test::python.string(), script, path.string()).c_str(), "r");
   std::string output;
   char chunk[4096];
   while (const std::size_t count = std::fread(chunk, 1, sizeof chunk, pipe)) output.append(chunk, count);
@@ -28,13 +28,8 @@ Json read_with_pyarrow(const std::filesystem::path& path) {
   return parse_json(output, "pyarrow");
 }
 
-#define GONDOLA_NEEDS_PYARROW()                                                                       \
-  if (!std::filesystem::exists(python) ||                                                             \
-      std::system(fmt::format("'{}' -c 'import pyarrow' 2>/dev/null", python.string()).c_str()) != 0) \
-  GTEST_SKIP() << "needs pyarrow in .venv"
-
 TEST(Parquet, IsReadByArrow) {
-  GONDOLA_NEEDS_PYARROW();
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   test::TemporaryFolder folder;
   std::vector<std::string> values = {"a.jpg", "", "sub folder/na\u00efve \U0001f408.png", "line\nbreak"};
   for (int i = 0; i < 120'000; ++i) values.push_back(fmt::format("photos/{:06}.jpg", i));  // more than one page
@@ -46,14 +41,14 @@ TEST(Parquet, IsReadByArrow) {
 }
 
 TEST(Parquet, ReplacesWhatIsNotUtf8) {
-  GONDOLA_NEEDS_PYARROW();
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   test::TemporaryFolder folder;
   write_parquet(folder.path() / "t.parquet", "image_path", std::vector<std::string>{"b\xff.jpg"});
   EXPECT_EQ(read_with_pyarrow(folder.path() / "t.parquet").at("values"), Json::array({"b\ufffd.jpg"}));
 }
 
 TEST(Parquet, MayBeEmpty) {
-  GONDOLA_NEEDS_PYARROW();
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   test::TemporaryFolder folder;
   write_parquet(folder.path() / "t.parquet", "image_path", {});
   const Json table = read_with_pyarrow(folder.path() / "t.parquet");
