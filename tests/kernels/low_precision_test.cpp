@@ -155,7 +155,10 @@ TEST_P(LowPrecisionTest, ProductsAgreeWithDoublePrecision) {
             const std::size_t at = row * shape.columns + column;
             ASSERT_NEAR(out[at], expected, tolerance)
                 << name(precision) << " " << shape.rows << "×" << shape.depth << "×" << shape.columns;
-            ASSERT_EQ(out_bf16[at], bfloat16_from_float(out[at]));
+            // AVX512_BF16 rounds subnormal numbers to zero (Intel SDM, VCVTNEPS2BF16), for some epilogues give them.
+            const std::uint16_t rounded = bfloat16_from_float(out[at]);
+            const bool flushed = std::fpclassify(out[at]) == FP_SUBNORMAL && out_bf16[at] == (rounded & 0x8000);
+            ASSERT_TRUE(out_bf16[at] == rounded || flushed) << out[at] << " gave " << out_bf16[at];
           }
         }
       }
