@@ -31,8 +31,8 @@ void* load_plugin() {
 
 fs::path encoder_plugin_path() {
   const fs::path folder = own_binary().parent_path();
-  // In a build's folder gondola has it beside, libgondola (src/) above; in an installation both have it in lib/gondola.
-  for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola", ".."})
+  // In a build's folder they have it beside, in an installation in lib/gondola.
+  for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
     if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
   fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",
        encoder_plugin_file, folder.string());
