@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <string_view>
 
 #include "base/error.h"
 #include "checkpoint/open_clip_config.h"
@@ -64,6 +65,7 @@ void check_preprocess(const std::string& name, const PreprocessConfig& theirs, c
   require("mean", theirs.mean == ours.mean);
   require("std", theirs.std == ours.std);
   require("interpolation", theirs.interpolation == ours.interpolation);
+  require("resize_mode", theirs.resize_mode == ours.resize_mode);
 }
 
 void resize_image_positions(TensorMap& weights, const ImageTowerConfig& image) {
@@ -99,8 +101,7 @@ void check_vocabulary(const ModelFiles& model, const std::string& name, const Cl
            name, id, theirs.token(id), tokenizer.token(id), model.vocabulary->string());
 }
 
-TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) {
-  TensorMap weights;
+void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, const ClipTokenizer& tokenizer) {
   const auto take = [&](const std::string& name, bool image, bool text) {
     if (name.empty()) return;
     ModelFiles files = load_model_files(name);
@@ -115,13 +116,23 @@ TensorMap initial_weights(const Recipe& recipe, const ClipTokenizer& tokenizer) 
       check_vocabulary(files, name, tokenizer);  // which says what to set where the sizes differ too
       check_tower(name, files.config, recipe.model, "text_cfg");
     }
-    for (auto& [key, tensor] : files.weights)
-      if ((image && text) || (image && is_image(key)) || (text && is_text(key))) weights[key] = std::move(tensor);
+    // Beside the bias that a sigmoid loss begins with, a softmax's scale would make every pair a match.
+    if (recipe.model.sigmoid_loss && !files.weights.contains("logit_bias")) files.weights.erase("logit_scale");
+    for (const auto& [named, tensor] : tensors) {
+      constexpr std::string_view of_model = "model.";
+      if (!named.starts_with(of_model)) continue;
+      const std::string weight = named.substr(of_model.size());
+      if ((image && is_image(weight)) || (text && is_text(weight))) {
+        if (!files.weights.contains(weight)) fail("{}: the weight {} is missing", name, weight);
+        restore(tensor, files.weights, weight);
+      } else if (image && text && files.weights.contains(weight)) {  // of neither tower
+        restore(tensor, files.weights, weight);
+      }
+    }
   };
   take(recipe.initial, true, true);
   take(recipe.initial_image, true, false);
   take(recipe.initial_text, false, true);
-  return weights;
 }
 
 }  // namespace gondola

@@ -5,13 +5,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <numeric>
+#include <ranges>
 #include <span>
-#include <unordered_map>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/interrupt.h"
 #include "base/random.h"
 #include "base/streams.h"
 #include "image/augment.h"
@@ -42,6 +45,21 @@ void draw(std::size_t size, Random random, const Take& take) {
 std::int64_t patches_of(const Recipe& recipe) {
   const std::int64_t side = recipe.model.image.image_size / recipe.model.image.patch_size;
   return side * side;
+}
+
+TokenIds encode(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::string& caption) {
+  return tokenizer.encode(caption, text.context_length, Overflow::truncate).ids;
+}
+
+at::Tensor pad(const TextTowerConfig& text, const std::vector<TokenIds>& texts) {
+  std::size_t longest = 1;
+  for (const TokenIds& ids : texts) longest = std::max(longest, ids.size());
+  if (!text.causal) longest = static_cast<std::size_t>(text.context_length);
+  auto padded = at::empty({static_cast<std::int64_t>(texts.size()), static_cast<std::int64_t>(longest)}, at::kLong);
+  padded.fill_(text.pad_id);
+  for (std::size_t row = 0; row < texts.size(); ++row)
+    std::copy(texts[row].begin(), texts[row].end(), padded.data_ptr<std::int64_t>() + row * longest);
+  return padded;
 }
 
 }  // namespace
@@ -82,9 +100,11 @@ std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& rec
   return batches;
 }
 
-Batch Loader::next() {
+std::optional<Batch> Loader::next() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return error_ || ready_.contains(next_to_give_); });
+  const auto known = [&] { return error_ || ready_.contains(next_to_give_); };
+  while (!changed_.wait_for(lock, std::chrono::milliseconds(100), known))  // a signal wakes nobody
+    if (interrupted()) return std::nullopt;
   if (!ready_.contains(next_to_give_)) std::rethrow_exception(error_);  // what was ready before is given first
   Batch batch = std::move(ready_.extract(next_to_give_++).mapped());
   lock.unlock();
@@ -164,34 +184,33 @@ Batch Loader::load(std::int64_t step) {
     const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
     batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);
   }
-  std::vector<std::vector<std::string>> drawn(static_cast<std::size_t>(count));
+  std::vector<std::vector<TokenIds>> drawn(static_cast<std::size_t>(count));
   pool_.for_each(drawn.size(), [&](std::size_t row, int) {
     const auto position = static_cast<std::size_t>(first) + row;
     drawn[row] = load_sample(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
   });
-  std::vector<std::string> captions;                     // distinct
-  std::unordered_map<std::string, std::int64_t> row_of;  // of a caption
+  std::vector<TokenIds> texts;              // distinct
+  std::map<TokenIds, std::int64_t> row_of;  // of a text
   std::vector<std::int64_t> rows, keys;
-  for (std::vector<std::string>& of_image : drawn) {
-    for (std::string& caption : of_image) {
-      const auto [found, is_new] = row_of.emplace(caption, static_cast<std::int64_t>(captions.size()));
-      if (is_new) {
-        keys.push_back(static_cast<std::int64_t>(hash_of(caption)));
-        captions.push_back(std::move(caption));
-      }
-      rows.push_back(found->second);
+  for (TokenIds& ids : drawn | std::views::join) {
+    const auto [found, is_new] = row_of.emplace(ids, static_cast<std::int64_t>(texts.size()));
+    if (is_new) {
+      const std::string_view bytes(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(ids[0]));
+      keys.push_back(static_cast<std::int64_t>(hash_of(bytes)));
+      texts.push_back(std::move(ids));
     }
+    rows.push_back(found->second);
   }
   batch.caption = at::tensor(rows).view({count, recipe_.captions_per_image});
   batch.text_keys = at::tensor(keys);
-  batch.ids = tokenise(tokenizer_, recipe_.model.text, captions);
+  batch.ids = pad(recipe_.model.text, texts);
   return batch;
 }
 
 /// Writes a row's pixels and patches, of the sample at a position of the epoch or the next that can be read, and
-/// returns its captions.
-std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch,
-                                             std::int64_t batch_of_epoch, std::size_t position) {
+/// returns its texts.
+std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch,
+                                          std::int64_t batch_of_epoch, std::size_t position) {
   const auto row_of = [row](const at::Tensor& rows, auto* first) {
     return std::span(first + row * rows.stride(0), static_cast<std::size_t>(rows.stride(0)));
   };
@@ -204,8 +223,12 @@ std::vector<std::string> Loader::load_sample(Batch& batch, std::int64_t row, std
               row_of(batch.pixels, batch.pixels.data_ptr<float>()));
       if (batch.patches.defined())
         draw_patches(sample_seed, row_of(batch.patches, batch.patches.data_ptr<std::int64_t>()));
-      return draw_captions(sample, epoch, batch_of_epoch, sample_seed);
+      std::vector<TokenIds> texts;
+      for (const std::string& caption : draw_captions(sample, epoch, batch_of_epoch, sample_seed))
+        texts.push_back(encode(tokenizer_, recipe_.model.text, caption));
+      return texts;
     } catch (const std::exception& error) {  // also of no memory for the crop
+      if (interrupted()) throw;              // what breaks off then is not broken
       count_broken(draw.index, error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
@@ -228,18 +251,9 @@ std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index) 
 
 at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text,
                     const std::vector<std::string>& texts) {
-  std::vector<std::vector<std::int32_t>> ids;
-  std::size_t longest = 1;
-  for (const std::string& one : texts) {
-    ids.push_back(tokenizer.encode(one, text.context_length, Overflow::truncate).ids);
-    longest = std::max(longest, ids.back().size());
-  }
-  if (!text.causal) longest = static_cast<std::size_t>(text.context_length);
-  auto padded = at::empty({static_cast<std::int64_t>(texts.size()), static_cast<std::int64_t>(longest)}, at::kLong);
-  padded.fill_(text.pad_id);
-  for (std::size_t row = 0; row < ids.size(); ++row)
-    std::copy(ids[row].begin(), ids[row].end(), padded.data_ptr<std::int64_t>() + row * longest);
-  return padded;
+  std::vector<TokenIds> ids;
+  for (const std::string& one : texts) ids.push_back(encode(tokenizer, text, one));
+  return pad(text, ids);
 }
 
 }  // namespace gondola

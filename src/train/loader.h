@@ -7,6 +7,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -22,12 +23,15 @@
 
 namespace gondola {
 
-/// One rank's rows of a global batch: n images and the m distinct captions among theirs.
+/// A caption as the text tower sees it: start, text, end.
+using TokenIds = std::vector<std::int32_t>;
+
+/// One rank's rows of a global batch: n images and the m distinct texts among theirs.
 struct Batch {
   at::Tensor pixels;        ///< n × 3 × size × size, fp32
   at::Tensor ids;           ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
   at::Tensor caption;       ///< n × captions_per_image, int64: each image's rows of ids
-  at::Tensor text_keys;     ///< m, int64: a hash of each caption, by which ranks know equal ones
+  at::Tensor text_keys;     ///< m, int64: a hash of each text, by which ranks know equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
 };
 
@@ -50,8 +54,8 @@ class Loader {
          std::int64_t last_step, int rank = 0, int ranks = 1);
   ~Loader();
 
-  /// The batches of [first_step, last_step), one after the other.
-  Batch next();
+  /// The batches of [first_step, last_step), one after the other; none once interrupted while one is awaited.
+  std::optional<Batch> next();
 
   /// Throws Error if so many ranks cannot share the batches.
   static void check_ranks(const Recipe& recipe, int ranks);
@@ -61,8 +65,8 @@ class Loader {
  private:
   void work();
   Batch load(std::int64_t step);
-  std::vector<std::string> load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
-                                       std::size_t position);
+  std::vector<TokenIds> load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch, std::int64_t batch_of_epoch,
+                                    std::size_t position);
   std::vector<std::string> draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                          std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;

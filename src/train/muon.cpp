@@ -36,6 +36,10 @@ std::int64_t matrices_of(const std::string& name, const ModelConfig& model) {
   return pools ? heads : 1;
 }
 
+bool is_input_major(const std::string& name) {
+  return name == "visual.proj" || name == "text_projection";
+}
+
 at::Tensor muon_update(const at::Tensor& momentum, std::int64_t matrices, at::ScalarType type) {
   const auto stacked = momentum.reshape({matrices, momentum.size(0) / matrices, -1});
   const double rows = static_cast<double>(stacked.size(1)), columns = static_cast<double>(stacked.size(2));

@@ -83,7 +83,9 @@ void Optimiser::step_muon(double learning_rate) {
     const auto ahead = gradient.lerp(matrix.momentum, momentum);  // Nesterov's
     const double rate = learning_rate * matrix.learning_rate_factor;
     matrix.parameter.mul_(1 - rate * matrix.weight_decay);
-    matrix.parameter.sub_(muon_update(ahead, matrix.matrices, muon_type_), rate);
+    const bool transposed = is_input_major(matrix.name);
+    const auto update = muon_update(transposed ? ahead.t() : ahead, matrix.matrices, muon_type_);
+    matrix.parameter.sub_(transposed ? update.t() : update, rate);
   }
 }
 

@@ -14,7 +14,7 @@ namespace gondola {
 
 /// AdamW (arXiv 1711.05101) on PyTorch's fused kernel; with recipe.muon, Muon for the matrices (train/muon.h). Weight
 /// decay is for "all weights that are not gains or biases" (arXiv 2103.00020, table 18), nor logit_scale, nor the class
-/// and position embeddings (open_clip's no_weight_decay).
+/// and position embeddings (open_clip's no_weight_decay, here also those of a ModifiedResNet's pooling).
 class Optimiser {
  public:
   /// With recipe.shard_optimizer each rank updates the parameters that are its own, and then has the others' from their

@@ -187,7 +187,7 @@ void read_image_tower(Section section, ImageTowerConfig& image) {
   if (resnet) image.width = 64;
   section.read("image_size", image.image_size);
   section.read("width", image.width);
-  image.heads = resnet ? image.width * 32 / 64 : image.width / 64;
+  image.heads = resnet ? image.width / 2 : image.width / 64;
   section.read("heads", image.heads);
   if (resnet) {
     section.read("stage_blocks", image.stage_blocks);
@@ -417,6 +417,8 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   preprocess.read("std", recipe.preprocess.std);
   preprocess.read_choice("interpolation", recipe.preprocess.interpolation,
                          {{"bicubic", Interpolation::bicubic}, {"bilinear", Interpolation::bilinear}});
+  preprocess.read_choice("resize_mode", recipe.preprocess.resize_mode,
+                         {{"shortest", ResizeMode::shortest}, {"squash", ResizeMode::squash}});
   preprocess.finish();
   recipe.preprocess.size = recipe.model.image.image_size;
 

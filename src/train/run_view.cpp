@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "base/streams.h"
 #include "base/terminal.h"
 #include "base/utf8.h"
 
@@ -64,7 +65,7 @@ void RunView::step(const StepFigures& figures, Clock::time_point now) {
 
 void RunView::message(const std::string& line) {
   if (!drawn_.empty()) print("\r\x1b[J");
-  print(line + "\n");
+  print(printable(line) + "\n");
   if (!drawn_.empty()) draw(drawn_);
 }
 

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/json.h"
+#include "checkpoint/hugging_face_config.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/model_locations.h"
 #include "text/train_bpe.h"
@@ -203,19 +204,18 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   text.vocab_size = tokenizer_->size();
   text.start_id = tokenizer_->start_id();
   text.end_id = tokenizer_->end_id();
+  if (text.end_id != text.vocab_size - 1) text.pooling = TextPooling::end_token;
+  if (export_family(recipe_.model) == Family::hugging_face) to_hugging_face_config(recipe_.model);  // what it refuses
 
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
   objective_->trace(trace_);
   if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_, communicator_);
   objective_->learn_from(teacher_.get());
-  const TensorMap initial = folder_.has_checkpoint() ? TensorMap() : initial_weights(recipe_, *tokenizer_);
+  if (!folder_.has_checkpoint()) load_initial_weights(objective_->tensors(), recipe_, *tokenizer_);
   NamedTensors moving;
-  for (const auto& [name, tensor] : objective_->tensors()) {
-    const std::string weight = name.substr(name.find('.') + 1);
-    if (initial.contains(weight)) gondola::restore(tensor, initial, weight);
+  for (const auto& [name, tensor] : objective_->tensors())
     if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
-  }
   objective_->share();
   optimiser_ = std::make_unique<Optimiser>(objective_->parameters(), recipe_, communicator_);
   if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
@@ -287,10 +287,12 @@ bool Trainer::run() {
   const double peak = peak_flops(recipe_);
   Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
   if (outputs_) outputs_->view.begin();
-  for (const std::int64_t first = steps; steps < recipe_.steps && !communicator_.any(interrupted());) {
+  for (const std::int64_t first = steps; steps < recipe_.steps;) {
     if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
-    const Batch batch = next_batch(loader, steps);
+    const std::optional<Batch> loaded = next_batch(loader, steps);
+    if (communicator_.any(!loaded || interrupted())) break;
+    const Batch& batch = *loaded;
     const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
     StepResult result;
     try {
@@ -359,7 +361,7 @@ void Trainer::write_report(std::int64_t steps) const {
                        recipe_);
 }
 
-Batch Trainer::next_batch(Loader& loader, std::int64_t steps) {
+std::optional<Batch> Trainer::next_batch(Loader& loader, std::int64_t steps) {
   const Trace::Span span(objective_->trace(), "wait for data");
   try {
     const auto waiting = communicator_.waiting_for_files();

@@ -45,7 +45,7 @@ class Trainer {
   void show(const StepFigures& figures);
   void message(const std::string& line);
   /// Saves what is done so far if no batch can be made.
-  Batch next_batch(Loader& loader, std::int64_t steps);
+  std::optional<Batch> next_batch(Loader& loader, std::int64_t steps);
   void save(std::int64_t steps);  ///< once each
   std::int64_t restore();
   bool run_validation(std::int64_t steps);  ///< false if interrupted

@@ -10,12 +10,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <new>
 #include <set>
+#include <thread>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "tests/support/files.h"
 
 namespace gondola {
@@ -55,7 +60,7 @@ TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   std::set<std::vector<double>> orders;
   Loader loader(*dataset, tokenizer, recipe, 0, 300);
   for (int step = 0; step < 300; ++step) {
-    const Batch batch = loader.next();
+    const Batch batch = loader.next().value();
     ASSERT_EQ(batch.ids.size(0), 5) << "step " << step;
     std::vector<double> sums;
     for (int i = 0; i < 8; ++i) sums.push_back(batch.pixels[i].to(at::kDouble).sum().item<double>());
@@ -81,7 +86,7 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionABatch) {
   std::set<std::int64_t> captions;
   Loader loader(*dataset, tokenizer, recipe, 0, 40);
   for (int step = 0; step < 40; ++step) {
-    const at::Tensor keys = loader.next().text_keys;
+    const at::Tensor keys = loader.next().value().text_keys;
     ASSERT_EQ(keys.size(0), 2);
     for (int i = 0; i < 2; ++i) captions.insert(keys[i].item<std::int64_t>());
   }
@@ -118,12 +123,54 @@ TEST(Loader, CutsLongCaptions) {
   recipe.batch_size = 1;
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const auto dataset = open_dataset((folder.path() / "pairs.csv").string());
-  const at::Tensor ids = Loader(*dataset, tokenizer, recipe, 0, 1).next().ids;
+  const at::Tensor ids = Loader(*dataset, tokenizer, recipe, 0, 1).next().value().ids;
   ASSERT_EQ(ids.size(1), recipe.model.text.context_length);
   const std::vector<std::int64_t> row(ids.data_ptr<std::int64_t>(), ids.data_ptr<std::int64_t>() + ids.size(1));
   EXPECT_EQ(row.front(), tokenizer.start_id());
   EXPECT_EQ(row.back(), tokenizer.end_id());
   EXPECT_EQ(std::set(row.begin(), row.end()).size(), 3u) << "a letter is a token of this vocabulary";
+}
+
+/// As the text tower sees them: each other's positives, and encoded once.
+TEST(Loader, TakesCaptionsOfTheSameTokensForOneText) {
+  const test::TemporaryFolder folder;
+  std::ofstream table(folder.path() / "pairs.csv");
+  table << "image,caption\n";
+  const std::string picture = (test::golden("train") / "vit" / "images" / "0.png").string(), long_text(300, 'z');
+  for (const std::string& caption : {std::string("A dog"), std::string("a  dog"), long_text + "a", long_text + "b"})
+    table << picture << ',' << caption << '\n';
+  table.close();
+  Recipe recipe = loader_recipe();
+  recipe.batch_size = 1;
+  recipe.captions_per_image = 4;
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const auto dataset = open_dataset((folder.path() / "pairs.csv").string());
+  const Batch batch = Loader(*dataset, tokenizer, recipe, 0, 1).next().value();
+  EXPECT_EQ(batch.ids.size(0), 2);
+  EXPECT_EQ(batch.text_keys.size(0), 2);
+  EXPECT_EQ(batch.caption.sum().item<int>(), 2) << "each of both texts twice";
+}
+
+/// Whose disk or network does not answer.
+class Stuck : public Dataset {
+ public:
+  std::size_t size() const override { return 8; }
+  Sample get(std::size_t) const override { std::this_thread::sleep_for(std::chrono::hours(1)), std::abort(); }
+  void for_each_caption(const std::function<void(std::string_view)>&) const override {}
+};
+
+TEST(LoaderDeathTest, GivesNothingOnceInterrupted) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const Recipe recipe = loader_recipe();
+  EXPECT_EXIT(
+      {
+        catch_interrupts();
+        Loader loader(Stuck(), tokenizer, recipe, 0, 1);
+        std::thread([] { std::raise(SIGTERM); }).join();
+        std::_Exit(loader.next() ? 1 : 0);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 TEST(Loader, AugmentsEachSourceInItsOwnWay) {
@@ -135,7 +182,7 @@ TEST(Loader, AugmentsEachSourceInItsOwnWay) {
   recipe.augment.back().flip_probability = 1;
   const auto dataset = open_datasets({{pairs}, {pairs}});
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
-  const at::Tensor pixels = Loader(*dataset, tokenizer, recipe, 0, 1).next().pixels;
+  const at::Tensor pixels = Loader(*dataset, tokenizer, recipe, 0, 1).next().value().pixels;
   for (int i = 0; i < 16; ++i) {
     int mirrored = 0;
     for (int j = 0; j < 16; ++j) mirrored += pixels[j].flip(2).allclose(pixels[i]);
@@ -163,7 +210,7 @@ TEST(Loader, DrawsSeveralCaptionsAnImage) {
   std::set<std::int64_t> firsts;
   Loader loader(*dataset, tokenizer, recipe, 0, 50);
   for (int step = 0; step < 50; ++step) {
-    const Batch batch = loader.next();
+    const Batch batch = loader.next().value();
     EXPECT_EQ(batch.ids.size(0), 6);
     const auto keys = batch.text_keys.take(batch.caption);
     std::multiset<std::size_t> different;
@@ -226,10 +273,10 @@ TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
     for (int rank = 0; rank < ranks; ++rank)
       parts.push_back(std::make_unique<Loader>(*dataset, tokenizer, recipe, 0, 5, rank, ranks));
     for (int step = 0; step < 5; ++step) {
-      const Batch expected = whole.next();
+      const Batch expected = whole.next().value();
       std::vector<at::Tensor> pixels, keys;
       for (const auto& part : parts) {
-        const Batch batch = part->next();
+        const Batch batch = part->next().value();
         pixels.push_back(batch.pixels);
         keys.push_back(keys_of_rows(batch));
       }
@@ -258,7 +305,7 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionOnAllRanks) {
   for (int step = 0; step < 9; ++step) {
     std::set<std::int64_t> keys;
     for (Loader* loader : {&one, &other}) {
-      const at::Tensor found = loader->next().text_keys;
+      const at::Tensor found = loader->next().value().text_keys;
       keys.insert(found.data_ptr<std::int64_t>(), found.data_ptr<std::int64_t>() + found.numel());
     }
     EXPECT_EQ(keys.size(), 2u);
@@ -279,10 +326,10 @@ TEST(Loader, DrawsThePatchesThatAreSeen) {
   Loader whole(*dataset, tokenizer, recipe, 0, 200), first(*dataset, tokenizer, recipe, 0, 200, 0, 2);
   std::vector<int> seen(16);
   for (int step = 0; step < 200; ++step) {
-    const auto patches = whole.next().patches;
+    const auto patches = whole.next().value().patches;
     ASSERT_EQ(patches.sizes(), (std::vector<std::int64_t>{8, 8}));
     EXPECT_TRUE(patches.narrow(1, 1, 7).gt(patches.narrow(1, 0, 7)).all().item<bool>());
-    EXPECT_TRUE(first.next().patches.equal(patches.narrow(0, 0, 4)));
+    EXPECT_TRUE(first.next().value().patches.equal(patches.narrow(0, 0, 4)));
     for (std::int64_t i = 0; i < patches.numel(); ++i)
       ++seen.at(static_cast<std::size_t>(patches.flatten()[i].item<std::int64_t>()));
   }

@@ -102,8 +102,11 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
       const auto gradient = weights.grad();
       momenta[i] = 0.95 * momenta[i] + 0.05 * gradient;
       const double rate = 7 * learning_rate;
-      weights.copy_((1 - rate * recipe.weight_decay) * weights -
-                    rate * muon_update(0.95 * momenta[i] + 0.05 * gradient, matrices[i], torch::kFloat));
+      auto ahead = 0.95 * momenta[i] + 0.05 * gradient;
+      if (i == 2) ahead = ahead.t();  // text_projection: 4 × 5, of 4 values to 5
+      auto update = muon_update(ahead, matrices[i], torch::kFloat);
+      if (i == 2) update = update.t();
+      weights.copy_((1 - rate * recipe.weight_decay) * weights - rate * update);
     }
   });
   for (std::size_t i = 0; i < momenta.size(); ++i)

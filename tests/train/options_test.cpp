@@ -3,10 +3,12 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "data/sample_order.h"
@@ -26,39 +28,10 @@ using testing::Not;
 using testing::ThrowsMessage;
 namespace fs = std::filesystem;
 
-const char* const vit = "preset = \"tiny-test\"";
-const char* const resnet = "preset = \"tiny-test-resnet\"";
-
-class Runs : public testing::Test {
- protected:
-  Recipe recipe(const char* model, const std::vector<std::string>& overrides) {
-    const fs::path file = test::write(
-        folder_.path() / "recipe.toml",
-        fmt::format("[model]\nvocabulary = \"{}\"\n{}\n[data]\ntrain = [\"{}\"]\n[train]\nbatch_size = 8\n"
-                    "learning_rate = 1e-3\nwarmup_steps = 2\nsoft_targets = true\nthreads = 1\npeak_tflops = 1\n",
-                    test::golden("cli/model").string(), model, test::write_pairs(folder_.path()).string()));
-    return read_recipe(file, overrides);
-  }
-
-  fs::path run(const std::string& name, const Recipe& recipe, bool resume = false) {
-    const fs::path path = folder_.path() / name;
-    EXPECT_TRUE(Trainer(recipe, path, resume, test::alone).run());
-    return path;
-  }
-
-  static TensorMap weights(const fs::path& run) { return load_model_files((run / "model").string()).weights; }
-
-  /// The run's last checkpoint.
-  static TensorMap checkpoint(const fs::path& run, int steps) {
-    return read_safetensors(run / "checkpoints" / fmt::format("step-{:08}.safetensors", steps));
-  }
-
-  test::TemporaryFolder folder_;
-};
-
-bool equal(const Tensor& a, const Tensor& b) {
-  return to_floats(a) == to_floats(b);
-}
+using test::equal;
+using test::resnet;
+using test::Runs;
+using test::vit;
 
 TEST_F(Runs, GoOnToALongerHorizon) {
   const std::vector<std::string> common = {"train.schedule=constant"};
@@ -351,72 +324,6 @@ TEST_P(LockedTowers, KeepEveryBit) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, LockedTowers, testing::Values(vit, resnet),
                          [](const auto& model) { return model.param == vit ? "Vit" : "ResNet"; });
-
-TEST_F(Runs, StartFromTheTowersOfOtherModels) {
-  const fs::path image = run("image", recipe(vit, {"train.steps=2", "train.seed=1"}));
-  const fs::path text = run("text", recipe(vit, {"train.steps=2", "train.seed=2"}));
-  const Recipe both = recipe(
-      vit, {"train.steps=1", "train.lock=[\"image\", \"text\"]", "model.initial_image=" + (image / "model").string(),
-            "model.initial_text=" + (text / "model").string()});
-  const TensorMap found = weights(run("both", both)), images = weights(image), texts = weights(text);
-  for (const auto& [name, tensor] : found)
-    EXPECT_TRUE(name == "logit_scale" || equal(tensor, (name.starts_with("visual.") ? images : texts).at(name)))
-        << name;
-
-  const auto refuses = [&](const std::vector<std::string>& overrides, const char* message) {
-    auto all = overrides;
-    all.push_back("train.steps=1");
-    const Recipe other = recipe(
-        "embed_dim = 32\n[model.image]\nimage_size = 32\npatch_size = 8\nwidth = 64\nheads = 4\n"
-        "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 3\ncontext_length = 16\n",
-        all);
-    EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, test::alone); },
-                ThrowsMessage<Error>(HasSubstr(message)));
-  };
-  refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
-  refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
-}
-
-TEST_F(Runs, PreparePixelsAsTheModelThatTheyBeginWith) {
-  const fs::path first = run(
-      "first", recipe(vit, {"train.steps=1", "preprocess.mean=[0.5, 0.25, 0.5]", "preprocess.interpolation=bilinear"}));
-  const std::string initial = "model.initial=" + (first / "model").string();
-  const auto begin = [&](const std::vector<std::string>& preprocess) {
-    std::vector<std::string> overrides = {"train.steps=1", initial};
-    overrides.insert(overrides.end(), preprocess.begin(), preprocess.end());
-    Trainer(recipe(vit, overrides), folder_.path() / fmt::format("begun-{}", preprocess.size()), false, test::alone);
-  };
-  EXPECT_THAT([&] { begin({}); }, ThrowsMessage<Error>(HasSubstr("another preprocess.mean than the recipe")));
-  EXPECT_THAT([&] { begin({"preprocess.mean=[0.5, 0.5, 0.5]"}); },
-              ThrowsMessage<Error>(HasSubstr("another preprocess.interpolation than the recipe")));
-  EXPECT_NO_THROW(begin({"preprocess.mean=[0.5, 0.5, 0.5]", "preprocess.interpolation=bicubic"})) << "as is said";
-}
-
-TEST_F(Runs, HaveTheVocabularyOfTheModelThatTheyBeginWith) {
-  const std::string initial = (run("initial", recipe(vit, {"train.steps=1"})) / "model").string();
-  const fs::path file = test::write(folder_.path() / "recipe.toml",
-                                    fmt::format("[model]\n{}\ninitial = \"{}\"\n[data]\ntrain = [\"{}\"]\n[train]\n"
-                                                "batch_size = 8\nsteps = 1\nthreads = 1\n",
-                                                vit, initial, test::write_pairs(folder_.path()).string()));
-  const fs::path fine_tuned = run("fine-tuned", read_recipe(file, {}));
-  EXPECT_EQ(read_file(fine_tuned / "model" / "merges.txt"), read_file(fs::path(initial) / "merges.txt"));
-  EXPECT_THAT(
-      [&] { Trainer(read_recipe(file, {"model.vocab_size=530"}), folder_.path() / "other", false, test::alone); },
-      ThrowsMessage<Error>(HasSubstr("set model.vocabulary to " + initial + " and model.vocab_size to 0")));
-}
-
-TEST_F(Runs, ResizeThePositionsOfAnotherImageSize) {
-  const fs::path small = run("small", recipe(vit, {"train.steps=1"}));
-  const Recipe large = recipe(
-      "embed_dim = 32\n[model.image]\nimage_size = 48\npatch_size = 8\nwidth = 32\nheads = 2\n"
-      "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 2\ncontext_length = 16\n",
-      {"train.steps=1", "train.lock=[\"image\"]", "model.initial_image=" + (small / "model").string()});
-  const TensorMap found = weights(run("large", large)), start = weights(small);
-  const std::string name = "visual.positional_embedding";
-  EXPECT_EQ(found.at(name).shape, (std::vector<std::int64_t>{1 + 6 * 6, 32}));
-  EXPECT_TRUE(torch::equal(to_torch(found.at(name)), resize_positions(to_torch(start.at(name)), 6)));
-  EXPECT_TRUE(equal(found.at("visual.conv1.weight"), start.at("visual.conv1.weight")));
-}
 
 /// What a teacher knows goes over to a student without a label: the divergence falls, and one that starts as its
 /// teacher has nothing to learn.

@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <unistd.h>
 
+#include "base/streams.h"
 #include "tests/support/files.h"
 
 namespace gondola {
@@ -85,13 +86,14 @@ TEST(RunView, IsALineEveryHalfMinuteElsewhere) {
     RunView view(1100, 1300, out);
     const auto start = RunView::Clock::now();
     view.step(step_1200, start + 20s);
-    view.message("validated");
+    view.message("validated \x1b]0;name\a");
     view.step(step_1200, start + 1h);
     view.step(step_1200, start + 1h + 29s);
   }
   std::fclose(out);
   const auto lines = view_lines(step_1200, 1300, 3600, 200);
-  EXPECT_EQ(read_file(folder.path() / "log"), fmt::format("validated\n{}  {}  {}\n", lines[0], lines[1], lines[2]));
+  EXPECT_EQ(read_file(folder.path() / "log"),
+            fmt::format("{}\n{}  {}  {}\n", printable("validated \x1b]0;name\a"), lines[0], lines[1], lines[2]));
 }
 
 }  // namespace
