@@ -33,11 +33,34 @@ class Descriptor {
   int fd_;
 };
 
-struct stat regular_file_status(const Descriptor& file, const std::filesystem::path& path) {
+constexpr int without_waiting = O_RDONLY | O_NONBLOCK;  // for who may write into a pipe
+
+struct stat file_status(const Descriptor& file, const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail("{}: {}", path.string(), std::strerror(errno));
   if (S_ISDIR(status.st_mode)) fail("{}: is a folder, expected a file", path.string());
   return status;
+}
+
+struct stat regular_file_status(const Descriptor& file, const std::filesystem::path& path) {
+  const auto status = file_status(file, path);
+  if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file", path.string());
+  return status;
+}
+
+std::string read_all(const Descriptor& file, const struct stat& status, const std::filesystem::path& path,
+                     std::uint64_t limit) {
+  std::string bytes;
+  bytes.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(status.st_size, limit)));
+  char chunk[1 << 16];
+  for (;;) {
+    const ssize_t count = ::read(file.get(), chunk, sizeof chunk);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("{}: cannot be read: {}", path.string(), std::strerror(errno));
+    if (count == 0) return bytes;
+    bytes.append(chunk, static_cast<std::size_t>(count));
+    if (bytes.size() > limit) fail("{}: is larger than the limit of {} bytes", path.string(), limit);
+  }
 }
 
 void write_and_flush(const std::filesystem::path& path, std::string_view bytes) {
@@ -55,18 +78,16 @@ void write_and_flush(const std::filesystem::path& path, std::string_view bytes) 
 
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
   const Descriptor file(path, O_RDONLY);
-  const auto status = regular_file_status(file, path);
-  std::string bytes;
-  bytes.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(status.st_size, limit)));
-  char chunk[1 << 16];
-  for (;;) {
-    const ssize_t count = ::read(file.get(), chunk, sizeof chunk);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("{}: cannot be read: {}", path.string(), std::strerror(errno));
-    if (count == 0) return bytes;
-    bytes.append(chunk, static_cast<std::size_t>(count));
-    if (bytes.size() > limit) fail("{}: is larger than the limit of {} bytes", path.string(), limit);
-  }
+  return read_all(file, file_status(file, path), path, limit);
+}
+
+std::string read_regular_file(const std::filesystem::path& path, std::uint64_t limit) {
+  const Descriptor file(path, without_waiting);
+  return read_all(file, regular_file_status(file, path), path, limit);
+}
+
+void check_regular_file(const std::filesystem::path& path) {
+  regular_file_status(Descriptor(path, without_waiting), path);
 }
 
 void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit) {
@@ -135,10 +156,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const Descriptor file(path, O_RDONLY | O_NONBLOCK);  // a pipe would be waited for
-  const auto status = regular_file_status(file, path);
-  if (!S_ISREG(status.st_mode)) fail("{}: is no file that can be mapped", path.string());
-  size_ = static_cast<std::size_t>(status.st_size);
+  const Descriptor file(path, without_waiting);
+  size_ = static_cast<std::size_t>(regular_file_status(file, path).st_size);
   if (size_ == 0) return;  // mmap refuses an empty mapping
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) fail("{}: cannot be mapped: {}", path.string(), std::strerror(errno));

@@ -12,8 +12,15 @@
 
 namespace gondola {
 
-/// The whole file as bytes in a string. Throws Error when it cannot be read or is larger than `limit` bytes.
+/// The whole file as bytes in a string; a pipe or a terminal, which a user may name, to its end. Throws Error when it
+/// cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
+
+/// The same of what a model or a data set names: what is no regular file, and would be waited for, is an Error.
+std::string read_regular_file(const std::filesystem::path& path, std::uint64_t limit);
+
+/// Throws Error for what read_regular_file refuses, before others open it.
+void check_regular_file(const std::filesystem::path& path);
 
 /// Calls visit(line) with each line of a text file, without its end ("\n" or "\r\n"); a byte order mark and a final
 /// empty line are left out. Throws Error when it cannot be read.

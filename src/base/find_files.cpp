@@ -1,7 +1,9 @@
 #include "base/find_files.h"
 
 #include <algorithm>
-#include <vector>
+#include <map>
+#include <set>
+#include <string>
 
 namespace gondola {
 namespace {
@@ -15,30 +17,39 @@ bool is_within(const fs::path& path, const fs::path& folder) {
 struct Search {
   const std::function<void(const fs::directory_entry&)>& visit;
   const std::function<void(const fs::path&, std::error_code)>& unreadable;
-  std::vector<fs::path> open;  ///< the places of the folders that are being searched; the first is the whole
+  fs::path whole;                           ///< a place, which is a folder's path without links
+  std::map<fs::path, fs::path> links = {};  ///< to follow, and the places where they lead
+  std::set<std::string> seen = {};          ///< places
 
-  /// `place` is the folder without links.
+  void through(const fs::path& folder) {
+    in(folder, whole);
+    // Not as they are met: several may lead to one place, and the first by name shall, wherever this runs.
+    while (!links.empty()) {
+      const auto link = links.extract(links.begin());
+      in(link.key(), link.mapped());
+    }
+  }
+
   void in(const fs::path& folder, const fs::path& place) {
-    if (std::ranges::find(open, place) != open.end()) return;
-    open.push_back(place);
+    if (!seen.insert(place.string()).second) return;
     std::error_code error, unknown;  // the latter of what is gone by now
     for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
       if (is_hidden(entry->path())) continue;
       const bool link = entry->is_symlink(unknown);
       if (entry->is_directory(unknown)) {
-        const fs::path inner = link ? fs::canonical(entry->path(), unknown) : place / entry->path().filename();
-        if (!link || is_elsewhere(inner)) in(entry->path(), inner);
+        if (!link)
+          in(entry->path(), place / entry->path().filename());
+        else if (const fs::path end_of_link = fs::canonical(entry->path(), unknown); is_elsewhere(end_of_link))
+          links.emplace(entry->path(), end_of_link);
       } else if (entry->is_regular_file(unknown) || (link && !entry->exists(unknown))) {
         visit(*entry);
       }
     }
-    open.pop_back();
     if (error) unreadable(folder, error);
   }
 
   /// Whether the search comes by it only through a link.
   bool is_elsewhere(const fs::path& place) const {
-    const fs::path& whole = open.front();
     if (is_within(whole, place)) return false;
     return !is_within(place, whole) || std::ranges::any_of(place.lexically_relative(whole), is_hidden);
   }
@@ -53,7 +64,7 @@ bool is_hidden(const fs::path& path) {
 void find_files(const fs::path& folder, const std::function<void(const fs::directory_entry&)>& visit,
                 const std::function<void(const fs::path&, std::error_code)>& unreadable) {
   std::error_code unknown;  // to search it says what is wrong
-  Search{visit, unreadable, {}}.in(folder, fs::canonical(folder, unknown));
+  Search{visit, unreadable, fs::canonical(folder, unknown)}.through(folder);
 }
 
 }  // namespace gondola

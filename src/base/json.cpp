@@ -9,6 +9,8 @@
 namespace gondola {
 
 Json parse_json(std::string_view text, const std::string& origin) {
+  // The library would take it for the end, and whatever follows for nothing.
+  if (text.find('\0') != text.npos) fail("{}: not valid JSON: a NUL at byte {}", origin, text.find('\0'));
   constexpr int max_depth = 64;
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {

@@ -23,13 +23,14 @@ namespace {
 using std::filesystem::exists;
 using std::filesystem::path;
 
+constexpr std::uint64_t max_json_bytes = 16 << 20;  // of a configuration, or an index of shards
+
 Json read_json(const path& file) {
-  return parse_json(read_file(file), file.string());
+  return parse_json(read_regular_file(file, max_json_bytes), file.string());
 }
 
 /// {"model_cfg": …, "preprocess_cfg": …}, or a model configuration alone.
-void apply_open_clip_config(const path& file, ModelFiles& model) {
-  const Json json = read_json(file);
+void apply_open_clip_config(const Json& json, const path& file, ModelFiles& model) {
   const bool wrapped = json.is_object() && json.contains("model_cfg");
   model.config = read_open_clip_config(wrapped ? json.at("model_cfg") : json, file.string());
   model.preprocess =
@@ -103,7 +104,8 @@ ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "open_clip folder";
   model.own_vocabulary = true;
-  apply_open_clip_config(folder / "open_clip_config.json", model);
+  const path config = folder / "open_clip_config.json";
+  apply_open_clip_config(read_json(config), config, model);
   model.source = weights;
   model.weights = from_open_clip_names(read_weights(model.source));
   return model;
@@ -173,7 +175,8 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
   model.weights = from_open_clip_names(model.weights);
   if (config_path) {
     model.layout = torch_script ? "TorchScript archive" : "state dict";
-    apply_open_clip_config(*config_path, model);
+    const std::string text = read_file(*config_path, max_json_bytes);  // a user may name a pipe
+    apply_open_clip_config(parse_json(text, config_path->string()), *config_path, model);
     if (of_openai && model.config.text.activation != Activation::quick_gelu)
       fail("{}: OpenAI's weights are of QuickGELU, which {} does not say (\"quick_gelu\"); they need no --config",
            file.string(), config_path->string());

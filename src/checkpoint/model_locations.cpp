@@ -58,7 +58,7 @@ path repository_folder(std::string repository) {
 std::optional<path> cached_snapshot(const std::string& repository) {
   const path folder = repository_folder(repository), reference = folder / "refs" / "main";
   if (!exists(reference)) return std::nullopt;
-  std::string commit = read_file(reference, 256);
+  std::string commit = read_regular_file(reference, 256);
   while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0) commit.pop_back();
   const path snapshot = folder / "snapshots" / path(commit).filename();
   if (commit.empty() || !exists(snapshot)) return std::nullopt;

@@ -32,6 +32,7 @@ std::vector<std::string> list_folders(const fs::path& root) {
 /// classes.tsv: one class a line, its folder and then its names. Its order gives the labels, so that a part of a set
 /// (some folders missing) keeps the numbers of the whole.
 std::vector<ImageClass> read_class_table(const fs::path& table) {
+  check_regular_file(table);
   std::vector<ImageClass> classes;
   for (const std::string& line : read_lines(table)) {
     if (line.empty()) continue;
@@ -121,7 +122,7 @@ class ClassFolders : public Dataset {
   Sample get(std::size_t index) const override {
     const int label = labels_[index];
     std::string path(paths_[index]);
-    std::string image = read_file(path, max_image_bytes);
+    std::string image = read_regular_file(path, max_image_bytes);
     return {std::move(path), std::move(image), captions_[static_cast<std::size_t>(label)], label};
   }
 

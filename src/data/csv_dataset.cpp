@@ -33,21 +33,17 @@ class CsvDataset : public Dataset {
     Sample sample;
     std::vector<std::string> captions;
     for (const std::size_t offset : rows_of_[index]) {
-      CsvReader at_row = reader(offset);
-      std::vector<std::string> fields = read_row(at_row);
+      std::vector<std::string> fields = row_at(offset);
       if (captions.empty()) sample.key = resolve_image(file_.path(), fields[image_column_]).string();
       captions.push_back(std::move(fields[caption_column_]));
     }
     sample.captions = std::move(captions);
-    sample.image = read_file(sample.key, max_image_bytes);
+    sample.image = read_regular_file(sample.key, max_image_bytes);
     return sample;
   }
 
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
-    for (const std::size_t offset : rows_of_.numbers()) {
-      CsvReader at_row = reader(offset);
-      visit(read_row(at_row)[caption_column_]);
-    }
+    for (const std::size_t offset : rows_of_.numbers()) visit(row_at(offset)[caption_column_]);
   }
 
  private:
@@ -69,10 +65,19 @@ class CsvDataset : public Dataset {
     caption_column_ = column("caption");
   }
 
+  /// Empty at the end.
   std::vector<std::string> read_row(CsvReader& rows) const {
     std::vector<std::string> fields;
     if (rows.next(fields) && fields.size() != columns_)
       fail("{}: {} fields, expected {}", rows.place(), fields.size(), columns_);
+    return fields;
+  }
+
+  /// The file may have been written over since it was opened.
+  std::vector<std::string> row_at(std::size_t offset) const {
+    CsvReader rows = reader(offset);
+    std::vector<std::string> fields = read_row(rows);
+    if (fields.empty()) fail("{}: has changed: no row at byte {}", origin(), offset);
     return fields;
   }
 

@@ -14,6 +14,7 @@
 
 #include "base/ascii.h"
 #include "base/environment.h"
+#include "base/interrupt.h"
 #include "base/streams.h"
 #include "data/sources.h"
 
@@ -94,14 +95,14 @@ class Transfer {
       const std::uint64_t before = received_;
       const std::string failure = try_once();
       if (failure.empty()) break;
-      if (stop_) fail("{}: interrupted", name_);
+      if (stopped()) fail("{}: interrupted", name_);
       if (received_ > before) {
         attempt = 1;
         pause = first_pause;
       }
       if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
       if (received_ == before) print_error("{}: {}; trying again", name_, failure);
-      for (auto waited = std::chrono::milliseconds(0); waited < pause && !stop_;
+      for (auto waited = std::chrono::milliseconds(0); waited < pause && !stopped();
            waited += std::chrono::milliseconds(50))
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       pause = std::min(2 * pause, longest_pause);
@@ -112,6 +113,7 @@ class Transfer {
   }
 
  private:
+  bool stopped() const { return stop_ || interrupted(); }
   /// What went wrong and may go better; empty when all has arrived.
   std::string try_once();
   void prepare(curl_slist*& headers);
@@ -140,7 +142,7 @@ void Transfer::prepare(curl_slist*& headers) {
   curl_easy_reset(curl);
   set(CURLOPT_URL, request_.url.c_str());
   set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_REDIR_PROTOCOLS_STR, lower_ascii(request_.url).starts_with("https:") ? "https" : "http,https");
   set(CURLOPT_MAXREDIRS, 5L);
   set(CURLOPT_FOLLOWLOCATION, request_.signature.empty() ? 1L : 0L);  // headers of S3 go to nobody else
   set(CURLOPT_NOSIGNAL, 1L);
@@ -171,7 +173,7 @@ void Transfer::prepare(curl_slist*& headers) {
   set(CURLOPT_NOPROGRESS, 0L);
   set(
       CURLOPT_XFERINFOFUNCTION, +[](void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-        return static_cast<Transfer*>(self)->stop_ ? 1 : 0;
+        return static_cast<Transfer*>(self)->stopped() ? 1 : 0;
       });
   set(CURLOPT_XFERINFODATA, this);
 }

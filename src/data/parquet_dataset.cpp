@@ -44,10 +44,16 @@ std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t
 
 /// A string, or a list of them: PyArrow writes "list", Polars "large_list".
 std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row) {
+  constexpr std::size_t most_bytes = 16 << 20;  // a dictionary may hold them all in a few
   std::vector<std::string> captions;
+  std::size_t bytes = 0;
   const auto add = [&](const arrow::Array& values, std::int64_t begin, std::int64_t end) {
     for (std::int64_t at = begin; at < end; ++at)
-      if (const auto text = bytes_at(values, at)) captions.emplace_back(*text);
+      if (const auto text = bytes_at(values, at)) {
+        bytes += sizeof(std::string) + text->size();
+        if (bytes > most_bytes) fail("the captions of a row take more than {} bytes", most_bytes);
+        captions.emplace_back(*text);
+      }
     for (const std::string& caption : captions)
       if (!is_valid_utf8(caption)) fail("a caption is not UTF-8: {}", caption);
   };
@@ -63,40 +69,70 @@ std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row
   return captions;
 }
 
+/// What so many bytes of a file may unpack to. A dictionary or a shared prefix makes any number of a few, which the
+/// file's own figures do not count. Text packs to a tenth or so, and an array that grows takes twice its size.
+std::int64_t most_unpacked(std::int64_t stored) {
+  return (std::int64_t{1} << 30) + 32 * stored;
+}
+
+/// Memory of which Arrow is given no more than a limit.
+class LimitedMemory {
+ public:
+  explicit LimitedMemory(std::int64_t limit) : limited_(&counted_, limit) {}
+  arrow::MemoryPool* pool() { return &limited_; }
+  std::int64_t in_use() const { return counted_.bytes_allocated(); }
+
+ private:
+  arrow::ProxyMemoryPool counted_{arrow::default_memory_pool()};
+  arrow::CappedMemoryPool limited_;
+};
+
 /// The columns of one file that matter, a row group at a time. Open only while it is read: a set may have thousands.
 class ParquetFile {
  public:
   explicit ParquetFile(const fs::path& path) : path_(path) {
-    guarded([&] { metadata_ = reader()->parquet_reader()->metadata(); });
+    check_regular_file(path);
+    guarded([&] {
+      metadata_ = reader(arrow::default_memory_pool())->parquet_reader()->metadata();
+      size_ = static_cast<std::int64_t>(fs::file_size(path));
+    });
     image_ = column({"image", "image_path"});
     caption_ = column({"caption", "text"});
   }
 
   const fs::path& path() const { return path_; }
+  std::int64_t size() const { return size_; }
   int row_groups() const { return metadata_->num_row_groups(); }
   std::size_t rows(int group) const {
-    const std::int64_t rows = metadata_->RowGroup(group)->num_rows();
-    if (rows < 0 || rows > static_cast<std::int64_t>(max_shard_samples))
+    const std::int64_t rows = metadata_->RowGroup(group)->num_rows(), one_a_bit = 8 * size_;
+    if (rows < 0 || !is_believable(static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(one_a_bit)))
       fail("{}: row group {} claims {} rows", path_.string(), group, rows);
     return static_cast<std::size_t>(rows);
   }
 
   struct RowGroup {
+    std::shared_ptr<LimitedMemory> memory;  // which the arrays are in
     std::shared_ptr<arrow::ChunkedArray> images, captions;
   };
-  /// Of the columns, once they are read.
+  /// Of the columns, once they are read; by the file's own figures.
   std::int64_t bytes(int group) const { return metadata_->RowGroup(group)->total_byte_size(); }
   RowGroup read(int group) const {
     RowGroup found;
     guarded([&] {
-      const auto read = reader();
-      found = {read_column(*read, group, image_), read_column(*read, group, caption_)};
+      found.memory = memory_for(group);
+      const auto read = reader(found.memory->pool());
+      found.images = read_column(*read, group, image_);
+      found.captions = read_column(*read, group, caption_);
     });
     return found;
   }
-  std::shared_ptr<arrow::ChunkedArray> read_captions(int group) const {
-    std::shared_ptr<arrow::ChunkedArray> found;
-    guarded([&] { found = read_column(*reader(), group, caption_); });
+  /// Without the images.
+  RowGroup read_captions(int group) const {
+    RowGroup found;
+    guarded([&] {
+      found.memory = memory_for(group);
+      found.captions = read_column(*reader(found.memory->pool()), group, caption_);
+    });
     return found;
   }
 
@@ -127,15 +163,29 @@ class ParquetFile {
 
   static std::shared_ptr<arrow::ChunkedArray> read_column(parquet::arrow::FileReader& reader, int group,
                                                           const Column& column) {
-    const auto found = value(reader.ReadRowGroup(group, column.leaves))->GetColumnByName(column.name);
+    auto table = reader.ReadRowGroup(group, column.leaves);
+    if (table.status().IsOutOfMemory())
+      fail("row group {}: column {}: too much to unpack: {}", group, column.name, table.status().message());
+    const auto found = value(std::move(table))->GetColumnByName(column.name);
     if (!found) fail("row group {} has lost the column {}", group, column.name);
     return found;
   }
 
-  std::unique_ptr<parquet::arrow::FileReader> reader() const {
+  /// What is read into `pool` must not outlive it. The file itself is not: Arrow reads it ahead, in threads of its own.
+  std::unique_ptr<parquet::arrow::FileReader> reader(arrow::MemoryPool* pool) const {
     parquet::arrow::FileReaderBuilder builder;
-    check(builder.OpenFile(path_.string(), false, parquet::default_reader_properties(), metadata_));
-    return value(builder.Build());
+    const auto file = value(arrow::io::ReadableFile::Open(path_.string()));
+    check(builder.Open(file, parquet::ReaderProperties(pool), metadata_));
+    return value(builder.memory_pool(pool)->Build());
+  }
+
+  std::shared_ptr<LimitedMemory> memory_for(int group) const {
+    const auto of_group = metadata_->RowGroup(group);
+    std::int64_t stored = 0;
+    for (const Column* column : {&image_, &caption_})
+      for (const int leaf : column->leaves)
+        stored += std::clamp<std::int64_t>(of_group->ColumnChunk(leaf)->total_compressed_size(), 0, size_);
+    return std::make_shared<LimitedMemory>(most_unpacked(std::min(stored, size_)));
   }
 
   Column column(std::initializer_list<const char*> names) const {
@@ -151,6 +201,7 @@ class ParquetFile {
 
   fs::path path_;
   std::shared_ptr<parquet::FileMetaData> metadata_;
+  std::int64_t size_ = 0;  ///< of the file
   Column image_, caption_;
 };
 
@@ -230,9 +281,9 @@ class ImagesInParquet : public Dataset {
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
     for (const ParquetFile& file : files_) {
       for (int group = 0; group < file.row_groups(); ++group) {
-        const auto captions = file.read_captions(group);
+        const auto rows = file.read_captions(group);
         file.guarded([&] {
-          for (const auto& chunk : captions->chunks())
+          for (const auto& chunk : rows.captions->chunks())
             for (std::int64_t row = 0; row < chunk->length(); ++row)
               for (const std::string& caption : captions_at(*chunk, row)) visit(caption);
         });
@@ -241,7 +292,8 @@ class ImagesInParquet : public Dataset {
   }
 
  private:
-  /// A window is at most so many row groups, of about so many bytes together; twice as many groups are kept.
+  /// A window is at most so many row groups, of about so many bytes together; twice as many groups are kept, unless the
+  /// files' own figures are far too low.
   static constexpr double most_of_a_window = 8, window_bytes = 1e9;
 
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
@@ -251,8 +303,15 @@ class ImagesInParquet : public Dataset {
     const std::size_t file = groups_.holder_of(group);
     const int of_file = static_cast<int>(group - groups_.begin_of(file));
     auto rows = std::make_shared<const ParquetFile::RowGroup>(files_[file].read(of_file));
-    if (row_groups_.size() == 2 * window_) row_groups_.pop_front();
+    while (row_groups_.size() >= 2 * window_ || (row_groups_.size() > 1 && kept_bytes() > 4 * window_bytes))
+      row_groups_.pop_front();
     return row_groups_.emplace_back(group, std::move(rows)).second;
+  }
+
+  double kept_bytes() const {
+    double bytes = 0;
+    for (const auto& [number, rows] : row_groups_) bytes += static_cast<double>(rows->memory->in_use());
+    return bytes;
   }
 
   std::vector<ParquetFile> files_;
@@ -288,7 +347,7 @@ class PathsInParquet : public Dataset {
     for (const std::size_t caption : captions_of_[index]) captions.emplace_back(captions_[caption]);
     if (captions.empty()) fail("{}: {} has no caption", origin.string(), images_[index]);
     sample.captions = std::move(captions);
-    sample.image = read_file(sample.key, max_image_bytes);
+    sample.image = read_regular_file(sample.key, max_image_bytes);
     return sample;
   }
 
@@ -298,6 +357,9 @@ class PathsInParquet : public Dataset {
 
  private:
   void add(const ParquetFile& file, std::vector<std::uint32_t>& image_of_caption) {
+    constexpr std::size_t beside_a_text = 64;  // the numbers that the tables keep
+    const auto most = static_cast<std::size_t>(most_unpacked(file.size()));
+    std::size_t taken = 0;
     std::unordered_map<std::string, std::uint32_t> known;
     for (int group = 0; group < file.row_groups(); ++group) {
       const auto rows = file.read(group);
@@ -309,10 +371,13 @@ class PathsInParquet : public Dataset {
           const auto [found, is_new] =
               known.try_emplace(std::string(*image), static_cast<std::uint32_t>(images_.size()));
           if (is_new) images_.add(*image);
+          taken += image->size() + beside_a_text;
           for (const std::string& caption : captions_at(texts.array, texts.row)) {
             image_of_caption.push_back(found->second);
             captions_.add(caption);
+            taken += caption.size() + beside_a_text;
           }
+          if (taken > most) fail("the paths and captions of its rows take more than {} bytes", most);
         }
       });
     }

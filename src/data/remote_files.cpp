@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/file_lock.h"
 #include "base/hash.h"
+#include "base/interrupt.h"
 #include "data/download.h"
 
 namespace gondola {
@@ -135,7 +136,7 @@ void RemoteFiles::fetch(const std::string& url) {
   constexpr std::uint64_t locks = 64;
   FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks));  // one process fetches or drops at a time
   while (!lock.try_lock()) {
-    if (stop_) fail("{}: interrupted", path.string());
+    if (stop_ || interrupted()) fail("{}: interrupted", path.string());
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   if (!fs::exists(path)) {

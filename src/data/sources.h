@@ -35,8 +35,11 @@ std::vector<std::string> expand_urls(const std::string& pattern);
 /// Nothing unless all of the text is a number without a sign that 64 bits hold.
 std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10);
 
-/// A shard or a row group that claims more samples is not believed: its order alone would take so many numbers.
-inline constexpr std::size_t max_shard_samples = 100'000'000;
+/// Whether to believe a shard or a row group that claims so many samples, of which its file has room for `room`: their
+/// order alone takes so many numbers. That of a million is little, and a file that is still being copied has less room.
+constexpr bool is_believable(std::uint64_t samples, std::uint64_t room) {
+  return samples <= 1'000'000 || (samples <= 100'000'000 && samples <= room);
+}
 
 /// An encoded image of a data set may have this many bytes.
 inline constexpr std::uint64_t max_image_bytes = std::uint64_t{1} << 30;

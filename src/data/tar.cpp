@@ -88,7 +88,8 @@ std::string member_name(std::span<const char> header) {
 }  // namespace
 
 RandomAccessFile::RandomAccessFile(const std::filesystem::path& path, std::string name)
-    : name_(name.empty() ? path.string() : std::move(name)), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    : name_(name.empty() ? path.string() : std::move(name)),
+      descriptor_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {  // a pipe would be waited for
   if (descriptor_ < 0) fail("{}: cannot be opened: {}", name_, std::strerror(errno));
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {

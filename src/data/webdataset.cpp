@@ -292,16 +292,25 @@ class WebDataset : public Dataset {
       }
       const std::string name = shard.substr(slash + 1, query - slash - 1);
       const Json& json = found->second;
-      if (!json.is_object() || !json.contains(name) || !json.at(name).is_number_unsigned() ||
-          json.at(name).get<std::size_t>() > max_shard_samples)
+      if (!json.is_object() || !json.contains(name) || !json.at(name).is_number_unsigned())
         fail("{}: expected the number of samples of {}", without_secrets(table), name);
       sizes.push_back(json.at(name).get<std::size_t>());
+      if (!is_believable(sizes.back(), room_of(shard)))
+        fail("{}: {} cannot have {} samples", without_secrets(table), name, sizes.back());
     }
     return sizes;
   }
 
+  /// How many samples a shard has room for; of what is not here, any number.
+  std::uint64_t room_of(const std::string& shard) const {
+    constexpr std::uint64_t two_headers = 1024;  // of an image and a caption
+    std::error_code unknown;
+    return remote_ ? UINT64_MAX : fs::file_size(shard, unknown) / two_headers;
+  }
+
   static std::optional<std::string> read_if_there(const fs::path& path) {
-    return fs::exists(path) ? std::optional(read_file(path)) : std::nullopt;
+    constexpr std::uint64_t limit = 64 << 20;  // as of remote ones
+    return fs::exists(path) ? std::optional(read_regular_file(path, limit)) : std::nullopt;
   }
 
   /// What an earlier start counted; empty when there was none.

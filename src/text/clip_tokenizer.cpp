@@ -47,9 +47,14 @@ ClipTokenizer::Tables::Tables(Vocabulary vocabulary)
     if (found == ids.end()) fail("{}: the vocabulary has no token \"{}\"", vocabulary.origin, token);
     return found->second;
   };
+  // Some ids may stand for nothing: half of them, or most of OpenAI's in a vocabulary that was cut down.
+  const std::size_t most = 2 * ids.size() + (1 << 16);
   for (const auto& [token, id] : ids) {
-    if (static_cast<std::size_t>(id) >= tokens.size()) tokens.resize(static_cast<std::size_t>(id) + 1);
-    std::string& place = tokens[static_cast<std::size_t>(id)];
+    const auto at = static_cast<std::size_t>(id);
+    if (at >= most)
+      fail("{}: the token \"{}\" has the id {} among {} tokens", vocabulary.origin, token, id, ids.size());
+    if (at >= tokens.size()) tokens.resize(at + 1);
+    std::string& place = tokens[at];
     if (!place.empty())
       fail("{}: the tokens \"{}\" and \"{}\" have the same id {}", vocabulary.origin, place, token, id);
     place = token;

@@ -58,12 +58,12 @@ Vocabulary read_vocab_and_merges(const path& vocab) {
   if (!std::filesystem::exists(merges)) fail("{}: merges.txt is not beside it", vocab.string());
   Vocabulary vocabulary;
   vocabulary.origin = vocab.string();
-  read_ids(parse_json(read_file(vocab, max_bytes), vocab.string()), vocabulary);
-  vocabulary.merges = split_lines(read_file(merges, max_bytes));
+  read_ids(parse_json(read_regular_file(vocab, max_bytes), vocab.string()), vocabulary);
+  vocabulary.merges = split_lines(read_regular_file(merges, max_bytes));
   if (!vocabulary.merges.empty() && vocabulary.merges.front().starts_with("#version"))
     vocabulary.merges.erase(vocabulary.merges.begin());
   if (const path added = vocab.parent_path() / "added_tokens.json"; std::filesystem::exists(added)) {
-    const Json tokens = parse_json(read_file(added, max_bytes), added.string());
+    const Json tokens = parse_json(read_regular_file(added, max_bytes), added.string());
     if (!tokens.is_object()) fail("{}: is not an object", added.string());
     for (const auto& [token, id] : tokens.items()) add_token(token, to_id(token, id, added.string()), vocabulary);
   }
@@ -74,7 +74,7 @@ Vocabulary read_vocab_and_merges(const path& vocab) {
 Vocabulary read_tokenizer_json(const path& file) {
   Vocabulary vocabulary;
   vocabulary.origin = file.string();
-  const Json json = parse_json(read_file(file, max_bytes), file.string());
+  const Json json = parse_json(read_regular_file(file, max_bytes), file.string());
   const auto member = [&](const Json& object, const char* key) -> const Json& {
     if (!object.is_object() || !object.contains(key)) fail("{}: has no \"{}\"", file.string(), key);
     return object.at(key);
@@ -105,6 +105,7 @@ Vocabulary read_tokenizer_json(const path& file) {
 }
 
 std::string read_gzip(const path& file) {
+  check_regular_file(file);
   constexpr std::size_t most = 16 << 20;  // OpenAI's has three million
   const std::unique_ptr<gzFile_s, decltype(&gzclose)> input(gzopen(file.c_str(), "rb"), &gzclose);
   if (!input) fail("{}: cannot be opened", file.string());

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <fstream>
+#include <thread>
+
 #include "base/error.h"
 #include "tests/support/files.h"
 
@@ -29,6 +32,32 @@ TEST(ReadFile, NamesTheFileThatItCannotRead) {
   EXPECT_THAT([&] { read_file(folder.path() / "f", 4); }, ThrowsMessage<Error>(HasSubstr("limit of 4 bytes")));
   EXPECT_THAT([&] { read_file(folder.path() / "none"); }, ThrowsMessage<Error>(HasSubstr("none: cannot be opened")));
   EXPECT_THAT([&] { read_file(folder.path()); }, ThrowsMessage<Error>(HasSubstr("is a folder")));
+}
+
+/// As a shell's <(…).
+TEST(ReadFile, ReadsAPipeThatAUserNames) {
+  TemporaryFolder folder;
+  const auto pipe = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << "bytes"; });
+  EXPECT_EQ(read_file(pipe), "bytes");
+  writer.join();
+}
+
+/// What would be waited for.
+TEST(ReadRegularFile, ReadsNoPipeAndNoDevice) {
+  TemporaryFolder folder;
+  const auto pipe = folder.path() / "pipe", file = write(folder.path() / "file", "bytes");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink(file, folder.path() / "link");
+  for (const char* name : {"file", "link"}) EXPECT_EQ(read_regular_file(folder.path() / name, 5), "bytes");
+  EXPECT_THAT([&] { read_regular_file(file, 4); }, ThrowsMessage<Error>(HasSubstr("limit of 4 bytes")));
+  for (const auto& path : {pipe, std::filesystem::path("/dev/zero")}) {
+    EXPECT_THAT([&] { read_regular_file(path, 5); }, ThrowsMessage<Error>(HasSubstr("is not a regular file"))) << path;
+    EXPECT_THAT([&] { check_regular_file(path); }, ThrowsMessage<Error>(HasSubstr("is not a regular file"))) << path;
+  }
+  EXPECT_THAT([&] { check_regular_file(folder.path()); }, ThrowsMessage<Error>(HasSubstr("is a folder")));
+  EXPECT_NO_THROW(check_regular_file(file));
 }
 
 TEST(ReadLines, TakesBothLineEnds) {
@@ -76,7 +105,8 @@ TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
 TEST(MappedFile, IsNoPipe) {
   TemporaryFolder folder;
   ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
-  EXPECT_THAT([&] { MappedFile(folder.path() / "pipe"); }, ThrowsMessage<Error>(HasSubstr("pipe: is no file")));
+  EXPECT_THAT([&] { MappedFile(folder.path() / "pipe"); },
+              ThrowsMessage<Error>(HasSubstr("pipe: is not a regular file")));
 }
 
 TEST(MappedFile, ShowsTheBytes) {

@@ -32,6 +32,14 @@ TEST(Json, NamesTheFileThatIsNotJson) {
     EXPECT_THAT([&] { parse_json(text, "f.json"); }, ThrowsMessage<Error>(testing::StartsWith("f.json: "))) << text;
 }
 
+TEST(Json, DoesNotEndAtANul) {
+  for (const char* after : {"", "{\"a\": 2}", "nonsense"})
+    EXPECT_THAT([&] { parse_json(std::string("{}\0", 3) + after, "f.json"); },
+                ThrowsMessage<Error>(HasSubstr("f.json: not valid JSON: a NUL at byte 2")))
+        << after;
+  EXPECT_EQ(parse_json(R"("\u0000")", "f.json"), std::string(1, '\0'));
+}
+
 TEST(Json, SurvivesDamage) {
   const std::string text = R"({"a": [1, -2.5e-3, true, null], "b": {"c": "\u00e9\ud83d\ude00 \"x\""}, "d": [[[]]]})";
   int parsed = 0;

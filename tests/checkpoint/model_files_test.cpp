@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -37,6 +38,17 @@ TEST(SingleFile, MayBeSafetensorsOfAnyName) {
   fs::copy_file(model / "open_clip_model.safetensors", blob);
   EXPECT_EQ(load_model_files(blob.string(), model / "open_clip_config.json").weights.size(),
             load_model_files(model.string()).weights.size());
+}
+
+/// As a shell's <(…).
+TEST(SingleFile, MayHaveAConfigurationFromAPipe) {
+  const test::TemporaryFolder folder;
+  const fs::path pipe = folder.path() / "pipe", json = test::golden("models/vit_state_dict.json");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << read_file(json); });
+  const std::string weights = test::golden("models/vit_state_dict.pt").string();
+  EXPECT_EQ(load_model_files(weights, pipe).config.embed_dim, load_model_files(weights, json).config.embed_dim);
+  writer.join();
 }
 
 TEST(SingleFile, OfOpenAIsIsOfQuickGelu) {
@@ -302,10 +314,17 @@ TEST_F(HuggingFaceFolder, OfGitLfsPointersSaysSo) {
 
 /// A tar may hold one, and would be waited for.
 TEST_F(HuggingFaceFolder, OfANamedPipeIsRefused) {
-  fs::remove(folder_ / "model.safetensors");
-  ASSERT_EQ(::mkfifo((folder_ / "model.safetensors").c_str(), 0600), 0);
-  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("model.safetensors")));
-  EXPECT_THROW(load_model_files((folder_ / "model.safetensors").string()), Error);
+  for (const char* name : {"model.safetensors", "preprocessor_config.json", "config.json"}) {
+    fs::remove(folder_ / name);
+    ASSERT_EQ(::mkfifo((folder_ / name).c_str(), 0600), 0);
+    EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr(std::string(name) + ": is not a regular file")));
+    EXPECT_THROW(load_model_files((folder_ / "model.safetensors").string()), Error);
+  }
+}
+
+TEST_F(HuggingFaceFolder, HasNoEndlessConfiguration) {
+  write("config.json", read_file(folder_ / "config.json") + std::string(16 << 20, ' '));
+  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("config.json: is larger than the limit")));
 }
 
 TEST_F(HuggingFaceFolder, WithoutAVocabularySaysWhereOneWasLookedFor) {

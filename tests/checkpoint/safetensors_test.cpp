@@ -54,6 +54,7 @@ TEST_F(Safetensors, RefusesWhatItForbids) {
   refuses(std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8) + "{}", "truncated");
   refuses(file_of("[]", ""), "'{'");
   refuses(file_of("{\"a\":", ""), "JSON");
+  refuses(file_of(std::string("{}\0 ", 4), ""), "NUL");
   const auto entry = [](const std::string& fields) { return "{\"a\":{" + fields + "}}"; };
   const std::string data(8, '\0');
   refuses(file_of(entry(R"("dtype":"F32","shape":[2],"data_offsets":[0,4])"), data), "[2]");

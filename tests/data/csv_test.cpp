@@ -1,6 +1,7 @@
 #include "data/csv.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "data/dataset.h"
@@ -111,6 +112,26 @@ TEST(CsvDataset, SaysWhatIsWrong) {
   EXPECT_THAT(message_for("image,caption\nx.jpg,a cat, a dog\n"), HasSubstr("line 2: 3 fields, expected 2"));
   EXPECT_THAT(message_for("image,caption\nx,\"y\nz\"\n,y\n"), HasSubstr("t.csv: line 4: no image"));
   EXPECT_THAT(message_for("image,caption\nx,caf\xe9\n"), HasSubstr("t.csv: line 2: the caption is not UTF-8"));
+}
+
+/// Written over in its place, as by cp.
+TEST(CsvDataset, SaysThatItHasChanged) {
+  TemporaryFolder folder;
+  const std::string text = "image,caption\na.jpg,one\nb.jpg,two\n";
+  const auto path = write(folder.path() / "t.csv", text);
+  const auto data = open_dataset(path.string());
+  write(path, std::string(text.size(), '\n'));
+  EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(HasSubstr("t.csv: has changed: no row at byte 24")));
+  EXPECT_THAT([&] { test::captions_of(*data); }, ThrowsMessage<Error>(HasSubstr("t.csv: has changed")));
+}
+
+/// It would be waited for.
+TEST(CsvDataset, ReadsNoPipeAsAnImage) {
+  TemporaryFolder folder;
+  const auto path = write(folder.path() / "t.csv", "image,caption\npipe,a text\n");
+  ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
+  const auto data = open_dataset(path.string());
+  EXPECT_THAT([&] { data->get(0); }, ThrowsMessage<Error>(HasSubstr("pipe: is not a regular file")));
 }
 
 TEST(CsvDataset, TakesAnImageThatIsNoNameForOneThatIsNotThere) {

@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "data/sources.h"
@@ -106,6 +107,20 @@ TEST(ClassFolders, SayWhatIsWrong) {
   EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("at least one name")));
   write(folder.path() / "classes.tsv", "n01\tx\nn01\ty\n");
   EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("stands twice")));
+}
+
+/// They would be waited for.
+TEST(Datasets, AreNoPipes) {
+  TemporaryFolder folder;
+  write(folder.path() / "n01" / "1.jpg", "1");
+  for (const char* name : {"classes.tsv", "x.tar", "x.csv", "x.parquet"}) {
+    const std::string pipe = (folder.path() / name).string();
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    EXPECT_THAT([&] { open_dataset(name == std::string("classes.tsv") ? folder.path().string() : pipe); },
+                ThrowsMessage<Error>(testing::AnyOf(HasSubstr(pipe + ": is not a regular file"),
+                                                    HasSubstr("this build reads no Parquet"))))
+        << name;
+  }
 }
 
 TEST(Datasets, FollowOneAnother) {

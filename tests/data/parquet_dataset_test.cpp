@@ -1,10 +1,12 @@
 // Parquet as a data set, against tables that pyarrow wrote.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "data/dataset.h"
 #include "tests/data/support.h"
 #include "tests/support/mutate.h"
+#include "tests/support/python.h"
 
 namespace gondola {
 namespace {
@@ -12,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::TemporaryFolder;
 using test::write;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
@@ -130,6 +133,69 @@ TEST_F(ParquetDataset, SaysWhatIsWrong) {
   const auto path = (folder.path() / "x.parquet").string();
   write(path, "no Parquet");
   EXPECT_THAT([&] { open_dataset(path); }, ThrowsMessage<Error>(HasSubstr("x.parquet: ")));
+}
+
+/// A table of Python's, in which same(value, rows) is a column of one value, stored once. Written as by others than
+/// pyarrow, which notes that such a column was a dictionary.
+fs::path write_table(const fs::path& path, const std::string& columns, int row_group_size) {
+  const std::string script = fmt::format(
+      "import pyarrow as pa, pyarrow.parquet as pq\n"
+      "same = lambda value, rows: pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))\n"
+      "pq.write_table(pa.table({{{}}}), '{}', row_group_size={}, store_schema=False, compression='gzip')\n",
+      columns, path.string(), row_group_size);
+  EXPECT_EQ(std::system(fmt::format("'{}' -c \"{}\"", test::python.string(), script).c_str()), 0);
+  return path;
+}
+
+/// As of one and a half kilobytes, 3,000 rows of which are 3 GiB.
+TEST_F(ParquetDataset, UnpacksToNoMoreThanMemoryHasRoomFor) {
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
+  TemporaryFolder folder;
+  const fs::path path = folder.path() / "x.parquet";
+  for (const char* columns : {"'image': same(b'x' * 2**20, 3000), 'caption': same('x', 3000)",
+                              "'image': same(b'x', 3000), 'caption': same('x' * 2**20, 3000)",
+                              "'image': same('x' * 2**20, 3000), 'caption': same('x', 3000)"})
+    EXPECT_THAT([&] { open_dataset(write_table(path, columns, 3000).string()); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("x.parquet: row group 0"), HasSubstr("too much to unpack"))))
+        << columns;
+  const auto data =
+      open_dataset(write_table(path, "'image': same(b'x' * 2**20, 100), 'caption': same('x', 100)", 100).string());
+  EXPECT_EQ(data->get(99).image, std::string(1 << 20, 'x'));
+}
+
+/// A group after the other.
+TEST_F(ParquetDataset, OfPathsTakesNoMoreMemoryThanItsFileExplains) {
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
+  TemporaryFolder folder;
+  const char* columns = "'image': same('x', 9 * 10**6), 'caption': same('x', 9 * 10**6)";
+  EXPECT_THAT([&] { open_dataset(write_table(folder.path() / "x.parquet", columns, 1'000'000).string()); },
+              ThrowsMessage<Error>(HasSubstr("x.parquet: the paths and captions of its rows take more than")));
+}
+
+TEST_F(ParquetDataset, BelievesNoRowsThatItsFileHasNoRoomFor) {
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
+  TemporaryFolder folder;
+  const char* columns = "'image': same(b'x', 2 * 10**6), 'caption': same('x', 2 * 10**6)";
+  EXPECT_THAT([&] { open_dataset(write_table(folder.path() / "x.parquet", columns, 2'000'000).string()); },
+              ThrowsMessage<Error>(HasSubstr("x.parquet: row group 0 claims 2000000 rows")));
+}
+
+TEST_F(ParquetDataset, HasNoRowOfEndlessCaptions) {
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
+  TemporaryFolder folder;
+  const auto data = open_dataset(
+      write_table(folder.path() / "x.parquet", "'image': [b'x', b'y'], 'caption': [['x'], ['x'] * 10**6]", 2).string());
+  EXPECT_THAT(data->get(0).captions, ElementsAre("x"));
+  EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(HasSubstr("the captions of a row take more than")));
+}
+
+/// It would be waited for.
+TEST_F(ParquetDataset, ReadsNoPipeAsAnImage) {
+  TemporaryFolder folder;
+  const auto path = write(folder.path() / "x.parquet", read_file(test::golden("data/paths.parquet")));
+  ASSERT_EQ(::mkfifo((folder.path() / "a.jpg").c_str(), 0600), 0);
+  const auto data = open_dataset(path.string());
+  EXPECT_THAT([&] { data->get(0); }, ThrowsMessage<Error>(HasSubstr("a.jpg: is not a regular file")));
 }
 
 /// Damaged files give what they still hold, or an Error; never a crash.

@@ -1,15 +1,29 @@
 // Shards behind URLs, from a server that misbehaves in the ways that servers do.
+#include <curl/curl.h>
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 
+#include "base/interrupt.h"
 #include "data/dataset.h"
 #include "data/download.h"
 #include "data/remote_files.h"
 #include "tests/data/http_server.h"
 #include "tests/data/support.h"
+
+/// In front of libcurl's own, which trusts the system's certificates and not a test's.
+extern "C" CURLcode curl_easy_perform(CURL* curl) {
+  static const auto perform = reinterpret_cast<CURLcode (*)(CURL*)>(::dlsym(RTLD_NEXT, "curl_easy_perform"));
+  curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+  curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+  return perform(curl);
+}
 
 namespace gondola {
 namespace {
@@ -35,7 +49,8 @@ class Remote : public testing::Test {
  protected:
   Remote() {
     ::setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
-    for (const char* name : {"http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"}) ::unsetenv(name);
+    for (const char* name : {"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+      ::unsetenv(name);
   }
   std::string fetch(const std::string& url) {
     download(url, folder_.path() / "file", stop_);
@@ -193,6 +208,28 @@ TEST_F(Remote, ABusyServerIsAskedAgain) {
   }
 }
 
+using RemoteDeathTest = Remote;
+
+/// However slow the server: the run still has its checkpoint to write.
+TEST_F(RemoteDeathTest, TransfersEndOnceInterrupted) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        HttpServer server([&](const std::string&) {
+          std::raise(SIGTERM);
+          std::this_thread::sleep_for(std::chrono::hours(1));
+          return not_there;
+        });
+        catch_interrupts();
+        try {
+          RemoteFiles(folder_.path() / "shards").open(server.url("/x.tar"));
+        } catch (const Error& error) {
+          std::_Exit(std::string_view(error.what()).ends_with("/x.tar: interrupted") ? 0 : 1);
+        }
+      },
+      testing::ExitedWithCode(0), "");
+}
+
 TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   HttpServer server([&](const std::string&) { return not_there; });
   std::string url = server.url("/x.tar?signature=secret");
@@ -209,6 +246,33 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   });
   EXPECT_THROW(fetch(other.url("/x.tar")), Error);
   EXPECT_EQ(answered, 1);
+}
+
+/// Whoever is on the way could answer in the place of that.
+TEST_F(Remote, AnEncryptedAddressLeadsToNoPlainOne) {
+  if (std::system("openssl version > /dev/null 2>&1") != 0) GTEST_SKIP() << "needs openssl";
+  HttpServer plain([&](const std::string&) { return response("200 OK", "", content_); });
+  HttpServer redirecting(
+      [&](const std::string&) { return response("302 Found", "Location: " + plain.url("/x.tar") + "\r\n", ""); });
+  EXPECT_EQ(fetch(redirecting.url("/x.tar")), content_);
+  EXPECT_THAT(plain.requests(), SizeIs(1));
+
+  // s_server -HTTP answers with what a file holds, as it is.
+  test::write(folder_.path() / "x.tar", response("302 Found", "Location: " + plain.url("/x.tar") + "\r\n", ""));
+  const std::string serve = fmt::format(
+      "cd '{}' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key "
+      "-out certificate 2> /dev/null && exec timeout 20 openssl s_server -HTTP -accept 127.0.0.1:0 -naccept 1 -key key "
+      "-cert certificate 2> /dev/null",
+      folder_.path().string());
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> encrypted(::popen(serve.c_str(), "r"), &::pclose);
+  std::string line;  // "ACCEPT 127.0.0.1:43210"
+  for (char text[256]; !line.starts_with("ACCEPT") && std::fgets(text, sizeof text, encrypted.get()) != nullptr;)
+    line = text;
+  ASSERT_THAT(line, StartsWith("ACCEPT"));
+  const std::string port = line.substr(line.rfind(':') + 1, line.find('\n') - line.rfind(':') - 1);
+  EXPECT_THAT([&] { fetch("https://127.0.0.1:" + port + "/x.tar"); },
+              ThrowsMessage<Error>(HasSubstr("Unsupported protocol")));
+  EXPECT_THAT(plain.requests(), SizeIs(1));
 }
 
 TEST_F(Remote, PathsKeepWhatWouldBeSecretInAUrl) {

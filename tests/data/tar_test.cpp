@@ -151,6 +151,17 @@ TEST(WebDataset, BelievesTheSizesBesideIt) {
   EXPECT_THAT([&] { open_dataset(shards); }, testing::ThrowsMessage<Error>(testing::HasSubstr("samples of s-01.tar")));
 }
 
+TEST(WebDataset, BelievesNoSizeThatAFileHasNoRoomFor) {
+  TemporaryFolder folder;
+  const auto path = folder.path() / "s.tar";
+  std::filesystem::copy_file(golden("data/ustar.tar"), path);
+  write(folder.path() / "sizes.json", R"({"s.tar": 2000000})");
+  EXPECT_THAT([&] { open_dataset(path.string()); },
+              ThrowsMessage<Error>(HasSubstr("sizes.json: s.tar cannot have 2000000 samples")));
+  std::filesystem::resize_file(path, std::uintmax_t{2'000'000} * 1024);  // a hole, which takes no room on the disk
+  EXPECT_EQ(open_dataset(path.string())->size(), 2'000'000u);
+}
+
 TEST(WebDataset, SurvivesDamage) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string();

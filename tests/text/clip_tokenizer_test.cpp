@@ -3,6 +3,7 @@
 #include "text/clip_tokenizer.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include <fstream>
@@ -329,6 +330,34 @@ TEST(ClipTokenizer, RefusesTwoTokensOfOneId) {
   test::write(folder.path() / "vocab.json", vocab.dump());
   test::write(folder.path() / "merges.txt", "");
   EXPECT_THAT([&] { ClipTokenizer::load(folder.path()); }, ThrowsMessage<Error>(HasSubstr("have the same id")));
+}
+
+/// An id of one token takes the room of all below it.
+TEST(ClipTokenizer, TakesIdsWithHolesThatTheNumberOfTokensExplains) {
+  const test::TemporaryFolder folder;
+  Json vocab = Json::parse(read_file(test::golden("text") / "vocab.json"));
+  test::write(folder.path() / "merges.txt", "");
+  const auto load_with = [&](int id) {
+    vocab["zzzz"] = id;
+    test::write(folder.path() / "vocab.json", vocab.dump());
+    return ClipTokenizer::load(folder.path());
+  };
+  EXPECT_EQ(load_with(49'407).token(49'407), "zzzz") << "as of OpenAI's vocabulary, cut down";
+  EXPECT_THAT([&] { load_with((1 << 24) - 1); },
+              ThrowsMessage<Error>(HasSubstr("vocab.json: the token \"zzzz\" has the id 16777215 among")));
+}
+
+/// They would be waited for.
+TEST(ClipTokenizer, IsReadFromNoPipe) {
+  for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "vocabulary.txt.gz"}) {
+    const test::TemporaryFolder folder;
+    const auto pipe = folder.path() / name;
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    if (name == std::string("vocab.json")) test::write(folder.path() / "merges.txt", "");
+    if (name == std::string("merges.txt")) test::write(folder.path() / "vocab.json", "{}");
+    EXPECT_THAT([&] { ClipTokenizer::load(pipe.extension() == ".gz" ? pipe : folder.path()); },
+                ThrowsMessage<Error>(HasSubstr(pipe.string() + ": is not a regular file")));
+  }
 }
 
 TEST(ClipTokenizer, TakesMergesFromWindows) {
