@@ -102,10 +102,12 @@ std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& rec
 
 std::optional<Batch> Loader::next() {
   std::unique_lock lock(mutex_);
-  const auto known = [&] { return error_ || ready_.contains(next_to_give_); };
-  while (!changed_.wait_for(lock, std::chrono::milliseconds(100), known))  // a signal wakes nobody
+  while (!error_ && !ready_.contains(next_to_give_) && !interrupted())
+    changed_.wait_for(lock, std::chrono::milliseconds(100));  // a signal wakes nobody
+  if (!ready_.contains(next_to_give_)) {                      // else what was ready before is given first
     if (interrupted()) return std::nullopt;
-  if (!ready_.contains(next_to_give_)) std::rethrow_exception(error_);  // what was ready before is given first
+    std::rethrow_exception(error_);
+  }
   Batch batch = std::move(ready_.extract(next_to_give_++).mapped());
   lock.unlock();
   changed_.notify_all();

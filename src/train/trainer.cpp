@@ -291,9 +291,10 @@ bool Trainer::run() {
     if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
     const std::optional<Batch> loaded = next_batch(loader, steps);
+    const double waited = seconds_since(start);
     if (communicator_.any(!loaded || interrupted())) break;
     const Batch& batch = *loaded;
-    const double waited = seconds_since(start), rate = learning_rate_at(steps, recipe_);
+    const double rate = learning_rate_at(steps, recipe_);
     StepResult result;
     try {
       result = step(batch, rate);

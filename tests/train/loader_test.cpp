@@ -151,26 +151,36 @@ TEST(Loader, TakesCaptionsOfTheSameTokensForOneText) {
   EXPECT_EQ(batch.caption.sum().item<int>(), 2) << "each of both texts twice";
 }
 
-/// Whose disk or network does not answer.
+/// Whose disk or network does not answer; a transfer ends once interrupted.
 class Stuck : public Dataset {
  public:
+  explicit Stuck(bool is_transfer) : is_transfer_(is_transfer) {}
   std::size_t size() const override { return 8; }
-  Sample get(std::size_t) const override { std::this_thread::sleep_for(std::chrono::hours(1)), std::abort(); }
+  Sample get(std::size_t) const override {
+    while (!is_transfer_ || !interrupted()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    throw Error("interrupted");
+  }
   void for_each_caption(const std::function<void(std::string_view)>&) const override {}
+
+ private:
+  bool is_transfer_;
 };
 
 TEST(LoaderDeathTest, GivesNothingOnceInterrupted) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const Recipe recipe = loader_recipe();
-  EXPECT_EXIT(
-      {
-        catch_interrupts();
-        Loader loader(Stuck(), tokenizer, recipe, 0, 1);
-        std::thread([] { std::raise(SIGTERM); }).join();
-        std::_Exit(loader.next() ? 1 : 0);
-      },
-      testing::ExitedWithCode(0), "");
+  for (const bool is_transfer : {false, true})
+    EXPECT_EXIT(
+        {
+          catch_interrupts();
+          const Stuck dataset(is_transfer);
+          Loader loader(dataset, tokenizer, recipe, 0, 1);
+          std::raise(SIGTERM);
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the transfer's error is there
+          std::_Exit(loader.next() ? 1 : 0);
+        },
+        testing::ExitedWithCode(0), "");
 }
 
 TEST(Loader, AugmentsEachSourceInItsOwnWay) {
