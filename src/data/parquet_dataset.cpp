@@ -116,22 +116,13 @@ class ParquetFile {
   };
   /// Of the columns, once they are read; by the file's own figures.
   std::int64_t bytes(int group) const { return metadata_->RowGroup(group)->total_byte_size(); }
-  RowGroup read(int group) const {
+  RowGroup read(int group, bool with_images = true) const {
     RowGroup found;
     guarded([&] {
       found.memory = memory_for(group);
       const auto read = reader(found.memory->pool());
-      found.images = read_column(*read, group, image_);
+      if (with_images) found.images = read_column(*read, group, image_);
       found.captions = read_column(*read, group, caption_);
-    });
-    return found;
-  }
-  /// Without the images.
-  RowGroup read_captions(int group) const {
-    RowGroup found;
-    guarded([&] {
-      found.memory = memory_for(group);
-      found.captions = read_column(*reader(found.memory->pool()), group, caption_);
     });
     return found;
   }
@@ -281,7 +272,7 @@ class ImagesInParquet : public Dataset {
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
     for (const ParquetFile& file : files_) {
       for (int group = 0; group < file.row_groups(); ++group) {
-        const auto rows = file.read_captions(group);
+        const auto rows = file.read(group, /*with_images=*/false);
         file.guarded([&] {
           for (const auto& chunk : rows.captions->chunks())
             for (std::int64_t row = 0; row < chunk->length(); ++row)

@@ -122,12 +122,10 @@ void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, con
       constexpr std::string_view of_model = "model.";
       if (!named.starts_with(of_model)) continue;
       const std::string weight = named.substr(of_model.size());
-      if ((image && is_image(weight)) || (text && is_text(weight))) {
-        if (!files.weights.contains(weight)) fail("{}: the weight {} is missing", name, weight);
-        restore(tensor, files.weights, weight);
-      } else if (image && text && files.weights.contains(weight)) {  // of neither tower
-        restore(tensor, files.weights, weight);
-      }
+      const bool of_tower = (image && is_image(weight)) || (text && is_text(weight));
+      const bool is_there = files.weights.contains(weight);
+      if (of_tower && !is_there) fail("{}: the weight {} is missing", name, weight);
+      if (of_tower || (image && text && is_there)) restore(tensor, files.weights, weight);
     }
   };
   take(recipe.initial, true, true);

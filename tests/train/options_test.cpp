@@ -3,12 +3,10 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <set>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "data/sample_order.h"
@@ -16,7 +14,6 @@
 #include "tests/train/runs.h"
 #include "torch_towers/clip_model.h"
 #include "torch_towers/tensors.h"
-#include "train/initial_weights.h"
 #include "train/trainer.h"
 
 namespace gondola {
