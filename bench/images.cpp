@@ -37,7 +37,7 @@ Times one_round(const std::vector<std::string>& files) {
       const int width = size * image.width / shorter, height = size * image.height / shorter;
       resize(image, width, height, config.interpolation, {(width - size) / 2, (height - size) / 2, size, size});
     });
-    times.preprocess += milliseconds_of([&] { preprocess(image, config, tensor); });
+    times.preprocess += milliseconds_of([&] { preprocess(std::move(image), config, tensor); });
   }
   return times;
 }

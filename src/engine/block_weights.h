@@ -17,7 +17,6 @@ class BlockWeights {
   explicit BlockWeights(const Weights& weights);
 
   std::vector<float>& operator[](const std::string& name) { return values_.at(name); }
-  const std::vector<float>& operator[](const std::string& name) const { return values_.at(name); }
   std::size_t width() const { return values_.at("ln_1.weight").size(); }
   /// The result; nothing is left here.
   TensorMap take_tensors();

@@ -139,7 +139,7 @@ class CpuEncoder : public Encoder {
   static std::size_t texts_at_a_time(std::span<const Sequence> plan) {
     std::size_t all_rows = 0;
     for (const Sequence& text : plan) all_rows += text.length;
-    return all_rows == 0 ? 1 : std::max<std::size_t>(1, text_rows_at_a_time * plan.size() / all_rows);
+    return all_rows == 0 ? 1 : std::max<std::size_t>(1, tokens_at_a_time * plan.size() / all_rows);
   }
 
   const ImageTower& image_tower() {

@@ -14,9 +14,6 @@ namespace gondola {
 /// else fp32.
 Precision default_precision(const TensorMap& weights);
 
-/// Tokens of texts that a thread takes through the tower together, about: they make good use of a panel of weights.
-inline constexpr std::size_t text_rows_at_a_time = 200;
-
 /// The towers on the kernels of this processor.
 /// `weights` follow the schema of checkpoint/model_files.h; every name and shape is checked and an Error names what is
 /// missing or does not fit. Both towers are packed on first use. `pool` must outlive the encoder; results do not depend

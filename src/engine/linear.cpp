@@ -49,12 +49,12 @@ Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const f
   });
 }
 
-Linear Linear::from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
-                               std::span<const float> bias, std::size_t in, std::size_t out) {
+Linear Linear::from_projection(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias,
+                               std::size_t in, std::size_t out) {
   std::vector<float> transposed(in * out);
   for (std::size_t i = 0; i < in; ++i)
     for (std::size_t o = 0; o < out; ++o) transposed[o * in + i] = weight[i * out + o];
-  return Linear(kernels, precision, transposed, bias, in, out);
+  return Linear(kernels, Precision::fp32, transposed, bias, in, out);
 }
 
 float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps) {

@@ -77,9 +77,9 @@ class Linear {
   /// The same in int8, with integers that are there already; `in` is a multiple of 4.
   Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const float> bias, std::size_t in, std::size_t out,
          float scale = 1);
-  /// `weight` is in × out: a projection that is applied from the right.
-  static Linear from_projection(const Kernels& kernels, Precision precision, std::span<const float> weight,
-                                std::span<const float> bias, std::size_t in, std::size_t out);
+  /// In fp32; `weight` is in × out: a projection that is applied from the right.
+  static Linear from_projection(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias,
+                                std::size_t in, std::size_t out);
 
   /// The precision in which prepare() wants the rows: int8 needs whole rows to find their scales, and so fp32.
   Precision input_precision() const { return precision_ == Precision::bf16 ? Precision::bf16 : Precision::fp32; }

@@ -35,8 +35,7 @@ TextTransformer::TextTransformer(const Kernels& kernels, const CpuOptions& optio
                   config.text.norm_eps) {
   const FloatArray projection = weights["text_projection"];
   const FloatArray bias = config_.projection_bias ? weights["text_projection_bias"] : FloatArray();
-  projection_ =
-      Linear::from_projection(kernels, Precision::fp32, projection.values(), bias.values(), width(), embed_dim_);
+  projection_ = Linear::from_projection(kernels, projection.values(), bias.values(), width(), embed_dim_);
 }
 
 std::vector<Sequence> TextTransformer::plan(std::span<const std::int32_t> ids) const {

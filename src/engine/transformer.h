@@ -21,30 +21,27 @@ struct Sequence {
   std::size_t pooled = 0;  ///< the row within it that stands for it, where there is one
 };
 
-struct TransformerConfig {
+/// Tokens that a thread takes through a tower together, about: they make good use of a panel of weights.
+inline constexpr std::size_t tokens_at_a_time = 200;
+
+struct TransformerConfig : CpuOptions {
   TransformerConfig() = default;
   /// Of a tower's configuration (ImageTowerConfig, TextTowerConfig).
   template <class Tower>
   TransformerConfig(const Tower& tower, const CpuOptions& options, bool is_causal)
-      : width(static_cast<std::size_t>(tower.width)),
+      : CpuOptions(options),
+        width(static_cast<std::size_t>(tower.width)),
         heads(static_cast<std::size_t>(tower.heads)),
         layers(static_cast<std::size_t>(tower.layers)),
         mlp_width(static_cast<std::size_t>(tower.mlp_width)),
         activation(tower.activation),
         norm_eps(tower.norm_eps),
-        causal(is_causal),
-        every_token(options.every_token),
-        precision(options.precision),
-        calibration(options.calibration) {}
+        causal(is_causal) {}
 
   std::size_t width = 0, heads = 0, layers = 0, mlp_width = 0;
   Activation activation = Activation::gelu;
   double norm_eps = 1e-5;
   bool causal = false;
-  bool every_token = false;  ///< computes the last layer for all tokens, though one is pooled
-  Precision precision =
-      Precision::fp32;  ///< of the linear layers; the residual stream is fp32, attention at least bf16
-  Calibration* calibration = nullptr;
 };
 
 /// The memory of one pass. `tokens` is the residual stream, rows × width, which a caller fills. The buffers whose name

@@ -29,13 +29,10 @@ class VisionTransformer : public ImageTower {
     for (std::size_t i = 0; i < width(); ++i) first_tokens_[i] += class_embedding.data()[i];
     if (config_.pre_norm) pre_norm_ = norm(weights, "ln_pre");
     post_norm_ = norm(weights, "ln_post");
-    projection_ = Linear::from_projection(kernels, Precision::fp32, weights["proj"].values(), {}, width(), embed_dim_);
+    projection_ = Linear::from_projection(kernels, weights["proj"].values(), {}, width(), embed_dim_);
   }
 
-  std::size_t images_at_a_time() const override {
-    constexpr std::size_t rows = 200;
-    return std::max<std::size_t>(1, rows / tokens());
-  }
+  std::size_t images_at_a_time() const override { return std::max<std::size_t>(1, tokens_at_a_time / tokens()); }
 
   std::size_t workspace_size(std::size_t threads, std::size_t images) const override {
     Workspace counter;

@@ -2,8 +2,6 @@
 
 #include <cstddef>
 
-#include "kernels/aligned.h"
-
 namespace gondola {
 
 /// Hands out pieces of one block of memory, in order. Every thread of a team lays out the same pieces for itself and

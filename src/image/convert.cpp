@@ -52,17 +52,10 @@ Image convert_colours(const Image& image, PixelMode mode) {
 }
 
 bool has_transparency(const Image& image) {
-  switch (image.mode) {
-    case PixelMode::grey_alpha:
-    case PixelMode::rgba:
-      return true;
-    case PixelMode::palette:
-      for (std::size_t i = 3; i < image.palette.size(); i += 4)
-        if (image.palette[i] != 255) return true;
-      return false;
-    default:
-      return image.transparent_colour.has_value();
-  }
+  if (image.mode != PixelMode::palette) return has_alpha(image.mode) || image.transparent_colour.has_value();
+  for (std::size_t i = 3; i < image.palette.size(); i += 4)
+    if (image.palette[i] != 255) return true;
+  return false;
 }
 
 /// One channel of Pillow's alpha_composite over opaque white, in its 7 extra bits of precision
@@ -81,11 +74,11 @@ Image to_rgba(const Image& image) {
   std::uint8_t* const out = rgba.pixels.data();
   switch (image.mode) {
     case PixelMode::grey_alpha:
-      for (std::size_t i = 0; i < count; ++i) out[4 * i + 3] = image.pixels[2 * i + 1];
+    case PixelMode::rgba: {  // alpha is the last byte
+      const auto bytes = static_cast<std::size_t>(image.bytes_per_pixel());
+      for (std::size_t i = 0; i < count; ++i) out[4 * i + 3] = image.pixels[bytes * (i + 1) - 1];
       break;
-    case PixelMode::rgba:
-      for (std::size_t i = 0; i < count; ++i) out[4 * i + 3] = image.pixels[4 * i + 3];
-      break;
+    }
     case PixelMode::palette:
       for (std::size_t i = 0; i < count; ++i) out[4 * i + 3] = image.palette[std::size_t{4} * image.pixels[i] + 3];
       break;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -10,19 +11,13 @@ namespace {
 
 using Decoder = Image (*)(ImageBytes, std::string_view, const DecodeOptions&);
 
-bool has(ImageBytes bytes, std::size_t offset, std::string_view signature) {
-  return bytes.size() >= offset + signature.size() &&
-         std::equal(signature.begin(), signature.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset),
-                    [](char expected, std::uint8_t found) { return static_cast<std::uint8_t>(expected) == found; });
-}
-
 /// By the signatures that Pillow's plugins accept; nullptr for a foreign file.
 Decoder find_decoder(ImageBytes bytes) {
-  if (has(bytes, 0, "\xff\xd8\xff")) return decode_jpeg;
-  if (has(bytes, 0, "\x89PNG\r\n\x1a\n")) return decode_png;
-  if (has(bytes, 0, "RIFF") && has(bytes, 8, "WEBP")) return decode_webp;
-  if (has(bytes, 0, "GIF87a") || has(bytes, 0, "GIF89a")) return decode_gif;
-  if (has(bytes, 0, "BM")) return decode_bmp;
+  if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg;
+  if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png;
+  if (starts_with(bytes, "RIFF") && bytes.size() > 8 && starts_with(bytes.subspan(8), "WEBP")) return decode_webp;
+  if (starts_with(bytes, "GIF87a") || starts_with(bytes, "GIF89a")) return decode_gif;
+  if (starts_with(bytes, "BM")) return decode_bmp;
   return nullptr;
 }
 
@@ -38,6 +33,10 @@ std::string describe_start(ImageBytes bytes) {
 }
 
 }  // namespace
+
+bool starts_with(ImageBytes bytes, std::string_view prefix) {
+  return bytes.size() >= prefix.size() && std::memcmp(bytes.data(), prefix.data(), prefix.size()) == 0;
+}
 
 void check_dimensions(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options) {
   if (width <= 0 || height <= 0) fail("{}: the image has {} × {} pixels", name, width, height);

@@ -15,6 +15,8 @@ Image decode_webp(ImageBytes bytes, std::string_view name, const DecodeOptions& 
 Image decode_gif(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
 Image decode_bmp(ImageBytes bytes, std::string_view name, const DecodeOptions& options);
 
+bool starts_with(ImageBytes bytes, std::string_view prefix);
+
 /// Throws Error unless 0 < width · height <= options.pixel_limit.
 void check_dimensions(std::int64_t width, std::int64_t height, std::string_view name, const DecodeOptions& options);
 

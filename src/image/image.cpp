@@ -32,7 +32,9 @@ Image make_image_like(const Image& image, int width, int height) {
 }
 
 Image crop(const Image& image, const Window& window) {
-  Image result = make_image_like(image, window.width, window.height);
+  Image result = make_uninitialised_image(image.mode, window.width, window.height);
+  result.palette = image.palette;
+  result.transparent_colour = image.transparent_colour;
   const std::size_t offset = static_cast<std::size_t>(window.left) * static_cast<std::size_t>(image.bytes_per_pixel());
   for (int y = 0; y < window.height; ++y)
     std::memcpy(result.row(y), image.row(window.top + y) + offset, result.row_bytes());

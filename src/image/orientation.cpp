@@ -1,7 +1,5 @@
 #include "image/orientation.h"
 
-#include <cstring>
-
 namespace gondola {
 namespace {
 
@@ -22,10 +20,6 @@ class Reader {
   ImageBytes bytes_;
   bool big_endian_;
 };
-
-bool starts_with(ImageBytes bytes, std::string_view prefix) {
-  return bytes.size() >= prefix.size() && std::memcmp(bytes.data(), prefix.data(), prefix.size()) == 0;
-}
 
 ImageBytes part(ImageBytes bytes, std::size_t offset, std::size_t size) {
   if (offset > bytes.size() || size > bytes.size() - offset) return {};

@@ -79,14 +79,12 @@ NormalizationTable normalization_table(const PreprocessConfig& config) {
   return table;
 }
 
-void preprocess(const Image& image, const PreprocessConfig& config, std::span<float> out) {
+void preprocess(Image image, const PreprocessConfig& config, std::span<float> out) {
   const std::size_t plane = static_cast<std::size_t>(config.size) * static_cast<std::size_t>(config.size);
   if (config.size < 1 || out.size() != 3 * plane)
     fail("preprocess: room for {} values, expected 3 × {} × {}", out.size(), config.size, config.size);
-  const bool converts_first =
-      config.library == PreprocessLibrary::transformers && (image.mode != PixelMode::rgb || image.transparent_colour);
-  const Image square =
-      to_rgb(converts_first ? resize_to_square(to_rgb_over_white(image), config) : resize_to_square(image, config));
+  if (config.library == PreprocessLibrary::transformers) image = to_rgb_over_white(std::move(image));
+  const Image square = to_rgb(resize_to_square(image, config));
   const NormalizationTable table = normalization_table(config);
   for (std::size_t c = 0; c < 3; ++c)
     for (std::size_t i = 0; i < plane; ++i) out[c * plane + i] = table[c][square.pixels[3 * i + c]];

@@ -36,7 +36,7 @@ struct PreprocessConfig {
 };
 
 /// out: 3 × size × size, planar RGB, normalised. Throws Error when the image is too elongated to be resized.
-void preprocess(const Image& image, const PreprocessConfig& config, std::span<float> out);
+void preprocess(Image image, const PreprocessConfig& config, std::span<float> out);
 
 /// The value of each byte of each channel once normalised, in the arithmetic of the library.
 using NormalizationTable = std::array<std::array<float, 256>, 3>;

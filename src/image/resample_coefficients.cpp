@@ -39,8 +39,8 @@ Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, 
   const double support = (bicubic ? 2.0 : 1.0) * filter_scale;
   const double inverse_filter_scale = 1.0 / filter_scale;
 
-  // Of an axis reduced by bicubic weights four times its pixels. Pillow has no such limit: more have only pictures of
-  // four million pixels by a few dozen.
+  // Reduced by bicubic, an axis has some four weights a source pixel: only pictures with a side of more than four
+  // million pixels exceed this. Pillow has no such limit.
   constexpr double most_weights = 1 << 24;
   const double taps_per_pixel = std::ceil(support) * 2 + 1;
   if (taps_per_pixel * out_count > most_weights)

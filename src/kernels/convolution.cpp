@@ -55,10 +55,12 @@ void gather_patches(const PatchArguments& p) {
           continue;
         }
         const float* line = p.in + (channel * p.height + y - p.padding) * p.width;
-        for (std::size_t kx = 0; kx < p.kernel; ++kx) {
-          const std::size_t x = left + kx;
-          out[kx] = x < p.padding || x - p.padding >= p.width ? 0.0f : line[x - p.padding];
-        }
+        // Columns [first, last) of the kernel lie inside.
+        const std::size_t first = left < p.padding ? p.padding - left : 0;
+        const std::size_t last = std::min(p.kernel, p.width + p.padding - left);
+        std::fill_n(out, first, 0.0f);
+        std::copy(line + left + first - p.padding, line + left + last - p.padding, out + first);
+        std::fill(out + last, out + p.kernel, 0.0f);
       }
     }
   }

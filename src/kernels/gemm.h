@@ -37,7 +37,7 @@ struct GemmArguments {
   std::size_t left_stride = 0;
   const RowScale* left_scales = nullptr;  ///< [rows][blocks of the depth]; int8 only
   /// Or, where not null, a gathered one, of which a convolution is made: row r is the concatenation over tap t of the
-  /// depth / taps values at left_rows[t·rows + r]. Not in int8.
+  /// depth / taps values at left_rows[t·rows + r]. In fp32 only.
   const void* const* left_rows = nullptr;
   std::size_t taps = 1;
 

@@ -171,8 +171,6 @@ std::size_t multiply_tile_registers(std::size_t steps) {
 }  // namespace
 
 void gemm_bf16_amx(const GemmArguments& arguments) {
-  // Gathered rows are not one stride apart.
-  if (arguments.left_rows != nullptr) return gemm_bf16_avx512bf16(arguments);
   multiply_in_tiles<Bf16Dot>(arguments);
 }
 std::size_t peak_bf16_amx(std::size_t steps) {

@@ -206,9 +206,8 @@ struct DepthPart {
 };
 
 inline std::size_t part_count(const GemmArguments& g) {
-  if (g.left_rows == nullptr) return DepthBlocks(g.right.depth).count();
   const std::size_t blocks = DepthBlocks(g.right.depth).count();
-  return blocks < g.taps ? blocks : g.taps;
+  return g.left_rows != nullptr && g.taps < blocks ? g.taps : blocks;
 }
 
 inline DepthPart part_of(const GemmArguments& g, std::size_t part, std::size_t parts) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// The rows that layer_norm_*.cpp and rows_*.cpp write.
+// The rows that layer_norm_*.cpp, softmax_*.cpp and convert_*.cpp write.
 #include "kernels/rows.h"
 #include "kernels/simd.h"
 

@@ -1,19 +1,12 @@
 #pragma once
 
 // The softmax of softmax_avx2.cpp and softmax_avx512.cpp.
+#include "kernels/rows_simd.h"
 #include "kernels/simd_math.h"
 #include "kernels/softmax.h"
 
 namespace gondola {
 namespace {
-
-inline void store_row(const RowsOut& out, std::size_t row, std::size_t i, Vector x, std::size_t count) {
-  if (out.precision == Precision::fp32) {
-    store_first(static_cast<float*>(out.data) + row * out.stride + i, x, count);
-  } else {
-    store_first_bf16(static_cast<std::uint16_t*>(out.data) + row * out.stride + i, x, count);
-  }
-}
 
 /// Lane l sums the elements l, l + lanes, … in order, and unseen elements count as 0: more of them change nothing.
 template <Vector (*Exponential)(Vector)>
@@ -32,10 +25,8 @@ void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible
     store_first(scores + i, e, rest);
   }
   const Vector scale = broadcast(1 / sum_of(sums));
-  for (std::size_t i = 0; i < columns; i += lanes) {
-    const Vector x = i < visible ? load_first(scores + i, visible - i) * scale : zero;
-    store_row(s.out, row, i, x, columns - i);
-  }
+  write_row(s.out, row, columns,
+            [&](std::size_t i) { return i < visible ? load_first(scores + i, visible - i) * scale : zero; });
 }
 
 inline void softmax_rows(const SoftmaxArguments& s) {

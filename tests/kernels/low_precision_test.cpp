@@ -224,27 +224,6 @@ TEST_P(LowPrecisionTest, AddsTheResidualInPlace) {
   }
 }
 
-TEST_P(LowPrecisionTest, GathersRowsFromTapsInBf16) {
-  constexpr std::size_t taps = 3;
-  for (const Shape& shape : {Shape{1, 6, 1}, Shape{15, 3 * 64, 33}, Shape{40, 3 * 800, 20}}) {
-    const Problem p(kernels(), Precision::bf16, shape, 8);
-    std::vector<const void*> rows(taps * shape.rows);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      rows[i] = p.left.data() + (i % shape.rows * p.left_stride + i / shape.rows * (shape.depth / taps)) * 2;
-    std::vector<float> out(shape.rows * shape.columns);
-    GemmArguments g = p.arguments(out.data(), Precision::fp32);
-    g.left = nullptr;
-    g.left_rows = rows.data();
-    g.taps = taps;
-    kernels().gemm(g);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      double sum, magnitude;
-      p.reference(i / shape.columns, i % shape.columns, sum, magnitude);
-      ASSERT_NEAR(out[i], sum, 1e-6 * (magnitude + 1));
-    }
-  }
-}
-
 /// Bytes that end where the next page may not be touched.
 class GuardedBytes {
  public:
