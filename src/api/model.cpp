@@ -6,7 +6,7 @@
 #include "api/with_errors.h"
 #include "base/error.h"
 #include "image/image.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 #include "pipeline/embed.h"
 #include "pipeline/zero_shot_classifier.h"
 

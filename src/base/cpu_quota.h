@@ -11,8 +11,8 @@ namespace gondola {
 std::optional<double> cpu_quota(const std::filesystem::path& groups = "/sys/fs/cgroup",
                                 const std::filesystem::path& own = "/proc/self/cgroup");
 
-/// Of so many processors those of whose time this process may use as much, at least one, where `processes` share its
-/// cpu_quota().
+/// How many of `processors` this process can keep busy: at most its part of cpu_quota(), which `processes` share
+/// equally, rounded up; at least 1.
 int granted_processors(int processors, int processes = 1);
 
 }  // namespace gondola

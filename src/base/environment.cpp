@@ -1,5 +1,7 @@
 #include "base/environment.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +20,11 @@ std::optional<std::string> environment(const char* name) {
 std::filesystem::path cache_home() {
   if (const auto folder = environment("XDG_CACHE_HOME")) return *folder;
   return std::filesystem::path(environment("HOME").value_or("/")) / ".cache";
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "?";
 }
 
 std::filesystem::path own_binary() {

@@ -13,6 +13,9 @@ std::optional<std::string> environment(const char* name);
 /// $XDG_CACHE_HOME, or ~/.cache.
 std::filesystem::path cache_home();
 
+/// This machine's name; "?" where it has none.
+std::string host_name();
+
 /// The program or library that this code is in. Throws Error when that is not to be found.
 std::filesystem::path own_binary();
 

@@ -122,6 +122,16 @@ void make_folder(const std::filesystem::path& path) {
   if (error) fail("{}: cannot be created: {}", path.string(), error.message());
 }
 
+void require_new_folder(const std::filesystem::path& path) {
+  if (path.empty()) fail("the folder to write has no name");
+  std::filesystem::path place = std::filesystem::absolute(path);
+  if (std::filesystem::is_directory(place) && !std::filesystem::is_empty(place))
+    fail("{}: is not empty", path.string());
+  while (!std::filesystem::exists(place)) place = place.parent_path();
+  if (!std::filesystem::is_directory(place)) fail("{}: is a file, expected a folder", place.string());
+  if (::access(place.c_str(), W_OK) != 0) fail("{}: cannot be written to: {}", place.string(), std::strerror(errno));
+}
+
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   std::random_device random;  // machines that share a folder may have equal process numbers
   return path.parent_path() / fmt::format(".{:08x}{:08x}.tmp", random(), random());
@@ -153,6 +163,39 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
     std::filesystem::remove(temporary, ignored);
     throw;
   }
+}
+
+RandomAccessFile::RandomAccessFile(const std::filesystem::path& path, std::string name)
+    : name_(name.empty() ? path.string() : std::move(name)),
+      descriptor_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {  // a pipe would be waited for
+  if (descriptor_ < 0) fail("{}: cannot be opened: {}", name_, std::strerror(errno));
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor_);
+    fail("{}: is not a regular file", name_);
+  }
+  size_ = static_cast<std::uint64_t>(status.st_size);
+}
+
+RandomAccessFile::~RandomAccessFile() {
+  ::close(descriptor_);
+}
+
+void RandomAccessFile::read(std::uint64_t offset, std::span<char> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("{}: cannot be read: {}", name_, std::strerror(errno));
+    if (count == 0) fail("{}: ends at byte {}, expected {} more", name_, offset, bytes.size());
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+}
+
+std::string RandomAccessFile::read(std::uint64_t offset, std::uint64_t count) const {
+  std::string bytes(count, '\0');
+  read(offset, std::span(bytes));
+  return bytes;
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {

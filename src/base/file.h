@@ -16,7 +16,8 @@ namespace gondola {
 /// cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{4} << 30);
 
-/// The same of what a model or a data set names: what is no regular file, and would be waited for, is an Error.
+/// Like read_file, for a path that a model or a data set names rather than the user: what is no regular file (one would
+/// wait for a pipe) is an Error.
 std::string read_regular_file(const std::filesystem::path& path, std::uint64_t limit);
 
 /// Throws Error for what read_regular_file refuses, before others open it.
@@ -39,6 +40,10 @@ bool is_image_extension(std::string_view extension);
 /// Makes the folder and those above it. Throws Error when that cannot be done.
 void make_folder(const std::filesystem::path& path);
 
+/// Throws Error when there is something at `path`, save an empty folder, or none can be made there: found now rather
+/// than after hours.
+void require_new_folder(const std::filesystem::path& path);
+
 /// A name beside `path` that no other call or process is given, for a file that is to be moved there whole.
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 
@@ -52,6 +57,27 @@ void move_into_place(const std::filesystem::path& from, const std::filesystem::p
 /// Writes the bytes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a reader (or
 /// a crash) sees the old file or the new one, never a part, whoever else writes it at the same time.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+/// A file read at given places, from any thread.
+class RandomAccessFile {
+ public:
+  /// Errors call it `name`, if one is given, in place of its path.
+  explicit RandomAccessFile(const std::filesystem::path& path, std::string name = "");
+  ~RandomAccessFile();
+  RandomAccessFile(const RandomAccessFile&) = delete;
+  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
+
+  const std::string& name() const { return name_; }
+  std::uint64_t size() const { return size_; }
+  /// Fills `bytes` from `offset`; Error when the file ends before.
+  void read(std::uint64_t offset, std::span<char> bytes) const;
+  std::string read(std::uint64_t offset, std::uint64_t count) const;
+
+ private:
+  std::string name_;
+  int descriptor_;
+  std::uint64_t size_ = 0;
+};
 
 /// A file mapped read-only into memory. The mapping lives as long as the object; cutting the file short meanwhile (as
 /// cp onto it does, and renaming another one over it does not) would end the process.

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <string>
 #include <utility>
 
@@ -41,8 +42,8 @@ std::string to_bytes(NpyType type, std::span<const float> values) {
 
 }  // namespace
 
-NpyWriter::NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape)
-    : path_(std::move(path)), temporary_(temporary_beside(path_)), type_(type), row_shape_(std::move(row_shape)) {
+NpyWriter::NpyWriter(std::filesystem::path path, NpyType type, std::size_t row_size)
+    : path_(std::move(path)), temporary_(temporary_beside(path_)), type_(type), row_size_(row_size) {
   out_.reset(std::fopen(temporary_.c_str(), "wbe"));
   if (!out_) fail("{}: cannot be written", temporary_.string());
   write_header();
@@ -59,9 +60,7 @@ void NpyWriter::write(std::string_view bytes) {
 }
 
 void NpyWriter::write_header() {
-  std::vector<std::size_t> shape = {rows_};
-  shape.insert(shape.end(), row_shape_.begin(), row_shape_.end());
-  write(header(type_, shape));
+  write(header(type_, std::array{rows_, row_size_}));
 }
 
 void NpyWriter::append(std::span<const float> row) {

@@ -6,18 +6,17 @@
 #include <memory>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace gondola {
 
 enum class NpyType { float16, float32 };
 
-/// Writes an .npy file (NEP 1, version 1.0, C order, little endian) row by row; its shape is (rows, *row_shape).
+/// Writes an .npy file (NEP 1, version 1.0, C order, little endian) row by row; its shape is (rows, row_size).
 /// The number of rows need not be known before.
 class NpyWriter {
  public:
-  NpyWriter(std::filesystem::path path, NpyType type, std::vector<std::size_t> row_shape);
-  /// Appends one row of product(row_shape) values.
+  NpyWriter(std::filesystem::path path, NpyType type, std::size_t row_size);
+  /// Appends one row of row_size values.
   void append(std::span<const float> row);
   /// Writes the final header, flushes the file to the disk and renames it into place. A writer that is destroyed
   /// unfinished leaves no file.
@@ -31,8 +30,7 @@ class NpyWriter {
   void write_header();
   std::filesystem::path path_, temporary_;
   NpyType type_;
-  std::vector<std::size_t> row_shape_;
-  std::size_t rows_ = 0;
+  std::size_t row_size_, rows_ = 0;
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };

@@ -33,7 +33,7 @@ void Progress::clear() {
   shown_ = false;
 }
 
-void Progress::update(std::uint64_t done, const std::string& note) {
+void Progress::update(std::uint64_t done) {
   if (!first_) first_ = done;  // resumed work must not count in the rate
   const auto now = std::chrono::steady_clock::now();
   const bool complete = total_ != 0 && done == total_;
@@ -45,7 +45,6 @@ void Progress::update(std::uint64_t done, const std::string& note) {
   line += fmt::format(" {} · {:.1f}/s", unit_, rate);
   if (total_ > done && rate > 0)
     line += fmt::format(" · {} left", format_duration(static_cast<double>(total_ - done) / rate));
-  if (!note.empty()) line += " · " + note;
   last_ = now;
   if (!terminal_) return print_error_line(line);
   std::fputs(("\r\x1b[K" + first_code_points(line, terminal_width(stderr))).c_str(), stderr);

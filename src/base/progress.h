@@ -15,8 +15,7 @@ class Progress {
   Progress(std::string label, std::uint64_t total, std::string unit,
            std::chrono::milliseconds log_interval = std::chrono::seconds(30));
   ~Progress();
-  /// `done` items so far; `note` is appended to the line.
-  void update(std::uint64_t done, const std::string& note = "");
+  void update(std::uint64_t done);
   /// Takes the line away, so that something else may be printed.
   void clear();
 

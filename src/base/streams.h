@@ -13,8 +13,8 @@ namespace gondola {
 /// line as soon as it ends.
 void prepare_standard_streams();
 
-/// For a terminal: names, labels and what files hold have any bytes, which must neither steer it nor begin a line. They
-/// become \xNN, and what is not UTF-8 U+FFFD.
+/// Text that a terminal may be shown: control characters other than tabs become \xNN, and bytes that are not UTF-8
+/// U+FFFD, so that names, labels and what files hold can neither steer it nor begin a line.
 std::string printable(std::string_view text);
 
 /// Writes a line to stdout.

@@ -9,7 +9,7 @@
 
 namespace gondola {
 
-/// The processors that this process may run on, or of whose time it may use as much (cpu_quota).
+/// How many processors this process can keep busy: those that it may run on, and at most cpu_quota() rounded up.
 int available_processors();
 
 /// A fixed set of threads that share one loop at a time. The calling thread is one of them, so a pool of 1 has none of

@@ -76,10 +76,8 @@ TextTowerConfig read_text_tower(const Fields& fields) {
     text.pooling = TextPooling::end_token;
     text.end_id = end_id;
     text.start_id = fields.integer("bos_token_id", 49406);
+    text.pad_id = end_id;  // the first is pooled at; with largest_id a larger one than the vocabulary's end would be
   }
-  // OpenAI's models are fed 0 after the end token, transformers' tokenizers append the padding token: behind the causal
-  // mask it makes no difference.
-  text.pad_id = text.end_id;
   return text;
 }
 

@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-constexpr std::int64_t openai_head_width = 64;
+constexpr int openai_head_width = 64;
 
 class Shapes {
  public:
@@ -53,7 +53,7 @@ ImageTowerConfig infer_vit(const Shapes& shapes) {
   image.patch_size = shapes.extent("visual.conv1.weight", 4, 3);
   image.image_size = image.patch_size * shapes.grid("visual.positional_embedding");
   image.layers = shapes.count("visual.transformer.resblocks.", ".attn.in_proj_weight");
-  image.heads = static_cast<int>(image.width / openai_head_width);
+  image.heads = image.width / openai_head_width;
   image.mlp_width = shapes.extent("visual.transformer.resblocks.0.mlp.c_fc.weight", 2, 0);
   return image;
 }
@@ -65,7 +65,7 @@ ImageTowerConfig infer_resnet(const Shapes& shapes) {
   for (std::size_t stage = 0; stage < image.stage_blocks.size(); ++stage)
     image.stage_blocks[stage] = shapes.count("visual.layer" + std::to_string(stage + 1) + ".", ".conv1.weight");
   image.image_size = 32 * shapes.grid("visual.attnpool.positional_embedding");
-  image.heads = static_cast<int>(image.width * 32 / openai_head_width);
+  image.heads = image.width * 32 / openai_head_width;
   return image;
 }
 
@@ -82,7 +82,7 @@ ModelConfig infer_openai_config(const TensorMap& weights, const std::string& ori
   text.context_length = shapes.extent("positional_embedding", 2, 0);
   text.vocab_size = shapes.extent("token_embedding.weight", 2, 0);
   text.width = shapes.extent("ln_final.weight", 1, 0);
-  text.heads = static_cast<int>(text.width / openai_head_width);
+  text.heads = text.width / openai_head_width;
   text.layers = shapes.count("transformer.resblocks.", ".attn.in_proj_weight");
   text.mlp_width = shapes.extent("transformer.resblocks.0.mlp.c_fc.weight", 2, 0);
   text.activation = Activation::quick_gelu;

@@ -12,10 +12,10 @@
 #include "checkpoint/hugging_face_config.h"
 #include "checkpoint/infer_config.h"
 #include "checkpoint/model_locations.h"
-#include "checkpoint/names.h"
 #include "checkpoint/open_clip_config.h"
 #include "checkpoint/pytorch_archive.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_names.h"
 
 namespace gondola {
 namespace {
@@ -132,8 +132,10 @@ ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
   model.config = read_hugging_face_config(read_json(config), config.string());
   const auto [preprocess, origin] = image_processor_of(folder);
   if (preprocess.is_null())
-    fail("{}: has neither processor_config.json nor {}: what the model expects of pictures is unknown", folder.string(),
-         origin.filename().string());
+    fail(
+        "{}: has neither processor_config.json nor preprocessor_config.json beside it: what the model expects of "
+        "pictures is unknown",
+        config.string());
   model.preprocess = read_hugging_face_preprocess(preprocess, model.config.image.image_size, origin.string());
   model.source = weights;
   model.weights = from_hugging_face_names(model.source.extension() == ".json" ? read_shards(model.source)
@@ -182,7 +184,6 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
            file.string(), config_path->string());
   } else if (of_openai) {
     model.layout = "OpenAI TorchScript archive";
-    model.family = Family::openai;
     model.config = infer_openai_config(model.weights, file.string());
     model.preprocess.size = model.config.image.image_size;
   } else {

@@ -24,12 +24,13 @@ struct ModelFiles {
   ModelConfig config;
   PreprocessConfig preprocess;
   TensorMap weights;
-  Family family = Family::openai;
+  Family family = Family::open_clip;
   std::string layout;            ///< "OpenAI TorchScript archive", "Hugging Face folder", …
   std::filesystem::path source;  ///< the file that holds the weights
   /// The one that was named, else what is found in the folder, beside the file, or in the caches.
   std::optional<std::filesystem::path> vocabulary;
-  bool own_vocabulary = false;  ///< it lies beside the model's own configuration
+  /// Nobody named it, and the model has a configuration: it may have fewer tokens than that has room for.
+  bool own_vocabulary = false;
 };
 
 /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors; `config_path`, an
@@ -43,8 +44,8 @@ ModelFiles load_model_files(const std::string& name_or_path,
 ClipTokenizer load_tokenizer(const ModelFiles& model);
 
 /// Writes the folder of model.family. Hugging Face's loads with transformers.CLIPModel.from_pretrained (config.json,
-/// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), any other family's
-/// with open_clip's `local-dir:` (open_clip_config.json, open_clip_model.safetensors, vocab.json, merges.txt, …).
+/// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), open_clip's
+/// with its `local-dir:` (open_clip_config.json, open_clip_model.safetensors, vocab.json, merges.txt, …).
 /// Without `weights_type` weights keep theirs, int8 ones too, which transformers reads with compressed-tensors. The
 /// weights come last: a folder that has them is whole. Throws Error, and leaves a new or empty folder as it was, when a
 /// file cannot be written and for what Hugging Face's layout cannot say, as a ModifiedResNet.

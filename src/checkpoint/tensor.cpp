@@ -105,8 +105,8 @@ std::vector<float> to_floats(const Tensor& tensor) {
 
 Tensor convert(const Tensor& tensor, DType type) {
   if (tensor.type == type) return tensor;
+  if (type == DType::float32) return make_tensor(tensor.shape, to_floats(tensor));
   const std::vector<float> values = to_floats(tensor);
-  if (type == DType::float32) return make_tensor(tensor.shape, values);
   if (type != DType::float16 && type != DType::bfloat16) fail("weights cannot be converted to {}", name(type));
   std::vector<std::uint16_t> halves;
   halves.reserve(values.size());

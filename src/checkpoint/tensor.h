@@ -34,7 +34,8 @@ Tensor make_int8_tensor(std::vector<std::int64_t> shape, std::vector<std::int8_t
 /// The values as fp32, whatever floating-point or integer type they are stored in.
 std::vector<float> to_floats(const Tensor& tensor);
 
-/// The same values in another floating-point type, rounded to nearest even.
+/// The same values in fp32, fp16 or bf16, rounded to nearest even. Throws Error for another type, and for a finite
+/// value that would be infinite in fp16.
 Tensor convert(const Tensor& tensor, DType type);
 
 /// Tensors by name, in name order.

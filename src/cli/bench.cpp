@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/inputs.h"
+#include "cli/model.h"
 #include "kernels/kernels.h"
 #include "pipeline/device_encoder.h"
 
@@ -74,11 +75,6 @@ double peak_rate(ThreadPool& pool, Precision precision) {
     pool.for_each(threads, [&](std::size_t i, int) { operations[i] = static_cast<double>(peak(steps)); });
   });
   return operations.front() * static_cast<double>(threads) / seconds;
-}
-
-Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {
-  const auto wanted = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
-  return tower == "image" ? image_precision(global.device, files.config, wanted) : wanted;
 }
 
 TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, const std::string& device,

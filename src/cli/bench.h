@@ -55,9 +55,6 @@ MeasuredSeconds beside_peak(ThreadPool& pool, Precision precision, const auto& m
   return {seconds, std::max(before, peak_rate(pool, precision))};
 }
 
-/// The precision that a model's tower runs in under --precision.
-Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower);
-
 /// One tower of a model, on noise.
 class TowerBench {
  public:

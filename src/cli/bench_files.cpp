@@ -7,6 +7,7 @@
 #include "cli/bench.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
+#include "cli/model.h"
 #include "image/preprocess.h"
 #include "pipeline/embed.h"
 
@@ -27,8 +28,8 @@ Passage pass_through(const std::string& file, const PreprocessConfig& config, st
     Image image;
     passage.read = seconds_of([&] { bytes = read_file(file); });
     passage.decode = seconds_of([&] { image = decode_image(std::as_bytes(std::span(bytes)), file); });
-    passage.preprocess = seconds_of([&] { preprocess(image, config, pixels); });
     passage.megapixels = 1e-6 * image.width * image.height;
+    passage.preprocess = seconds_of([&] { preprocess(std::move(image), config, pixels); });
   } catch (const std::exception& error) {
     passage.error = error.what();
   }

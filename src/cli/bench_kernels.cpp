@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "cli/bench.h"
+#include "cli/model.h"
 #include "engine/cpu_encoder.h"
 #include "engine/linear.h"
 #include "engine/transformer.h"
@@ -45,7 +46,7 @@ TowerShape image_shape(const ModelConfig& config, std::size_t items) {
 
 TowerShape text_shape(const ModelConfig& config) {
   const TextTowerConfig& text = config.text;
-  const std::size_t items = std::max<std::size_t>(1, text_rows_at_a_time / size(text.context_length));
+  const std::size_t items = std::max<std::size_t>(1, tokens_at_a_time / size(text.context_length));
   return {{text, {}, text.causal}, items, size(text.context_length), size(config.embed_dim), 0, 0};
 }
 

@@ -11,7 +11,8 @@
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
-#include "metrics/zero_shot.h"
+#include "cli/model.h"
+#include "metrics/metrics.h"
 #include "pipeline/zero_shot_classifier.h"
 
 namespace gondola::cli {
@@ -85,6 +86,7 @@ int run(const GlobalOptions& global, const ClassifyOptions& options) {
                             [&](std::size_t index, std::span<const float> embedding) {
                               const auto best = best_labels(options, classifier, embedding);
                               global.json ? print_json(images[index], best) : print_text(images[index], best);
+                              return std::string();
                             });
 }
 

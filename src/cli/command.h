@@ -33,11 +33,4 @@ void add_bench(CLI::App& app, const GlobalOptions& global, int& status);
 void add_vocab(CLI::App& app, const GlobalOptions& global, int& status);
 void add_train(CLI::App& app, const GlobalOptions& global, int& status);
 
-/// Throws Error when there is something at `path`, save an empty folder, or none can be made there: found now rather
-/// than after hours.
-void require_new_folder(const std::filesystem::path& path);
-
-/// The model named by --model, or the default model beside the program.
-std::string model_name(const GlobalOptions& global);
-
 }  // namespace gondola::cli

@@ -4,12 +4,14 @@
 #include <memory>
 #include <string>
 
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/streams.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
+#include "cli/model.h"
 #include "engine/weights.h"
 
 namespace gondola::cli {

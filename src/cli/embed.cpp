@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/half.h"
@@ -19,7 +20,8 @@
 #include "cli/embedding_files.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
-#include "metrics/zero_shot.h"
+#include "cli/model.h"
+#include "metrics/metrics.h"
 #include "pipeline/embed.h"
 #include "pipeline/fingerprint.h"
 
@@ -42,8 +44,7 @@ Json made_by(const EmbedOptions& options, const LoadedModel& model, const std::s
           {"model", fmt::format("{:016x}", hash_of(described))},
           {"precision", name(model.precision())},
           {"dtype", options.dtype},
-          {"raw", options.raw},
-          {"exif", options.exif}};
+          {"raw", options.raw}};
 }
 
 /// What is wrong with the embedding, and then it is not appended, or nothing.
@@ -86,8 +87,7 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
                       std::span<const std::string> images, EmbeddingFiles& files) {
   const auto embed = [&](std::span<const std::string> some, const auto& index_of) {
     for_each_embedding(global, model, some, options.exif, false, [&](std::size_t i, std::span<const float> embedding) {
-      const std::string wrong = append(files, options, index_of(i), embedding);
-      if (!wrong.empty()) report_failure(global, some[i], wrong);
+      return append(files, options, index_of(i), embedding);
     });
   };
   const std::vector<std::size_t> failed(files.failed().begin(), files.failed().end());
@@ -165,7 +165,9 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
     if (misread > 0)
       print_error("gondola: {} of {} paths are not UTF-8: the metadata has U+FFFD where they are not", misread,
                   images.size());
-    image_files.emplace(options.out, "img", made_by(options, model, describe_images(model)), images, options.resume);
+    Json images_made_by = made_by(options, model, describe_images(model));
+    images_made_by["exif"] = options.exif;
+    image_files.emplace(options.out, "img", std::move(images_made_by), images, options.resume);
     status = embed_image_files(global, options, model, images, *image_files);
   }
   if (stages) embed_text_lines(global, options, *stages, texts, *text_files, model.embed_dim());

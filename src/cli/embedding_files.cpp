@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "data/parquet_writer.h"
+#include "base/parquet_writer.h"
 
 namespace gondola::cli {
 namespace {
@@ -154,7 +154,7 @@ void EmbeddingFiles::pass_over(std::size_t done) {
 void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const float> embedding) {
   using Clock = std::chrono::steady_clock;
   if (!writer_) {
-    writer_ = std::make_unique<NpyWriter>(file(rows_.size()), type, std::vector{embedding.size()});
+    writer_ = std::make_unique<NpyWriter>(file(rows_.size()), type, embedding.size());
     begun_ = Clock::now();
   }
   writer_->append(embedding);

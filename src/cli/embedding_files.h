@@ -39,11 +39,9 @@ class EmbeddingFiles {
   EmbeddingFiles(const EmbeddingFiles&) = delete;
   EmbeddingFiles& operator=(const EmbeddingFiles&) = delete;
 
-  /// Inputs that have been processed; which of them have no embedding, but may have one now; those that a resumed call
-  /// will go on after.
-  std::size_t done() const { return done_; }
-  const std::set<std::size_t>& failed() const { return failed_; }
-  std::size_t saved() const { return saved_; }
+  std::size_t done() const { return done_; }                       ///< inputs that have been processed
+  const std::set<std::size_t>& failed() const { return failed_; }  ///< those of them without an embedding: append()
+  std::size_t saved() const { return saved_; }                     ///< inputs that a resumed call will go on after
   /// Of each file.
   const std::vector<std::size_t>& rows() const { return rows_; }
   std::filesystem::path file(std::size_t number) const;

@@ -31,14 +31,9 @@ void report_failure(const GlobalOptions& global, const std::string& image, const
   }
 }
 
-ModelSource model_source(const GlobalOptions& global) {
-  return {model_name(global), global.config, global.vocab,
-          global.threads,     global.device, parse_precision(global.precision)};
-}
-
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::span<const std::string> images,
                        bool apply_exif_orientation, bool show_prints,
-                       const std::function<void(std::size_t index, std::span<const float> embedding)>& show) {
+                       const std::function<std::string(std::size_t index, std::span<const float> embedding)>& show) {
   int status = 0;
   Progress progress("images", images.size(), "done");
   const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
@@ -46,11 +41,10 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
   embed_images(
       model.image_stages(), images.size(), [&](std::size_t index) { return read_image(images[index], decode); },
       [&](const ImageEmbedding& result) {
-        if (result.error.empty()) {
-          show(result.index, result.values);
-        } else {
+        const std::string error = result.error.empty() ? show(result.index, result.values) : result.error;
+        if (!error.empty()) {
           progress.clear();
-          report_failure(global, images[result.index], result.error);
+          report_failure(global, images[result.index], error);
           status = 1;
         }
         stop_if_interrupted();

@@ -10,8 +10,8 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantized_weights.h"
 #include "cli/command.h"
+#include "cli/model.h"
 #include "engine/weights.h"
-#include "pipeline/device_encoder.h"
 
 namespace gondola::cli {
 namespace {
@@ -72,10 +72,9 @@ nlohmann::ordered_json describe_quantization(const ModelFiles& model) {
   return {{"int8_layers", int8}, {"other_layers", layers - int8}};
 }
 
-nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& global, Precision precision) {
+nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& global) {
   const ParameterCount parameters = count_parameters(model.config);
   const ForwardFlops flops = count_forward_flops(model.config);
-  const Precision image = image_precision(global.device, model.config, precision);
   constexpr double giga = 1e9;
   return {{"model", model.config.name},
           {"layout", model.layout},
@@ -96,7 +95,9 @@ nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& gl
           {"quantization", describe_quantization(model)},
           {"device", global.device},
           {"isa", name(active_isa())},
-          {"precision", {{"image", name(image)}, {"text", name(precision)}}}};
+          {"precision",
+           {{"image", name(tower_precision(global, model, "image"))},
+            {"text", name(tower_precision(global, model, "text"))}}}};
 }
 
 /// "key: value" lines; the fields of an object on one line.
@@ -126,8 +127,7 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   command->callback([&global] {
     const ModelFiles files = load_model_files(model_name(global), global.config, global.vocab);
     check_weights(files.config, files.weights);
-    const auto precision = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
-    const nlohmann::ordered_json description = describe(files, global, precision);
+    const nlohmann::ordered_json description = describe(files, global);
     if (global.json) {
       fmt::print("{}\n", to_json_line(description));
     } else {

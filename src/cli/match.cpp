@@ -7,7 +7,8 @@
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
-#include "metrics/zero_shot.h"
+#include "cli/model.h"
+#include "metrics/metrics.h"
 #include "pipeline/embed.h"
 
 namespace gondola::cli {
@@ -55,6 +56,7 @@ int run(const GlobalOptions& global, const MatchOptions& options) {
         } else {
           print_text(images[index], options, cosines, score_tells ? scores : std::vector<double>());
         }
+        return std::string();
       });
 }
 

@@ -15,6 +15,7 @@
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
+#include "cli/model.h"
 #include "image/preprocess.h"
 
 namespace gondola::cli {

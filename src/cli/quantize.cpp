@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/streams.h"

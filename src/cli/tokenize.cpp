@@ -9,6 +9,7 @@
 #include "checkpoint/model_files.h"
 #include "cli/command.h"
 #include "cli/inputs.h"
+#include "cli/model.h"
 #include "text/clip_tokenizer.h"
 
 namespace gondola::cli {

@@ -17,7 +17,8 @@ namespace {
 [[noreturn]] void run_trainer(const std::vector<std::string>& arguments) {
   const std::filesystem::path program = program_folder() / "gondola-train";
   if (!std::filesystem::exists(program))
-    fail("{}: not built; it needs PyTorch: scripts/setup --train && scripts/build", program.string());
+    fail("{}: not built; it needs PyTorch: scripts/setup --train && scripts/build gondola gondola-train",
+         program.string());
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

@@ -12,8 +12,8 @@ enum class Activation {
   quick_gelu,  ///< x·σ(1.702x), of OpenAI's models
 };
 
-/// Which family's conventions the files of a model follow; they differ in preprocessing (image/preprocess.h).
-enum class Family { openai, open_clip, hugging_face };
+/// Whose layout a model's folder is written in.
+enum class Family { open_clip, hugging_face };
 
 enum class ImageArchitecture { vit, modified_resnet };
 

@@ -36,9 +36,9 @@ TEST(NpyWriter, WritesNoRows) {
 
 TEST(NpyWriter, LeavesNoFileWhenItIsNotFinished) {
   TemporaryFolder folder;
-  { NpyWriter(folder.path() / "a.npy", NpyType::float32, {5}).append(std::vector<float>(5)); }
+  { NpyWriter(folder.path() / "a.npy", NpyType::float32, 5).append(std::vector<float>(5)); }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
-  EXPECT_THROW(NpyWriter(folder.path() / "missing" / "a.npy", NpyType::float32, {5}), Error);
+  EXPECT_THROW(NpyWriter(folder.path() / "missing" / "a.npy", NpyType::float32, 5), Error);
 }
 
 /// What could not be written would be missing among the rows.

@@ -21,7 +21,7 @@ TEST(Progress, IsSilentForAWhileWithoutATerminal) {
   {
     Progress progress("images", 10, "done");
     progress.update(5);
-    progress.update(10, "note");
+    progress.update(10);
   }
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
@@ -31,12 +31,12 @@ TEST(Progress, IsALineNowAndThenWithoutATerminal) {
   {
     Progress progress("images", 10, "done", std::chrono::milliseconds(0));
     progress.update(5);
-    progress.update(6, "note");
+    progress.update(6);
   }
   const std::string lines = testing::internal::GetCapturedStderr();
   EXPECT_EQ(lines.substr(0, 17), "images 5/10 done ");
   EXPECT_NE(lines.find("\nimages 6/10 done"), std::string::npos) << lines;
-  EXPECT_TRUE(lines.ends_with(" · note\n")) << lines;
+  EXPECT_TRUE(lines.ends_with(" left\n")) << lines;
 }
 
 TEST(FirstCodePoints, AreNotCutInside) {

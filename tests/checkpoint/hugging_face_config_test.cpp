@@ -53,6 +53,14 @@ TEST(HuggingFaceConfig, ReadsWhatIsNot) {
   EXPECT_EQ(config.image.activation, Activation::gelu_tanh);
 }
 
+/// Room for a token beyond the vocabulary's: padding with the last id would be pooled at.
+TEST(HuggingFaceConfig, PadsWithNoIdThatIsTakenForTheEnd) {
+  const ModelConfig config =
+      read_hugging_face_config(parse(R"({"text_config": {"eos_token_id": 2, "vocab_size": 49409}})"), "c");
+  EXPECT_EQ(config.text.pooling, TextPooling::largest_id);
+  EXPECT_EQ(config.text.pad_id, 0);
+}
+
 /// As transformers' CLIPConfig for the files of 2021.
 TEST(HuggingFaceConfig, TheOlderNameHasPrecedence) {
   const ModelConfig config = read_hugging_face_config(

@@ -7,9 +7,13 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
 
+#include "base/file.h"
 #include "base/json.h"
-#include "data/parquet_writer.h"
+#include "base/parquet_writer.h"
+#include "checkpoint/model_files.h"
+#include "image/preprocess.h"
 #include "tests/cli/program.h"
 #include "tests/support/files.h"
 
@@ -309,7 +313,7 @@ TEST_F(Commands, EmbedWritesNormalisedRowsInOrderAndMetadata) {
 TEST_F(Commands, TellTheirVersion) {
   const Result own = run("--version"), train = run("train --version");
   EXPECT_EQ(own.status, 0);
-  EXPECT_FALSE(own.out.empty());
+  EXPECT_EQ(own.out, GONDOLA_VERSION "\n");
   if (built_with_pytorch) {
     EXPECT_EQ(train.out, own.out);
   }
@@ -336,7 +340,12 @@ TEST_F(Commands, PreprocessWritesTensorsAndGoesOnPastBadFiles) {
   const auto lines = result.lines();
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_TRUE(lines[1].contains("error"));
-  EXPECT_THAT(test::read_npy<float>(lines[2].at("tensor").get<std::string>()).shape, ElementsAre(3, 32, 32));
+  const auto tensor = test::read_npy<float>(lines[2].at("tensor").get<std::string>());
+  EXPECT_THAT(tensor.shape, ElementsAre(3, 32, 32));
+  std::vector<float> expected(tensor.values.size());
+  preprocess(load_image((golden_ / "images" / "b.jpg").string()),
+             load_model_files((golden_ / "model").string()).preprocess, expected);
+  EXPECT_EQ(tensor.values, expected);
 }
 
 TEST_F(Commands, InfoDescribesAModel) {
@@ -437,12 +446,53 @@ TEST_F(Commands, OlderProcessorsExecuteNothingThatTheyLack) {
   }
 }
 
-TEST_F(Commands, TheDefaultModelNeedsNoFlag) {
-  const Result result =
-      run("classify '" + std::string(GONDOLA_SOURCE_DIR) +
-          "/examples/photos/chelsea.png' --labels 'cat,dog,bird,fish,car,bus,house,bridge,pizza,banana' --json");
+/// By the model that comes along, without a flag. Other processors round otherwise.
+TEST_F(Commands, AnswerAsTheReadmeShows) {
+  const std::vector<std::string> lines = read_lines(fs::path(GONDOLA_SOURCE_DIR) / "README.md");
+  const std::string prompt = "$ gondola classify examples/";
+  const auto shown = std::ranges::find_if(lines, [&](const auto& line) { return line.starts_with(prompt); });
+  ASSERT_NE(shown, lines.end());
+  const Result result = run(shown->substr(std::string("$ gondola ").size()) + " --precision fp32 --json",
+                            "env -C '" GONDOLA_SOURCE_DIR "'");
   ASSERT_EQ(result.status, 0) << result.error;
-  EXPECT_EQ(result.lines().at(0).at("labels").at(0).at("label"), "cat");
+  const Json labels = result.lines().at(0).at("labels");
+  for (std::size_t i = 0; i < 5; ++i) {
+    std::istringstream row(shown[static_cast<std::ptrdiff_t>(i) + 2]);
+    std::string label;
+    double score = 0;
+    ASSERT_TRUE(row >> label >> score) << row.str();
+    EXPECT_EQ(labels.at(i).at("label"), label);
+    EXPECT_NEAR(labels.at(i).at("score").get<double>(), score, 0.002);
+  }
+}
+
+/// And say something without --json.
+TEST_F(Commands, PrintTheObjectsOfTheReadme) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> commands = {
+      {"classify images/a.png --labels cat,dog --model model", {"image", "labels"}},
+      {"match images/a.png --text 'a cat' --model model", {"image", "texts"}},
+      {"embed images/a.png --model model --out OUT", {"embeddings", "rows", "embed_dim"}},
+      {"tokenize 'a cat' --model model", {"text", "ids", "tokens", "truncated"}},
+      {"preprocess images/a.png --model model --out OUT", {"image", "tensor"}},
+      {"convert --model model --to open_clip --out OUT", {"model"}},
+      {"vocab ../text/corpus.txt --size 520 --out OUT", {"vocabulary", "tokens"}},
+      {"bench --model model --batch 1",
+       {"tower", "precision", "device", "isa", "threads", "batch", "items_per_second", "gflops", "peak_fraction"}}};
+  int folders = 0;
+  const auto answer = [&](std::string arguments) {
+    const std::size_t place = arguments.find("OUT");
+    if (place != std::string::npos) arguments.replace(place, 3, out(fmt::format("{}", ++folders).c_str()));
+    const Result result = run(arguments);
+    EXPECT_EQ(result.status, 0) << arguments << ": " << result.error;
+    return result;
+  };
+  for (const auto& [arguments, keys] : commands) {
+    const Json object = answer(arguments + " --json").lines().back();
+    std::vector<std::string> found;
+    for (const auto& [key, value] : object.items()) found.push_back(key);
+    EXPECT_THAT(found, testing::UnorderedElementsAreArray(keys)) << arguments;
+    EXPECT_NE(answer(arguments).out, "") << arguments;
+  }
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 #include <list>
 
 #include "base/error.h"
+#include "base/parquet_writer.h"
 #include "cli/embedding_files.h"
-#include "data/parquet_writer.h"
 #include "tests/cli/program.h"
 
 namespace gondola {

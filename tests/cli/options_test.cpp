@@ -211,14 +211,14 @@ TEST_F(CommandOptions, VocabulariesEndWhereTheModelPools) {
 
 TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
   const auto type_of = [&](const char* name, const std::string& options) {
-    EXPECT_EQ(run("convert --model model --to hf" + options + " --out " + out(name)).status, 0);
+    EXPECT_EQ(run("convert --to hf --out " + out(name) + options).status, 0);
     const fs::path file = folder_.path() / name / "model.safetensors";
     EXPECT_THAT(read_file(file).substr(0, 4096), HasSubstr(R"("format":"pt")")) << "as transformers requires";
     return read_safetensors(file).at("visual_projection.weight").type;
   };
-  EXPECT_EQ(type_of("stored", ""), DType::float32);
-  EXPECT_EQ(type_of("fp16", " --dtype fp16"), DType::float16);
-  EXPECT_EQ(type_of("bf16", " --dtype bf16"), DType::bfloat16);
+  EXPECT_EQ(type_of("by-default", " --model ../models/vit_openai.pt"), DType::float32) << "of fp16";
+  EXPECT_EQ(type_of("fp16", " --model model --dtype fp16"), DType::float16);
+  EXPECT_EQ(type_of("bf16", " --model model --dtype bf16"), DType::bfloat16);
 }
 
 /// Scalars take no room, and a variance may lie outside fp16.

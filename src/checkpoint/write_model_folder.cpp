@@ -7,10 +7,10 @@
 #include "base/json.h"
 #include "checkpoint/hugging_face_config.h"
 #include "checkpoint/model_files.h"
-#include "checkpoint/names.h"
 #include "checkpoint/open_clip_config.h"
 #include "checkpoint/quantized_weights.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/weight_names.h"
 #include "text/byte_alphabet.h"
 
 namespace gondola {

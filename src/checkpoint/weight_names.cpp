@@ -1,4 +1,4 @@
-#include "checkpoint/names.h"
+#include "checkpoint/weight_names.h"
 
 #include <algorithm>
 #include <array>
