@@ -8,7 +8,7 @@
 #include "base/find_files.h"
 #include "data/sources.h"
 #include "data/string_table.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 
 namespace gondola {
 namespace {
@@ -99,7 +99,7 @@ void refuse_table(const fs::path& root, const std::string& only_class) {
 
 class ClassFolders : public Dataset {
  public:
-  ClassFolders(const fs::path& root, const DatasetOptions& options) {
+  ClassFolders(const fs::path& root, const std::vector<std::string>& templates) {
     for (const ImageClass& one : find_classes(root)) {
       const int label = static_cast<int>(class_names_.size());
       for (const std::string& path : list_images(root / one.folder)) {
@@ -109,12 +109,12 @@ class ClassFolders : public Dataset {
       class_names_.push_back(one.names.front());
       std::vector<std::string> captions;
       for (const std::string& name : one.names)
-        for (const std::string& text : options.templates) captions.push_back(fill_template(text, name));
+        for (const std::string& text : templates) captions.push_back(fill_template(text, name));
       captions_.push_back(std::move(captions));
     }
     if (labels_.empty()) fail("{}: expected class folders with images (DIR/CLASS/…/image.jpg)", root.string());
     if (class_names_.size() == 1) refuse_table(root, class_names_.front());
-    if (options.templates.empty()) fail("{}: class folders need at least one template", root.string());
+    if (templates.empty()) fail("{}: class folders need at least one template", root.string());
   }
 
   std::size_t size() const override { return labels_.size(); }
@@ -142,8 +142,8 @@ class ClassFolders : public Dataset {
 
 }  // namespace
 
-std::unique_ptr<Dataset> open_class_folders(const fs::path& folder, const DatasetOptions& options) {
-  return std::make_unique<ClassFolders>(folder, options);
+std::unique_ptr<Dataset> open_class_folders(const fs::path& folder, const std::vector<std::string>& templates) {
+  return std::make_unique<ClassFolders>(folder, templates);
 }
 
 }  // namespace gondola

@@ -12,7 +12,8 @@
 namespace gondola {
 namespace {
 
-/// The repair of what is no caption (text/fix_text.h) may take a time that grows with the square of its length.
+/// A page or a log is no caption: it is cut to the context all the same, and its repair (text/fix_text.h) goes over it
+/// up to 16 times.
 constexpr std::size_t max_caption_bytes = 1 << 16;
 
 bool is_blank(std::string_view caption) {
@@ -98,9 +99,9 @@ class ConcatenatedDataset : public Dataset {
   std::vector<std::string> class_names_;
 };
 
-std::unique_ptr<Dataset> open_source(const std::string& source, const DatasetOptions& options) {
+std::unique_ptr<Dataset> open_source(const std::string& source, const std::vector<std::string>& templates) {
   if (is_url(source)) return open_remote_webdataset(expand_urls(source));
-  if (is_there(source) && std::filesystem::is_directory(source)) return open_class_folders(source, options);
+  if (is_there(source) && std::filesystem::is_directory(source)) return open_class_folders(source, templates);
   const std::vector<std::filesystem::path> files = expand_pattern(source);
   const std::string extension = lower_ascii(files.front().extension().string());
   for (const std::filesystem::path& file : files)
@@ -134,15 +135,15 @@ std::filesystem::path resolve_image(const std::filesystem::path& table, const st
   fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
 }
 
-std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options) {
-  return open_datasets({{source}}, options);
+std::unique_ptr<Dataset> open_dataset(const std::string& source, const std::vector<std::string>& templates) {
+  return open_datasets({{source}}, templates);
 }
 
-std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options) {
+std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const std::vector<std::string>& templates) {
   std::vector<std::unique_ptr<Dataset>> parts;
   std::vector<double> weights;
   for (const Source& source : sources) {
-    parts.push_back(open_source(source.name, options));
+    parts.push_back(open_source(source.name, templates));
     weights.push_back(source.weight);
   }
   return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(weights));

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 
 namespace gondola {
 
@@ -41,7 +41,7 @@ struct Sample {
   std::string key;         ///< names the sample in messages: a path, or "shard.tar:key"
   std::string image;       ///< the encoded file (JPEG, PNG …)
   Captions captions;       ///< at least one
-  int label = -1;          ///< of a class folder set or a .cls member, else -1
+  int label = -1;          ///< of a class folder set, else -1
   std::size_t source = 0;  ///< which of open_datasets' sources it is from
 };
 
@@ -73,15 +73,10 @@ class Dataset {
   }
 };
 
-struct DatasetOptions {
-  /// Captions of a class folder set: each template with "{}" replaced by one of the class's names.
-  std::vector<std::string> templates = {default_template};
-};
-
 /// Opens one source by what it is:
 ///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to
 ///    the first dot form a sample, one that ends as an image does (base/file.h) the image, .txt the caption, .json its
-///    "caption" or "text", .cls the label;
+///    "caption" or "text";
 ///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use,
 ///    and the last 32 kept in the cache (data/remote_files.h). A sizes.json beside shards, here or there, as
 ///    open_clip's, saves the opening's pass over all of them that counts their samples;
@@ -90,9 +85,11 @@ struct DatasetOptions {
 ///  - `*.parquet` with the columns image (or image_path) and caption (or text, each a string or a list of strings);
 ///    image holds paths, as in a CSV, or encoded files, or Hugging Face's structs with `bytes`: then a row is a sample;
 ///  - a folder of class folders: DIR/CLASS/**/image; `DIR/classes.tsv` (folder, then names, tab-separated) names the
-///    classes, else the folder's name with '_' as spaces does.
+///    classes, else the folder's name with '_' as spaces does. Its captions are the templates, each with "{}" replaced
+///    by one of the class's names.
 /// Throws Error that names the source.
-std::unique_ptr<Dataset> open_dataset(const std::string& source, const DatasetOptions& options = {});
+std::unique_ptr<Dataset> open_dataset(const std::string& source,
+                                      const std::vector<std::string>& templates = {default_template});
 
 /// A source of a mixture: an epoch draws weight × its samples (SampleOrder).
 struct Source {
@@ -101,6 +98,7 @@ struct Source {
 };
 
 /// Several sources one after the other.
-std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources, const DatasetOptions& options = {});
+std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources,
+                                       const std::vector<std::string>& templates = {default_template});
 
 }  // namespace gondola

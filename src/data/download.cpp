@@ -16,7 +16,6 @@
 #include "base/environment.h"
 #include "base/interrupt.h"
 #include "base/streams.h"
-#include "data/sources.h"
 
 namespace gondola {
 namespace {
@@ -91,17 +90,19 @@ class Transfer {
 
   void run() {
     auto pause = first_pause;
+    std::uint64_t most = 0;  // where a server begins anew, what comes before this is no progress
     for (int attempt = 1;; ++attempt) {
-      const std::uint64_t before = received_;
       const std::string failure = try_once();
       if (failure.empty()) break;
       if (stopped()) fail("{}: interrupted", name_);
-      if (received_ > before) {
+      const bool progress = received_ > most;
+      if (progress) {
         attempt = 1;
         pause = first_pause;
+        most = received_;
       }
       if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
-      if (received_ == before) print_error("{}: {}; trying again", name_, failure);
+      if (!progress) print_error("{}: {}; trying again", name_, failure);
       for (auto waited = std::chrono::milliseconds(0); waited < pause && !stopped();
            waited += std::chrono::milliseconds(50))
         std::this_thread::sleep_for(std::chrono::milliseconds(50));

@@ -257,8 +257,8 @@ class ImagesInParquet : public Dataset {
     const std::size_t row_of_file = index - rows_.begin_of(groups_.begin_of(file));
     Sample sample;
     sample.key = fmt::format("{}:{}", files_[file].path().string(), row_of_file);
+    const auto rows = row_group(group);
     files_[file].guarded([&] {
-      const auto rows = row_group(group);
       const auto row = static_cast<std::int64_t>(index - rows_.begin_of(group));
       const Cell picture = cell_at(*rows->images, row), caption = cell_at(*rows->captions, row);
       const auto image = bytes_at(bytes_of(picture.array), picture.row);

@@ -1,7 +1,6 @@
 #include <glob.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/ascii.h"
 #include "base/error.h"
@@ -87,13 +86,6 @@ void append_matches(const std::string& name, std::vector<std::filesystem::path>&
 }
 
 }  // namespace
-
-std::optional<std::uint64_t> parse_number(std::string_view digits, int base) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return value;
-}
 
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
   if (is_there(pattern)) return {pattern};  // a name may hold braces and brackets

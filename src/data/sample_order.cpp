@@ -36,7 +36,8 @@ std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std
 SampleOrder::SampleOrder(const Dataset& dataset, std::uint64_t seed) : dataset_(dataset) {
   std::size_t begin = 0;
   for (const Part& part : dataset.parts()) {
-    if (!(part.weight > 0 && part.weight < 1e6)) fail("a source has the weight {}, expected one above 0", part.weight);
+    if (!(part.weight > 0 && part.weight < 1e6))
+      fail("a source has the weight {}, expected one above 0 and below a million", part.weight);
     PartOrder order;
     order.seed = parts_.empty() ? seed : mix_seed(seed, parts_.size());
     order.windows = (part.shards.size() + part.window - 1) / part.window;

@@ -29,7 +29,8 @@ struct Draw {
 /// bytes a sample of the few windows in use. Thread-safe; tells the data set which shards come next.
 class SampleOrder {
  public:
-  /// `dataset` must outlive the order. Throws Error for a weight that is not above 0.
+  /// `dataset` must outlive the order. Throws Error for a weight that is not above 0 and below a
+  /// million, or so small that its source is never drawn.
   SampleOrder(const Dataset& dataset, std::uint64_t seed);
 
   /// The samples of an epoch.

@@ -13,7 +13,8 @@
 namespace gondola {
 
 /// The kinds of source behind open_dataset, each in its own file.
-std::unique_ptr<Dataset> open_class_folders(const std::filesystem::path& folder, const DatasetOptions& options);
+std::unique_ptr<Dataset> open_class_folders(const std::filesystem::path& folder,
+                                            const std::vector<std::string>& templates);
 std::unique_ptr<Dataset> open_csv(const std::filesystem::path& path, char separator);
 std::unique_ptr<Dataset> open_parquet(const std::vector<std::filesystem::path>& paths);
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
@@ -31,9 +32,6 @@ std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
 
 /// The same of the URLs of .tar files, in the order given; only braces are expanded.
 std::vector<std::string> expand_urls(const std::string& pattern);
-
-/// Nothing unless all of the text is a number without a sign that 64 bits hold.
-std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10);
 
 /// Whether to believe a shard or a row group that claims so many samples, of which its file has room for `room`: their
 /// order alone takes so many numbers. That of a million is little, and a file that is still being copied has less room.

@@ -1,19 +1,13 @@
 #include "data/tar.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/error.h"
-#include "data/sources.h"
 
 namespace gondola {
 namespace {
@@ -87,39 +81,6 @@ std::string member_name(std::span<const char> header) {
 
 }  // namespace
 
-RandomAccessFile::RandomAccessFile(const std::filesystem::path& path, std::string name)
-    : name_(name.empty() ? path.string() : std::move(name)),
-      descriptor_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {  // a pipe would be waited for
-  if (descriptor_ < 0) fail("{}: cannot be opened: {}", name_, std::strerror(errno));
-  struct stat status {};
-  if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
-    ::close(descriptor_);
-    fail("{}: is not a regular file", name_);
-  }
-  size_ = static_cast<std::uint64_t>(status.st_size);
-}
-
-RandomAccessFile::~RandomAccessFile() {
-  ::close(descriptor_);
-}
-
-void RandomAccessFile::read(std::uint64_t offset, std::span<char> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t count = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("{}: cannot be read: {}", name_, std::strerror(errno));
-    if (count == 0) fail("{}: ends at byte {}, expected {} more", name_, offset, bytes.size());
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
-    offset += static_cast<std::uint64_t>(count);
-  }
-}
-
-std::string RandomAccessFile::read(std::uint64_t offset, std::uint64_t count) const {
-  std::string bytes(count, '\0');
-  read(offset, std::span(bytes));
-  return bytes;
-}
-
 /// False at the end of the archive: a block of zeros or the end of the file.
 bool TarReader::read_header(Header& header) {
   if (position_ >= file_.size()) return false;
@@ -177,7 +138,6 @@ bool TarReader::next(TarMember& member) {
       member.name = extension.name.value_or(member_name(header));
       member.data = data;
       member.size = size;
-      member.end = end;
       return true;
     }
     extension = {};

@@ -2,39 +2,17 @@
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
-#include <span>
 #include <string>
 
+#include "base/file.h"
+
 namespace gondola {
-
-/// A file read at given places, from any thread.
-class RandomAccessFile {
- public:
-  /// Errors call it `name`, if one is given, in place of its path.
-  explicit RandomAccessFile(const std::filesystem::path& path, std::string name = "");
-  ~RandomAccessFile();
-  RandomAccessFile(const RandomAccessFile&) = delete;
-  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
-
-  const std::string& name() const { return name_; }
-  std::uint64_t size() const { return size_; }
-  /// Fills `bytes` from `offset`; Error when the file ends before.
-  void read(std::uint64_t offset, std::span<char> bytes) const;
-  std::string read(std::uint64_t offset, std::uint64_t count) const;
-
- private:
-  std::string name_;
-  int descriptor_;
-  std::uint64_t size_ = 0;
-};
 
 struct TarMember {
   std::string name;
   std::uint64_t begin = 0;  ///< where its first header stands
   std::uint64_t data = 0;   ///< where its bytes stand
   std::uint64_t size = 0;   ///< of its bytes, which lie inside the file
-  std::uint64_t end = 0;    ///< where the next header stands
 };
 
 /// Walks the regular files of a tar archive by its headers: POSIX ustar and pax, GNU long names and binary sizes, and

@@ -45,17 +45,18 @@ std::optional<SplitName> split_name(const std::string& name) {
 /// Consecutive members of one key.
 struct Group {
   std::string key;
-  std::uint64_t begin = 0, end = 0;
-  std::optional<TarMember> image, text, json, label;
+  std::uint64_t begin = 0;
+  std::optional<TarMember> image, text, json;
 };
 
-/// Walks the groups of a shard from `offset` on. Damage is thrown once the groups before it are read.
+/// Walks the groups of a shard from `offset` on. Damage is thrown once, when the groups before it are read, and ends
+/// it.
 class GroupReader {
  public:
   explicit GroupReader(const RandomAccessFile& file, std::uint64_t offset = 0) : tar_(file, offset) { advance(); }
 
   bool next(Group& group) {
-    if (!pending_ && damage_) std::rethrow_exception(damage_);
+    if (!pending_ && damage_) std::rethrow_exception(std::exchange(damage_, nullptr));
     if (!pending_) return false;
     group = {};
     group.key = pending_->key;
@@ -63,7 +64,6 @@ class GroupReader {
     for (; pending_ && pending_->key == group.key; advance()) {
       std::optional<TarMember>* slot = slot_of(group, pending_->extension);
       if (slot != nullptr && !*slot) *slot = member_;
-      group.end = member_.end;
     }
     return true;
   }
@@ -82,7 +82,6 @@ class GroupReader {
     if (is_image_extension(extension)) return &group.image;
     if (extension == ".txt") return &group.text;
     if (extension == ".json") return &group.json;
-    if (extension == ".cls") return &group.label;
     return nullptr;
   }
 
@@ -120,17 +119,6 @@ std::vector<std::string> read_captions(const RandomAccessFile& file, const Group
   }
   return json_captions(read_member(file, *group.json, max_text_bytes),
                        fmt::format("{}:{}", file.name(), group.json->name));
-}
-
-int read_label(const RandomAccessFile& file, const TarMember& member) {
-  constexpr std::uint64_t max_digits = 32;
-  constexpr int most_label = 1 << 30;
-  std::string digits = read_member(file, member, max_digits);
-  while (!digits.empty() && (digits.back() == '\n' || digits.back() == '\r' || digits.back() == ' ')) digits.pop_back();
-  const auto label = parse_number(digits);
-  if (!label || *label > most_label)
-    fail("{}: {} holds \"{}\", expected a class number", file.name(), member.name, digits);
-  return static_cast<int>(*label);
 }
 
 /// Where a shard's samples begin.
@@ -195,7 +183,6 @@ class WebDataset : public Dataset {
     sample.key = fmt::format("{}:{}", without_secrets(shards_[shard]), group.key);
     sample.image = read_member(*file, *group.image, max_image_bytes);
     sample.captions = read_captions(*file, group);
-    if (group.label) sample.label = read_label(*file, *group.label);
     return sample;
   }
 
@@ -203,9 +190,12 @@ class WebDataset : public Dataset {
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
       if (remote_) prefetch_from(shard);
       const auto file = open(shard);
-      for (std::size_t place = 0; place < samples_.size_of(shard); ++place) {
+      GroupReader reader(*file);
+      for (Group group;;) {
         try {
-          for (const std::string& caption : read_captions(*file, find(*file, shard, place))) visit(caption);
+          if (!reader.next(group)) break;
+          if (!is_complete(group)) continue;
+          for (const std::string& caption : read_captions(*file, group)) visit(caption);
         } catch (const Error& error) {
           print_error("captions left out: {}", error.what());
         }
@@ -240,21 +230,20 @@ class WebDataset : public Dataset {
     return places;
   }
 
-  /// `damage` says why there are fewer than was counted: of a passing failure nothing is kept.
-  std::shared_ptr<const Places> places_of(std::size_t shard, const RandomAccessFile& file,
+  /// Those of the shard, `place` among them unless it has fewer; `damage` may say why. Fewer are looked for again,
+  /// since the failure may pass.
+  std::shared_ptr<const Places> places_of(std::size_t shard, std::size_t place, const RandomAccessFile& file,
                                           std::optional<Error>& damage) const {
     {
       const std::lock_guard lock(mutex_);
       for (const auto& [number, places] : places_)
-        if (number == shard) return places;
+        if (number == shard && place < places->size()) return places;
     }
     std::size_t groups = 0;
     auto places = std::make_shared<const Places>(walk(file, groups, damage));
-    if (damage && places->size() < samples_.size_of(shard)) return places;
     constexpr std::size_t kept = 32;  // of two windows and more
     const std::lock_guard lock(mutex_);
-    for (const auto& [number, known] : places_)
-      if (number == shard) return known;  // another thread was as quick
+    std::erase_if(places_, [&](const auto& known) { return known.first == shard; });
     if (places_.size() == kept) places_.pop_front();
     places_.emplace_back(shard, places);
     return places;
@@ -263,7 +252,7 @@ class WebDataset : public Dataset {
   /// Reads the headers again; the file may have changed since it was indexed.
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
     std::optional<Error> damage;
-    const auto places = places_of(shard, file, damage);
+    const auto places = places_of(shard, place, file, damage);
     if (place >= places->size()) {
       if (damage) throw *damage;
       fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(), who_counted_,

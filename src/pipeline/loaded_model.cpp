@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 #include "pipeline/device_encoder.h"
 
 namespace gondola {

@@ -13,7 +13,7 @@
 #include "checkpoint/quantized_weights.h"
 #include "engine/block_weights.h"
 #include "engine/cpu_encoder.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 #include "pipeline/embed.h"
 #include "pipeline/zero_shot_classifier.h"
 #include "text/byte_alphabet.h"
@@ -100,11 +100,11 @@ CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inp
   return texts;
 }
 
-/// Every other image, embedded, and the texts of that half.
-class Half {
+/// Every other image, embedded, and texts of its own.
+class Split {
  public:
-  Half(const QuantizeInputs& inputs, const PreprocessConfig& preprocess, ThreadPool& pool, std::size_t first,
-       const Texts& texts)
+  Split(const QuantizeInputs& inputs, const PreprocessConfig& preprocess, ThreadPool& pool, std::size_t first,
+        const Texts& texts)
       : inputs_(inputs), preprocess_(preprocess), pool_(pool), first_(inputs.images > 1 ? first : 0), texts_(texts) {}
 
   /// Images that cannot be read are left out. Every call reads them again: throws when they are others then.
@@ -148,7 +148,7 @@ class Half {
   ThreadPool& pool_;
   std::size_t first_;
   const Texts& texts_;
-  std::optional<std::map<std::size_t, std::string>> errors_;  ///< of the first call, by the image's place in the half
+  std::optional<std::map<std::size_t, std::string>> errors_;  ///< of the first call, by the image's place in the split
 };
 
 struct Embeddings {
@@ -244,9 +244,9 @@ void shrink(TensorMap& weights, bool vit) {
     found->second = convert(found->second, type);
   };
   if (vit) store("visual.conv1.weight", DType::bfloat16);
-  constexpr float largest_half = 65504;
+  constexpr float largest_fp16 = 65504;
   const std::vector<float> tokens = to_floats(weights.at("token_embedding.weight"));
-  if (std::ranges::all_of(tokens, [](float value) { return std::abs(value) <= largest_half; }))
+  if (std::ranges::all_of(tokens, [](float value) { return std::abs(value) <= largest_fp16; }))
     store("token_embedding.weight", DType::float16);
 }
 
@@ -290,15 +290,15 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
   if (inputs.images == 0) fail("{}: int8 is calibrated by images, and there are none", model.config.name);
   if (!inputs.labels.empty() && inputs.tokenizer == nullptr) fail("{}: labels need a vocabulary", model.config.name);
   const CalibrationTexts texts = make_texts(model.config, inputs);
-  Half calibrating(inputs, model.preprocess, pool, 0, texts.calibration);
-  Half judging(inputs, model.preprocess, pool, 1, texts.labels);
+  Split calibrating(inputs, model.preprocess, pool, 0, texts.calibration);
+  Split judging(inputs, model.preprocess, pool, 1, texts.labels);
   const auto dim = static_cast<std::size_t>(model.config.embed_dim);
   const auto encoder = [&](const TensorMap& weights, const CpuOptions& options) {
     return make_cpu_encoder(model.config, weights, options, pool);
   };
-  const auto embed = [&](Half& half, Encoder& with, const std::string& stage) {
-    Embeddings embeddings = {half.images(with, stage), half.texts(with)};
-    report.errors.merge(half.errors());
+  const auto embed = [&](Split& split, Encoder& with, const std::string& stage) {
+    Embeddings embeddings = {split.images(with, stage), split.texts(with)};
+    report.errors.merge(split.errors());
     return embeddings;
   };
   const Embeddings exact = embed(judging, *encoder(model.weights, {Precision::fp32}), "fp32");

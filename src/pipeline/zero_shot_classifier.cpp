@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 #include "pipeline/embed.h"
 #include "pipeline/head_cache.h"
 

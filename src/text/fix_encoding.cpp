@@ -119,8 +119,7 @@ std::string fix_embedded(std::string_view text, std::size_t& work) {
 std::optional<std::string> decode_as_windows_1252(std::string_view latin1) {
   std::string text;
   for (char c : latin1) {
-    const auto byte = static_cast<unsigned char>(c);
-    const char32_t code_point = byte == 0x1a ? byte : windows_1252().decode(byte);
+    const char32_t code_point = windows_1252().decode(static_cast<unsigned char>(c));
     if (code_point >= 0x80 && code_point <= 0x9f) return std::nullopt;  // a hole that only the sloppy form fills
     append_utf8(text, code_point);
   }

@@ -13,8 +13,7 @@ constexpr unsigned char lost_byte = 0x1a;
 }  // namespace
 
 char32_t SingleByteEncoding::decode(unsigned char byte) const {
-  if (byte >= 0x80) return high[byte - 0x80];
-  return sloppy && byte == lost_byte ? lost_character : byte;
+  return byte < 0x80 ? byte : high[byte - 0x80];
 }
 
 std::optional<std::string> SingleByteEncoding::encode(std::string_view utf8) const {

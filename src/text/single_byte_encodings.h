@@ -16,6 +16,7 @@ struct SingleByteEncoding {
 
   /// The bytes of a text, or nothing when the encoding has not all of its characters.
   std::optional<std::string> encode(std::string_view utf8) const;
+  /// The character of a byte; 0x1A stands for itself.
   char32_t decode(unsigned char byte) const;
 };
 

@@ -30,7 +30,7 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   write(folder.path() / "ant" / "x.jfif", "ant");
   write(folder.path() / "loose.jpg", "in no class");
   write(folder.path() / ".cache" / "x.jpg", "no class");
-  const auto data = open_dataset(folder.path().string(), {.templates = {"a photo of a {}.", "a {}"}});
+  const auto data = open_dataset(folder.path().string(), {"a photo of a {}.", "a {}"});
   EXPECT_THAT(data->class_names(), ElementsAre("ant", "tabby cat"));
   ASSERT_EQ(data->size(), 3u);
   EXPECT_EQ(data->get(0).image, "ant");

@@ -56,6 +56,11 @@ class Remote : public testing::Test {
     download(url, folder_.path() / "file", stop_);
     return read_file(folder_.path() / "file");
   }
+  /// An answer that promises all of the content and ends after so many bytes of it.
+  std::string broken_off(const std::string& headers, std::size_t bytes) const {
+    const std::string whole = response("200 OK", headers, content_);
+    return whole.substr(0, whole.size() - content_.size() + bytes);
+  }
 
   TemporaryFolder folder_;
   const std::string content_ = read_file(test::golden("data/ustar.tar"));
@@ -132,20 +137,35 @@ TEST_F(Remote, ShardsAreFetchedWhenNeededWhereTheirSizesAreKnown) {
       ThrowsMessage<Error>(AllOf(HasSubstr("/set/b.tar"), HasSubstr("sizes.json says"), Not(HasSubstr("secret")))));
 }
 
+/// Known by its ETag, or by its date.
 TEST_F(Remote, ATransferThatBreaksOffGoesOnWhereItWas) {
   const std::size_t half = content_.size() / 2;
-  HttpServer server([&](const std::string& request) {
-    const std::string tag = "ETag: \"one\"\r\n";
-    if (request.find("Range: bytes=" + std::to_string(half) + "-\r\n") == std::string::npos)
-      return response("200 OK", tag, content_)
-          .substr(0, response("200 OK", tag, content_).size() - content_.size() + half);
-    EXPECT_THAT(request, HasSubstr("If-Range: \"one\"\r\n"));
-    return response("206 Partial Content",
-                    tag + fmt::format("Content-Range: bytes {}-{}/{}\r\n", half, content_.size() - 1, content_.size()),
-                    content_.substr(half));
+  const std::string date = "Wed, 21 Oct 2015 07:28:00 GMT";
+  for (const auto& [sent, asked] : {std::pair("ETag: \"one\"\r\n", std::string("\"one\"")),
+                                    {"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n", date}}) {
+    HttpServer server([&](const std::string& request) {
+      if (request.find("Range: bytes=") == std::string::npos) return broken_off(sent, half);
+      EXPECT_THAT(request, AllOf(HasSubstr(fmt::format("Range: bytes={}-", half)), HasSubstr("If-Range: " + asked)));
+      return response(
+          "206 Partial Content",
+          sent + fmt::format("Content-Range: bytes {}-{}/{}\r\n", half, content_.size() - 1, content_.size()),
+          content_.substr(half));
+    });
+    EXPECT_EQ(fetch(server.url("/x.tar")), content_);
+    EXPECT_THAT(server.requests(), SizeIs(2));
+  }
+}
+
+/// A server that knows no ranges sends nothing new before it is past what it has sent already.
+TEST_F(Remote, ATransferThatBeginsAnewIsNoProgress) {
+  int answered = 0;
+  HttpServer server([&](const std::string&) {
+    constexpr std::size_t lengths[] = {1000, 10};
+    return answered < 2 ? broken_off("", lengths[answered++]) : response("200 OK", "", content_);
   });
+  testing::internal::CaptureStderr();
   EXPECT_EQ(fetch(server.url("/x.tar")), content_);
-  EXPECT_THAT(server.requests(), SizeIs(2));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("trying again"));
 }
 
 TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAnew) {
@@ -153,8 +173,7 @@ TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAnew) {
   int answered = 0;
   HttpServer server([&](const std::string&) {
     if (answered++ > 0) return response("200 OK", "ETag: \"two\"\r\n", changed);
-    const std::string whole = response("200 OK", "ETag: \"one\"\r\n", content_);
-    return whole.substr(0, whole.size() - content_.size() / 2);
+    return broken_off("ETag: \"one\"\r\n", content_.size() / 2);
   });
   EXPECT_EQ(fetch(server.url("/x.tar")), changed);
 }
@@ -162,9 +181,9 @@ TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAnew) {
 TEST_F(Remote, AWrongRangeIsNotTakenForTheRest) {
   int answered = 0;
   HttpServer server([&](const std::string& request) {
-    const std::string whole = response("200 OK", "ETag: \"one\"\r\n", content_);
-    if (answered++ == 0) return whole.substr(0, whole.size() - content_.size() / 2);
-    if (request.find("Range: ") == std::string::npos) return whole;
+    const std::string tag = "ETag: \"one\"\r\n";
+    if (answered++ == 0) return broken_off(tag, content_.size() / 2);
+    if (request.find("Range: ") == std::string::npos) return response("200 OK", tag, content_);
     return response("206 Partial Content", "Content-Range: bytes 3-9/10\r\n", "nonsense");
   });
   EXPECT_EQ(fetch(server.url("/x.tar")), content_);
@@ -176,10 +195,7 @@ TEST_F(Remote, APartOfTheRangeIsNotTakenForTheRest) {
     const std::string tag = "ETag: \"one\"\r\n", range = "Range: bytes=";
     const std::size_t asked = request.find(range);
     const std::size_t begin = asked == std::string::npos ? 0 : std::stoul(request.substr(asked + range.size()));
-    if (begin == 0) {
-      const std::string whole = response("200 OK", tag, content_);
-      return whole.substr(0, whole.size() - content_.size() + third);
-    }
+    if (begin == 0) return broken_off(tag, third);
     const std::string part = content_.substr(begin, third);
     return response(
         "206 Partial Content",
@@ -192,8 +208,7 @@ TEST_F(Remote, AFileThatIsEmptyMeanwhileIsEmpty) {
   int answered = 0;
   HttpServer server([&](const std::string&) {
     if (answered++ > 0) return response("200 OK", "ETag: \"two\"\r\n", "");
-    const std::string whole = response("200 OK", "ETag: \"one\"\r\n", content_);
-    return whole.substr(0, whole.size() - content_.size() / 2);
+    return broken_off("ETag: \"one\"\r\n", content_.size() / 2);
   });
   EXPECT_EQ(fetch(server.url("/x.tar")), "");
 }
@@ -449,25 +464,6 @@ TEST_F(Remote, FilesAreNoLargerThanAllowed) {
   EXPECT_THAT([&] { download(server.url("/x.tar"), file, stop_, 1000); },
               ThrowsMessage<Error>(HasSubstr("more than 1000 bytes")));
   EXPECT_FALSE(fs::exists(file));
-}
-
-/// By its date where it has no ETag.
-TEST_F(Remote, TransfersThatBreakOffGoOnWithTheSameFile) {
-  const std::size_t half = content_.size() / 2;
-  const std::string modified = "Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n";
-  HttpServer server([&](const std::string& request) {
-    if (request.find("Range: bytes=") == std::string::npos) {
-      const std::string whole = response("200 OK", modified, content_);
-      return whole.substr(0, whole.size() - content_.size() + half);
-    }
-    EXPECT_THAT(request, HasSubstr("If-Range: Wed, 21 Oct 2015 07:28:00 GMT\r\n"));
-    return response(
-        "206 Partial Content",
-        modified + fmt::format("Content-Range: bytes {}-{}/{}\r\n", half, content_.size() - 1, content_.size()),
-        content_.substr(half));
-  });
-  EXPECT_EQ(fetch(server.url("/x.tar")), content_);
-  EXPECT_THAT(server.requests(), SizeIs(2));
 }
 
 }  // namespace

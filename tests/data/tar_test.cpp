@@ -97,11 +97,9 @@ TEST(WebDataset, GroupsMembersIntoSamples) {
     EXPECT_THAT(first.key, testing::EndsWith(":000"));
     EXPECT_EQ(first.image, "first image");
     EXPECT_THAT(first.captions, ElementsAre("a caption"));
-    EXPECT_EQ(first.label, -1);
     EXPECT_EQ(second.image, std::string(513, 'x'));
     EXPECT_THAT(second.captions, ElementsAre("from \u00e9 json"));
     EXPECT_EQ(third.image, "");
-    EXPECT_EQ(third.label, 7);
     EXPECT_THAT(third.captions, ElementsAre("na\u00efve \U0001f408"));
     EXPECT_EQ(fourth.image, "image");
     EXPECT_THAT(fourth.captions, ElementsAre("one", "two"));
@@ -313,15 +311,11 @@ TEST_F(Shard, GroupsByTheNameUpToItsFirstDot) {
   EXPECT_EQ(open(image_ + member("1.png", "another") + text_)->get(0).image, "image");
 }
 
-TEST_F(Shard, TakesCaptionsAndLabelsThatAreSome) {
+TEST_F(Shard, TakesCaptionsThatAreSome) {
   EXPECT_THAT(open(image_ + member("1.json", R"({"text": "other", "caption": "it"})"))->get(0).captions,
               ElementsAre("it"));
   EXPECT_THAT([&] { open(image_ + member("1.txt", "\xff"))->get(0); },
               ThrowsMessage<Error>(HasSubstr("1.txt: is not UTF-8")));
-  for (const char* label : {"4294967303", "-1", "x", ""})
-    EXPECT_THAT([&] { open(image_ + member("1.cls", label) + text_)->get(0); },
-                ThrowsMessage<Error>(HasSubstr("expected a class number")))
-        << label;
 }
 
 /// As of a file that was still being copied.

@@ -121,22 +121,46 @@ TEST(ClipTokenizer, AgreesOnCaptionsAndPromptsWithOpenAIsVocabulary) {
 }
 
 /// OpenAI's file holds 262,144 merges, of which its models use the first 48,894 (openai/CLIP, simple_tokenizer.py).
+/// A pair of letters by number, of 65,536.
+std::pair<std::string, std::string> pair(int number) {
+  const auto& letters = byte_alphabet().letters;
+  return {letters[static_cast<std::size_t>(number / 256)], letters[static_cast<std::size_t>(number % 256)]};
+}
+
+/// A vocabulary like OpenAI's: 50,000 merges of such pairs.
+std::filesystem::path write_openai_vocabulary(const std::filesystem::path& folder) {
+  const auto path = folder / "bpe_simple_vocab_16e6.txt.gz";
+  const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "wb"), &gzclose);
+  gzputs(file.get(), "\"bpe_simple_vocab_16e6.txt#version: 0.2\n");
+  for (int i = 0; i < 50'000; ++i) gzputs(file.get(), (pair(i).first + " " + pair(i).second + "\n").c_str());
+  return path;
+}
+
 TEST(ClipTokenizer, UsesTheFirstOfOpenAIsMerges) {
-  const auto& alphabet = byte_alphabet();
-  const auto letter = [&](int number) { return alphabet.letters[static_cast<std::size_t>(number)]; };
-  const auto pair = [&](int number) { return std::pair(letter(number / 256), letter(number % 256)); };
   const test::TemporaryFolder folder;
-  const auto path = folder.path() / "bpe_simple_vocab_16e6.txt.gz";
-  {
-    const std::unique_ptr<gzFile_s, decltype(&gzclose)> file(gzopen(path.c_str(), "wb"), &gzclose);
-    gzputs(file.get(), "\"bpe_simple_vocab_16e6.txt#version: 0.2\n");
-    for (int i = 0; i < 50'000; ++i) gzputs(file.get(), (pair(i).first + " " + pair(i).second + "\n").c_str());
-  }
+  const auto path = write_openai_vocabulary(folder.path());
   const auto tokenizer = ClipTokenizer::load(path);
   EXPECT_EQ(tokenizer.size(), 49408);
   EXPECT_EQ(tokenizer.token(512), pair(0).first + pair(0).second);
   EXPECT_EQ(tokenizer.token(49405), pair(48893).first + pair(48893).second);
   EXPECT_EQ(tokenizer.token(49406), "<|startoftext|>");
+}
+
+/// An Error or a tokenizer, never worse.
+TEST(ClipTokenizer, SurvivesDamageToOpenAIsFile) {
+  const test::TemporaryFolder folder;
+  const auto path = write_openai_vocabulary(folder.path());
+  const std::string whole = read_file(path);
+  int refused = 0;
+  for (std::uint64_t number = 0; number < 100; ++number) {
+    test::write(path, test::mutate(whole, number));
+    try {
+      ClipTokenizer::load(path);
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 50);
 }
 
 TEST(ClipTokenizer, UnpacksNoMoreThanOpenAIsFileCouldHold) {

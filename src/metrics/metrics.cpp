@@ -1,4 +1,4 @@
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 
 #include <algorithm>
 #include <array>
@@ -122,19 +122,6 @@ std::vector<float> similarities(std::span<const float> a, std::span<const float>
   return products;
 }
 
-double top_k_accuracy(std::span<const float> scores, std::span<const int> labels, std::size_t classes, std::size_t k) {
-  if (scores.size() != labels.size() * classes)
-    fail("accuracy: {} scores do not fit {} labels of {} classes", scores.size(), labels.size(), classes);
-  if (labels.empty()) return 0;
-  std::size_t right = 0;
-  for (std::size_t row = 0; row < labels.size(); ++row) {
-    if (labels[row] < 0 || static_cast<std::size_t>(labels[row]) >= classes)
-      fail("accuracy: label {} of row {} is not one of {} classes", labels[row], row, classes);
-    right += rank_of(scores.subspan(row * classes, classes), static_cast<std::size_t>(labels[row])) < k;
-  }
-  return static_cast<double>(right) / static_cast<double>(labels.size());
-}
-
 double recall_at_k(std::span<const float> similarity, std::span<const std::vector<int>> relevant, std::size_t items,
                    std::size_t k) {
   if (similarity.size() != relevant.size() * items)
@@ -150,6 +137,12 @@ double recall_at_k(std::span<const float> similarity, std::span<const std::vecto
     });
   }
   return static_cast<double>(found) / static_cast<double>(relevant.size());
+}
+
+double top_k_accuracy(std::span<const float> scores, std::span<const int> labels, std::size_t classes, std::size_t k) {
+  std::vector<std::vector<int>> relevant;
+  for (const int label : labels) relevant.push_back({label});
+  return recall_at_k(scores, relevant, classes, k);
 }
 
 }  // namespace gondola

@@ -1,4 +1,4 @@
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 
 #include <gmock/gmock.h>
 
