@@ -13,8 +13,9 @@
 #include <string>
 
 #include "train/allocator.h"
+#include "train/flops.h"
 #include "train/objective.h"
-#include "train/throughput.h"
+#include "train/optimiser.h"
 
 int main(int argc, char** argv) {
   using namespace gondola;

@@ -4,19 +4,18 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <ranges>
 #include <set>
+#include <thread>
 
 #include "base/cpu_quota.h"
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "train/watch.h"
+#include "train/rank_watch.h"
 
 #if __has_include(<gloo/algorithm.h>)
 #define GONDOLA_GLOO 1
@@ -82,12 +81,6 @@ BackendPointer make_backend(const StorePointer& store, int rank, int size, const
 #endif
 }
 
-std::string machine_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
 std::set<std::string_view> lines_of(std::string_view text) {
   std::set<std::string_view> lines;
   for (const auto line : std::views::split(text, '\n')) lines.emplace(line.begin(), line.end());
@@ -112,12 +105,12 @@ struct Communicator::Group {
 
 Communicator::Communicator() = default;
 
-Communicator::Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, const std::string& device)
+Communicator::Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size)
     : rank_(rank), size_(size) {
   if (size == 1) return;
   group_ = std::make_unique<Group>();
-  group_->backend = make_backend(store, rank, size, device, "127.0.0.1");
-  group_->options = at::TensorOptions(at::Device(device)).dtype(at::kFloat);
+  group_->backend = make_backend(store, rank, size, "cpu", "127.0.0.1");
+  group_->options = at::kFloat;
 }
 
 Communicator::Communicator(const Launch& launch, const std::string& device,
@@ -256,10 +249,10 @@ void Communicator::require_same(const char* what, const std::string& lines) {
 int Communicator::own_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  ::sched_getaffinity(0, sizeof set, &set);
+  const bool is_known = ::sched_getaffinity(0, sizeof set, &set) == 0;
   int alike = 1, of_machine = 1;
   if (group_) {
-    const std::string machine = machine_name(), bytes(reinterpret_cast<const char*>(&set), sizeof set);
+    const std::string machine = host_name(), bytes(reinterpret_cast<const char*>(&set), sizeof set);
     const auto own = at::tensor({static_cast<std::int64_t>(hash_of(machine)),
                                  static_cast<std::int64_t>(hash_of(machine + "\n" + bytes))})
                          .view({1, 2})
@@ -268,7 +261,8 @@ int Communicator::own_processors() {
     of_machine = same[0].item<int>();
     alike = same[1].item<int>();
   }
-  return granted_processors(CPU_COUNT(&set) / alike, of_machine);
+  const int processors = is_known ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
+  return granted_processors(processors / alike, of_machine);
 }
 
 std::shared_ptr<void> Communicator::waiting_for_files() {

@@ -26,7 +26,7 @@ class Communicator {
   Communicator(const Launch& launch, const std::string& device,
                const std::function<void(const std::string&)>& on_failure);
   /// Over a store that all ranks share; nobody watches.
-  Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size, const std::string& device = "cpu");
+  Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size);
   ~Communicator();
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -37,7 +37,7 @@ class Communicator {
   /// The sum over all ranks, in place; bit-identical on all of them.
   void all_reduce(at::Tensor& values);
   /// Begins the same; the values are there once the returned function has been called. `done`, if there is one, is
-  /// called when they are, on another thread; with NCCL at once, when the GPU has been asked for them.
+  /// called when they are, on another thread (alone never); with NCCL at once, when the GPU has been asked for them.
   std::function<void()> start_all_reduce(const at::Tensor& values, std::function<void()> done = {});
   /// The ranks' values along dimension 0; all of one shape, of one dimension at least.
   at::Tensor all_gather(const at::Tensor& values);

@@ -17,17 +17,17 @@ torch::Tensor to_double(const Tensor& tensor) {
   return to_torch(tensor).to(torch::kDouble);
 }
 
-struct Affine {
+struct Statistics {
   torch::Tensor mean, deviation;
 };
 
-Affine statistics(const EmbeddingNorm& norm) {
+Statistics statistics(const EmbeddingNorm& norm) {
   return {norm.running_mean.cpu().to(torch::kDouble), (norm.running_var.cpu().to(torch::kDouble) + epsilon).sqrt()};
 }
 
 /// embedding = (normalised·gain + bias)·projection, projection: width × dim.
 void fold_after_layer_norm(TensorMap& weights, const std::string& bias, const std::string& projection,
-                           const Affine& norm) {
+                           const Statistics& norm) {
   const auto p = to_double(weights.at(projection));
   const auto shift = std::get<0>(at::linalg_lstsq(p.t(), norm.mean.unsqueeze(1), std::nullopt, "gelsd")).squeeze(1);
   if ((torch::matmul(shift, p) - norm.mean).abs().max().item<double>() >
@@ -38,7 +38,7 @@ void fold_after_layer_norm(TensorMap& weights, const std::string& bias, const st
 }
 
 /// embedding = weight·x + bias, weight: dim × width.
-void fold_into_linear(TensorMap& weights, const std::string& layer, const Affine& norm) {
+void fold_into_linear(TensorMap& weights, const std::string& layer, const Statistics& norm) {
   weights[layer + ".bias"] = from_torch((to_double(weights.at(layer + ".bias")) - norm.mean) / norm.deviation);
   weights[layer + ".weight"] = from_torch(to_double(weights.at(layer + ".weight")) / norm.deviation.unsqueeze(1));
 }

@@ -35,6 +35,7 @@ std::map<std::string, std::string> tower_values(ModelConfig config, const char* 
   for (const auto& [key, value] : json.at(section).items()) values[fmt::format("{}.{}", section, key)] = value.dump();
   values.erase("vision_cfg.image_size");  // positions are resized
   values.erase("init_logit_bias");        // of neither tower
+  values.erase("text_cfg.bos_id");        // the vocabulary's
   return values;
 }
 
@@ -71,8 +72,8 @@ void check_preprocess(const std::string& name, const PreprocessConfig& theirs, c
 void resize_image_positions(TensorMap& weights, const ImageTowerConfig& image) {
   const bool vit = image.architecture == ImageArchitecture::vit;
   const int side = image.image_size / (vit ? image.patch_size : 32);
-  Tensor& positions = weights.at(vit ? "visual.positional_embedding" : "visual.attnpool.positional_embedding");
-  positions = from_torch(resize_positions(to_torch(positions), side));
+  const auto found = weights.find(vit ? "visual.positional_embedding" : "visual.attnpool.positional_embedding");
+  if (found != weights.end()) found->second = from_torch(resize_positions(to_torch(found->second), side));
 }
 
 void check_stem(const std::string& name, const TensorMap& weights) {
@@ -110,7 +111,6 @@ void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, con
       check_tower(name, files.config, recipe.model, "vision_cfg");
       check_preprocess(name, files.preprocess, recipe);
       resize_image_positions(files.weights, recipe.model.image);
-      if (recipe.low_pass_stem) check_stem(name, files.weights);
     }
     if (text) {
       check_vocabulary(files, name, tokenizer);  // which says what to set where the sizes differ too
@@ -127,6 +127,7 @@ void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, con
       if (of_tower && !is_there) fail("{}: the weight {} is missing", name, weight);
       if (of_tower || (image && text && is_there)) restore(tensor, files.weights, weight);
     }
+    if (image && recipe.low_pass_stem) check_stem(name, files.weights);
   };
   take(recipe.initial, true, true);
   take(recipe.initial_image, true, false);

@@ -54,7 +54,6 @@ TokenIds encode(const ClipTokenizer& tokenizer, const TextTowerConfig& text, con
 at::Tensor pad(const TextTowerConfig& text, const std::vector<TokenIds>& texts) {
   std::size_t longest = 1;
   for (const TokenIds& ids : texts) longest = std::max(longest, ids.size());
-  if (!text.causal) longest = static_cast<std::size_t>(text.context_length);
   auto padded = at::empty({static_cast<std::int64_t>(texts.size()), static_cast<std::int64_t>(longest)}, at::kLong);
   padded.fill_(text.pad_id);
   for (std::size_t row = 0; row < texts.size(); ++row)
@@ -130,6 +129,7 @@ void Loader::work() {
     } catch (...) {
       const std::lock_guard lock(mutex_);
       error_ = std::current_exception();
+      next_to_load_ = end_;  // nothing follows
     }
     changed_.notify_all();
   }

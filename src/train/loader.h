@@ -29,7 +29,7 @@ using TokenIds = std::vector<std::int32_t>;
 /// One rank's rows of a global batch: n images and the m distinct texts among theirs.
 struct Batch {
   at::Tensor pixels;        ///< n × 3 × size × size, fp32
-  at::Tensor ids;           ///< m × tokens, int64, cut to the longest of the batch when the text tower is causal
+  at::Tensor ids;           ///< m × tokens, int64, cut to the longest of the batch
   at::Tensor caption;       ///< n × captions_per_image, int64: each image's rows of ids
   at::Tensor text_keys;     ///< m, int64: a hash of each text, by which ranks know equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
@@ -38,8 +38,8 @@ struct Batch {
 /// A sample and its picture. Throws Error for whatever keeps it from being read.
 std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index);
 
-/// The texts' ids, int64: n × the longest of them (a causal tower does not see what follows the end token), or n ×
-/// context_length. Longer texts are cut.
+/// The texts' ids, int64: n × the longest of them, since a causal tower, as all that are trained, does not see what
+/// follows the end token. Texts longer than the context are cut.
 at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::vector<std::string>& texts);
 
 /// Decodes, augments and tokenises batches ahead of the training step, one after the other, each on several threads:

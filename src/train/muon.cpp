@@ -18,7 +18,7 @@ at::Tensor polar_factors(at::Tensor x) {
   x = x / (at::linalg_vector_norm(x, 2, {1, 2}, /*keepdim=*/true) + 1e-7);
   for (int step = 0; step < steps; ++step) {
     const auto squared = at::bmm(x, x.transpose(1, 2));
-    x = a * x + at::bmm(at::baddbmm(squared, squared, squared, b, c), x);
+    x = at::baddbmm(x, at::baddbmm(squared, squared, squared, b, c), x, a);
   }
   return tall ? x.transpose(1, 2) : x;
 }

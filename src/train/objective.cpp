@@ -9,7 +9,7 @@
 #include "torch_towers/autocast.h"
 #include "torch_towers/tensors.h"
 #include "train/distillation.h"
-#include "train/learning_rates.h"
+#include "train/learning_rate_factor.h"
 #include "train/rank_sum.h"
 
 namespace gondola {
@@ -59,7 +59,7 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
   sync_ = std::make_unique<GradientSync>(parameters_, communicator);
 }
 
-Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, std::int64_t parts) {
+Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, std::int64_t parts, bool again) {
   const auto pixels = rows_of(batch.pixels, part, parts), ids = rows_of(batch.ids, part, parts);
   const auto patches = batch.patches.defined() ? rows_of(batch.patches, part, parts).to(recipe_.device) : at::Tensor();
   const torch::Device device(recipe_.device);
@@ -67,14 +67,15 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   const auto wide = [](const at::Tensor& x) { return x.to(wide_type(x)); };
   const auto type = model_->logit_scale.scalar_type();
   Embeddings embeddings;
-  {
+  if (!(again && recipe_.is_locked(/*image=*/true))) {
     const Trace::Span span(trace_.get(), "encode images");
     const auto rows = pixels.to(device, /*non_blocking=*/true).to(type).contiguous(at::MemoryFormat::ChannelsLast);
     embeddings.images = wide(model_->encode_images(rows, patches));
   }
+  if (again && recipe_.is_locked(/*image=*/false)) return embeddings;
   const Trace::Span span(trace_.get(), "encode texts");
   if (ids.size(0) == 0)  // texts are distinct, and may be fewer than the parts
-    embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, embeddings.images.options());
+    embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, model_->logit_scale.options());
   else
     embeddings.texts = wide(model_->encode_texts(ids));
   return embeddings;
@@ -89,12 +90,16 @@ double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
     texts = text_norm_->forward(texts, at::bincount(caption.flatten(), {}, texts.size(0)), communicator_);
   }
   const Features features = {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)};
-  auto value = contrastive_loss(features, model_->logit_scale, model_->logit_bias,
-                                {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
+  // Of a teacher alone; but a sigmoid loss's bias has to have a gradient.
+  const bool skips_pairs = teacher_ != nullptr && recipe_.teacher_weight == 1 && !recipe_.model.sigmoid_loss;
+  at::Tensor value;
+  if (!skips_pairs)
+    value = contrastive_loss(features, model_->logit_scale, model_->logit_bias,
+                             {recipe_.model.sigmoid_loss, recipe_.soft_targets}, communicator_);
   if (teacher_ != nullptr) {
     const auto distance =
         distillation_loss(features, teacher_->encode(batch), model_->logit_scale, teacher_->scale(), communicator_);
-    value = (1 - recipe_.teacher_weight) * value + recipe_.teacher_weight * distance;
+    value = skips_pairs ? distance : (1 - recipe_.teacher_weight) * value + recipe_.teacher_weight * distance;
   }
   value.backward();
   return value.item<double>();
@@ -104,26 +109,26 @@ double Objective::backward(const Batch& batch) {
   const std::int64_t images = batch.pixels.size(0);
   const std::int64_t parts =
       recipe_.micro_batch_size == 0 ? 1 : (images + recipe_.micro_batch_size - 1) / recipe_.micro_batch_size;
-  Embeddings graph;  // of the only part, with what its gradients need
-  std::vector<at::Tensor> all_images, all_texts;
-  for (std::int64_t index = 0; index < parts; ++index) {
-    const at::AutoGradMode with_gradients(parts == 1);
-    graph = encode(batch, index, parts);
-    all_images.push_back(graph.images.detach());
-    all_texts.push_back(graph.texts.detach());
+  Embeddings graph;  // of the first part, which is encoded last, with what its gradients need
+  std::vector<at::Tensor> all_images(static_cast<std::size_t>(parts)), all_texts(static_cast<std::size_t>(parts));
+  for (std::int64_t index = parts; index-- > 0;) {
+    const at::AutoGradMode with_gradients(index == 0);
+    graph = encode(batch, index, parts, /*again=*/false);
+    all_images[static_cast<std::size_t>(index)] = graph.images.detach();
+    all_texts[static_cast<std::size_t>(index)] = graph.texts.detach();
   }
   const Embeddings leaves = {at::cat(all_images).requires_grad_(true), at::cat(all_texts).requires_grad_(true)};
   const double value = loss(leaves, batch);
 
   for (std::int64_t index = 0; index < parts; ++index) {
-    if (parts > 1) graph = encode(batch, index, parts);
+    if (index > 0) graph = encode(batch, index, parts, /*again=*/true);
     if (index == parts - 1 && !recipe_.activation_checkpointing)
       sync_->start({model_->logit_scale, model_->logit_bias});
     const Trace::Span span(trace_.get(), "backward");
     std::vector<at::Tensor> roots, gradients;
     for (const auto& [embedding, leaf] :
          {std::pair(graph.images, leaves.images), std::pair(graph.texts, leaves.texts)}) {
-      if (!embedding.requires_grad()) continue;  // a locked tower
+      if (!embedding.defined() || !embedding.requires_grad()) continue;  // a locked tower
       roots.push_back(embedding);
       gradients.push_back(rows_of(leaf.grad(), index, parts));
     }
@@ -139,7 +144,7 @@ double Objective::backward(const Batch& batch) {
   return value;
 }
 
-void Objective::share() {
+void Objective::broadcast() {
   for (auto& [name, tensor] : tensors()) communicator_.broadcast(tensor);
 }
 

@@ -6,7 +6,6 @@
 #include "train/embedding_norm.h"
 #include "train/gradient_sync.h"
 #include "train/loader.h"
-#include "train/optimiser.h"
 #include "train/teacher.h"
 #include "train/validation.h"
 
@@ -15,20 +14,21 @@ namespace gondola {
 /// What is trained and towards what: the model, its embedding norms and the loss.
 class Objective {
  public:
-  /// On the recipe's device, with random weights of torch's generator and of `type`. Both must outlive the object.
+  /// On the recipe's device, with random weights of torch's generator and of `type`. `recipe` and `communicator` must
+  /// outlive the object.
   Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type = at::kFloat);
 
   /// Computes the loss of the global batch, of which this rank has `batch`, and leaves its gradients in the parameters
   /// of every rank. With micro-batches the representations come first, without what their gradients need; once the loss
   /// has said what it wants of each, they are computed again, a micro-batch at a time (Gao et al. 2021, arXiv
-  /// 2101.06983, "GradCache"): exact, for as much memory as a micro-batch takes.
+  /// 2101.06983, "GradCache"), save those of the first one: exact, for as much memory as a micro-batch takes.
   double backward(const Batch& batch);
 
   /// What must hold after each update of the parameters: the scale within [1, max_scale] (arXiv 2103.00020, 2.5).
   void constrain();
 
   /// Rank 0's weights and statistics become all ranks'.
-  void share();
+  void broadcast();
 
   /// What is trained: the parameters that no lock holds.
   const NamedTensors& parameters() const { return parameters_; }
@@ -58,7 +58,8 @@ class Objective {
   struct Embeddings {
     at::Tensor images, texts;
   };
-  Embeddings encode(const Batch& batch, std::int64_t part, std::int64_t parts);
+  /// Of one of several parts; `again` for gradients alone, which leaves out a tower that has none.
+  Embeddings encode(const Batch& batch, std::int64_t part, std::int64_t parts, bool again);
   double loss(const Embeddings& embeddings, const Batch& batch);
 
   const Recipe& recipe_;

@@ -7,14 +7,14 @@
 #include <map>
 
 #include "torch_towers/tensors.h"
-#include "train/learning_rates.h"
+#include "train/learning_rate_factor.h"
 #include "train/muon.h"
 
 namespace gondola {
 namespace {
 
 bool decays(const std::string& name, const at::Tensor& parameter) {
-  return parameter.dim() >= 2 && !name.ends_with("positional_embedding") && !name.ends_with("class_embedding");
+  return parameter.dim() >= 2 && !name.ends_with("positional_embedding");
 }
 
 }  // namespace
@@ -59,16 +59,15 @@ void Optimiser::step(double learning_rate) {
   const at::NoGradGuard no_gradients;
   step_adamw(learning_rate);
   step_muon(learning_rate);
-  if (sharded_) share();
-  skip();
+  if (sharded_) broadcast_parameters();
+  zero_grad();
 }
 
 void Optimiser::step_adamw(double learning_rate) {
   for (Group& group : groups_) {
     at::_foreach_add_(group.steps, 1);
-    std::vector<at::Tensor> gradients;  // a convolution's may come in channels-last order; the kernel walks all alike
-    for (const at::Tensor& parameter : group.parameters)
-      gradients.push_back(at::empty_like(parameter).copy_(parameter.grad()));
+    std::vector<at::Tensor> gradients;
+    for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
     at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
                       learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
                       /*amsgrad=*/false, /*maximize=*/false);
@@ -90,7 +89,7 @@ void Optimiser::step_muon(double learning_rate) {
 }
 
 /// Each rank's own parameters become everybody's, all of a rank in one message.
-void Optimiser::share() {
+void Optimiser::broadcast_parameters() {
   for (int owner = 0; owner < communicator_.size(); ++owner) {
     std::vector<at::Tensor> own;
     for (const OwnedParameter& each : parameters_)
@@ -106,7 +105,7 @@ void Optimiser::share() {
   }
 }
 
-void Optimiser::skip() {
+void Optimiser::zero_grad() {
   for (OwnedParameter& each : parameters_) each.parameter.mutable_grad().reset();
 }
 

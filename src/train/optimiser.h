@@ -26,7 +26,7 @@ class Optimiser {
   void step(double learning_rate);
 
   /// Drops the gradients without an update.
-  void skip();
+  void zero_grad();
 
   /// The moments by parameter name, "exp_avg." and "exp_avg_sq." (Muon's: "momentum.") before it: on rank 0 all of
   /// them, on the others none. All ranks must call.
@@ -55,7 +55,7 @@ class Optimiser {
   };
   void step_adamw(double learning_rate);
   void step_muon(double learning_rate);
-  void share();
+  void broadcast_parameters();
 
   Communicator& communicator_;
   bool sharded_;

@@ -14,7 +14,7 @@
 #include "data/dataset.h"
 #include "image/augment.h"
 #include "image/preprocess.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 
 namespace gondola {
 
@@ -60,6 +60,8 @@ struct Recipe {
   double image_rate = 1, text_rate = 1;              ///< factors of the learning rate of a tower
   double layer_decay = 1;                            ///< factor of the learning rate of a block beside the one after it
   bool lock_image = false, lock_text = false;
+  /// Whether none of a tower is trained.
+  bool is_locked(bool image) const { return (image ? lock_image : lock_text) && unlocked_blocks == 0; }
   int unlocked_blocks = 0;  ///< the last ones of a locked tower, which are trained all the same
   Schedule schedule = Schedule::cosine;
   std::int64_t warmup_steps = 2000, cooldown_steps = 0;

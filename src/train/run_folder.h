@@ -21,8 +21,8 @@ struct TrainingState {
   TensorMap tensors;
 };
 
-/// The folder of one training run: `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`, `tensorboard/`,
-/// `report.html` and, at the end, `model/`.
+/// The folder of one training run: `recipe.json`, `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`,
+/// `tensorboard/`, `report.html`, with --trace `trace.json`, at the end `model/`, and `.lock` while a process has it.
 class RunFolder {
  public:
   /// Of rank 0 (`ours`): makes the folder and locks it while the object lives. Throws Error without `resume` when the

@@ -23,8 +23,8 @@ double parts_of(const StepShape& step, double pairs) {
 SimulatedStep simulate_step(const StepShape& step, int ranks, double pairs_per_second, const Link& link) {
   SimulatedStep result;
   const double pairs = static_cast<double>(step.batch_size) / ranks;
-  // In forward passes: a backward pass takes two, and several micro-batches need a second forward pass.
-  const double parts = parts_of(step, pairs), passes = parts == 1 ? 3 : 4;
+  // In forward passes: a backward pass takes two, and all micro-batches but one need a second forward pass.
+  const double parts = parts_of(step, pairs), passes = 4 - 1 / parts;
   result.compute = passes / 3 * pairs / pairs_per_second;
   if (ranks == 1) return result;
 

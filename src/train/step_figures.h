@@ -22,7 +22,7 @@ struct StepFigures {
   std::int64_t skipped = 0;  ///< updates, since the start of the run
   double samples_per_second = 0;
   double loader_wait = 0;  ///< share of the step's time that was spent waiting for its batch
-  double mfu = 0;          ///< model FLOPs utilisation (train/throughput.h)
+  double mfu = 0;          ///< model FLOPs utilisation (train/flops.h)
 
   Figures list() const {
     Figures figures = {{"loss", loss}, {"learning_rate", learning_rate}, {"scale", scale}};

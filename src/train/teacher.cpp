@@ -31,8 +31,7 @@ Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer, Communica
   require_equal(name, "context_length", text.context_length, ours.context_length);
   require_equal(name, "vocab_size", text.vocab_size, ours.vocab_size);
   require_equal(name, "causal", text.causal, ours.causal);
-  if (!text.causal) require_equal(name, "pad_id", text.pad_id, ours.pad_id);
-  if (text.causal && text.pooling == TextPooling::last)
+  if (text.pooling == TextPooling::last)
     fail("teacher.model {}: takes the last position, which texts cut to their length do not have", name);
   check_vocabulary(files, name, tokenizer);
 
@@ -71,7 +70,7 @@ Features Teacher::encode(const Batch& batch) const {
     return model_->encode_images(own.contiguous(at::MemoryFormat::ChannelsLast));
   });
   const auto texts = in_parts(batch.ids, [&](const at::Tensor& ids) { return model_->encode_texts(ids); });
-  return {images, texts, batch.caption.to(device), batch.text_keys};
+  return {images, texts, {}, {}};
 }
 
 }  // namespace gondola

@@ -22,9 +22,9 @@
 #include "checkpoint/model_locations.h"
 #include "text/train_bpe.h"
 #include "torch_towers/tensors.h"
+#include "train/flops.h"
 #include "train/initial_weights.h"
 #include "train/schedule.h"
-#include "train/throughput.h"
 
 namespace gondola {
 namespace {
@@ -106,14 +106,16 @@ std::string shared_values(const Recipe& recipe) {
 }
 
 /// What a recipe asks for that may not be meant.
-std::vector<std::string> doubts(const Recipe& recipe) {
+std::vector<std::string> warnings(const Recipe& recipe) {
   std::vector<std::string> lines;
   if (recipe.warmup_steps >= recipe.steps)
     lines.push_back(
         fmt::format("the learning rate rises to the very end: train.warmup_steps is {}", recipe.warmup_steps));
   else if (recipe.schedule == Schedule::constant && recipe.warmup_steps + recipe.cooldown_steps > recipe.steps)
-    lines.push_back(fmt::format("the learning rate never reaches its peak: train.warmup_steps {} and cooldown_steps {}",
-                                recipe.warmup_steps, recipe.cooldown_steps));
+    lines.push_back(
+        fmt::format("the learning rate falls at once from its peak, or below it: train.warmup_steps {} and "
+                    "cooldown_steps {} are more than train.steps {}",
+                    recipe.warmup_steps, recipe.cooldown_steps, recipe.steps));
   for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.initial_image, "image"),
                                                std::tuple(recipe.lock_text, &recipe.initial_text, "text")})
     if (locked && recipe.initial.empty() && initial->empty())
@@ -216,7 +218,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   NamedTensors moving;
   for (const auto& [name, tensor] : objective_->tensors())
     if (tensor.requires_grad() || is_statistic(name)) moving.emplace_back(name, tensor);
-  objective_->share();
+  objective_->broadcast();
   optimiser_ = std::make_unique<Optimiser>(objective_->parameters(), recipe_, communicator_);
   if (recipe_.ema_decay > 0) average_ = std::make_unique<WeightAverage>(moving, recipe_.ema_decay);
 }
@@ -233,7 +235,7 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
     ++updates_;
     if (average_) average_->update(updates_);
   } else {
-    optimiser_->skip();
+    optimiser_->zero_grad();
     backup->restore();
   }
   return {loss, norm};
@@ -278,7 +280,7 @@ bool Trainer::run() {
                       static_cast<double>(count.total) / 1e6, tokenizer_->size(),
                       recipe_.teacher.empty() ? fmt::format("; a loss of {:.3f} is chance", loss_of_chance(recipe_))
                                               : ""));  // a teacher's part of the loss has another level
-  for (const std::string& line : doubts(recipe_)) message(line);
+  for (const std::string& line : warnings(recipe_)) message(line);
 
   const auto is_validated = [&](std::int64_t after) {
     return after > 0 && after % recipe_.validate_every_steps == 0 && after != recipe_.steps;  // at the end anyway
@@ -352,14 +354,15 @@ void Trainer::message(const std::string& line) {
 
 void Trainer::write_report(std::int64_t steps) const {
   const ParameterCount count = count_parameters(recipe_.model);
-  folder_.write_report({{"steps", fmt::format("{} of {}, {} pairs each", steps, recipe_.steps, recipe_.batch_size)},
-                        {"pairs seen", fmt::format("{}, of {}", steps * recipe_.batch_size, data_->size())},
-                        {"model", fmt::format("{} {:.2f} M parameters, {} tokens", recipe_.model.name,
-                                              static_cast<double>(count.total) / 1e6, tokenizer_->size())},
-                        {"computed", fmt::format("in {} on {}", recipe_.bf16 ? "bf16" : "fp32", recipe_.device)},
-                        {"updates skipped", fmt::format("{}", guard_.skipped())},
-                        {"loss of chance", fmt::format("{:.3f}", loss_of_chance(recipe_))}},
-                       recipe_);
+  Named<std::string> summary = {
+      {"steps", fmt::format("{} of {}, {} pairs each", steps, recipe_.steps, recipe_.batch_size)},
+      {"pairs seen", fmt::format("{}, of {}", steps * recipe_.batch_size, data_->size())},
+      {"model", fmt::format("{} {:.2f} M parameters, {} tokens", recipe_.model.name,
+                            static_cast<double>(count.total) / 1e6, tokenizer_->size())},
+      {"computed", fmt::format("in {} on {}", recipe_.bf16 ? "bf16" : "fp32", recipe_.device)},
+      {"updates skipped", fmt::format("{}", guard_.skipped())}};
+  if (recipe_.teacher.empty()) summary.emplace_back("loss of chance", fmt::format("{:.3f}", loss_of_chance(recipe_)));
+  folder_.write_report(summary, recipe_);
 }
 
 std::optional<Batch> Trainer::next_batch(Loader& loader, std::int64_t steps) {
@@ -385,10 +388,8 @@ void Trainer::save(std::int64_t steps) {
 }
 
 std::int64_t Trainer::restore() {
-  const auto state = rank_0_first(communicator_, [&] {
-    const auto waiting = communicator_.waiting_for_files();
-    return folder_.restore();
-  });
+  const auto waiting = communicator_.waiting_for_files();  // to the end: the file is mapped, and read as it is copied
+  const auto state = rank_0_first(communicator_, [&] { return folder_.restore(); });
   communicator_.require_same("checkpoints", fmt::format("step {}", state ? state->steps : 0));
   if (!state) return 0;
   objective_->load_state(state->tensors);

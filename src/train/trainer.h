@@ -4,13 +4,13 @@
 #include <memory>
 #include <optional>
 
-#include "train/events.h"
 #include "train/loader.h"
 #include "train/objective.h"
 #include "train/optimiser.h"
 #include "train/run_folder.h"
 #include "train/run_view.h"
 #include "train/spike_guard.h"
+#include "train/tensorboard.h"
 #include "train/weight_average.h"
 
 namespace gondola {

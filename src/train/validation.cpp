@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -12,7 +14,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/streams.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 #include "train/loader.h"
 
 namespace gondola {
@@ -46,7 +48,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
         try {
           Image image;
           std::tie(samples[place], image) = read_sample(dataset, start + place);
-          preprocess(image, recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
+          preprocess(std::move(image), recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
         } catch (const Error& error) {
           failures[place] = error.what();
         } catch (const std::exception& error) {  // of no memory for the resized picture, say
@@ -73,7 +75,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
 std::vector<float> encode_texts(const std::vector<std::string>& texts, const ClipTokenizer& tokenizer,
                                 const Recipe& recipe, const Encoders& encoders) {
   std::vector<float> rows;
-  for (std::size_t start = 0; start < texts.size(); start += batch_size) {
+  for (std::size_t start = 0; start < texts.size() && !interrupted(); start += batch_size) {
     const std::size_t end = std::min(texts.size(), start + batch_size);
     const std::vector<std::string> part(texts.begin() + static_cast<std::ptrdiff_t>(start),
                                         texts.begin() + static_cast<std::ptrdiff_t>(end));
@@ -83,10 +85,19 @@ std::vector<float> encode_texts(const std::vector<std::string>& texts, const Cli
   return rows;
 }
 
+/// Dot products of each of the queries with each of the items, both rows of `dim`: queries × items.
+std::vector<float> similarities_of(std::span<const float> queries, std::span<const float> items, std::size_t dim) {
+  const auto matrix = [&](std::span<const float> rows) {
+    return at::from_blob(const_cast<float*>(rows.data()),
+                         {static_cast<std::int64_t>(rows.size() / dim), static_cast<std::int64_t>(dim)}, at::kFloat);
+  };
+  return to_rows(at::mm(matrix(queries), matrix(items).t()));
+}
+
 std::map<std::string, double> zero_shot(const EncodedSet& set, const std::vector<float>& prompts, std::size_t classes,
                                         std::size_t templates, std::size_t dim) {
   const auto head = zero_shot_head(prompts, templates, dim);
-  const auto scores = similarities(set.images, head, dim);
+  const auto scores = similarities_of(set.images, head, dim);
   return {{"zero_shot_top1", 100 * top_k_accuracy(scores, set.labels, classes, 1)},
           {"zero_shot_top5", 100 * top_k_accuracy(scores, set.labels, classes, 5)}};
 }
@@ -97,7 +108,7 @@ void add_recalls(std::map<std::string, double>& figures, const char* name, std::
   const std::size_t all = items.size() / dim;
   for (std::size_t start = 0; start < relevant.size(); start += batch_size) {
     const std::size_t count = std::min(batch_size, relevant.size() - start);
-    const auto scores = similarities(queries.subspan(start * dim, count * dim), items, dim);
+    const auto scores = similarities_of(queries.subspan(start * dim, count * dim), items, dim);
     const double share = 100 * static_cast<double>(count) / static_cast<double>(relevant.size());
     for (const std::size_t k : {1, 5, 10})
       figures[fmt::format("{}_recall@{}", name, k)] +=
@@ -131,15 +142,16 @@ std::optional<std::map<std::string, double>> validate(const Dataset& dataset, co
   if (interrupted()) return std::nullopt;
   if (set.labels.empty()) return std::map<std::string, double>();  // each has been named; the run goes on
   normalise_rows(set.images, dim);
+  const std::size_t classes = dataset.class_names().size();
   std::vector<std::string> texts;
-  if (!dataset.class_names().empty()) {
-    for (const std::string& name : dataset.class_names())
-      for (const std::string& text : recipe.validation_templates) texts.push_back(fill_template(text, name));
-    const auto prompts = encode_texts(texts, tokenizer, recipe, encoders);
-    return zero_shot(set, prompts, dataset.class_names().size(), recipe.validation_templates.size(), dim);
-  }
-  for (const auto& captions : set.captions) texts.insert(texts.end(), captions.begin(), captions.end());
-  return retrieval(set, encode_texts(texts, tokenizer, recipe, encoders), dim);
+  for (const std::string& name : dataset.class_names())
+    for (const std::string& text : recipe.validation_templates) texts.push_back(fill_template(text, name));
+  if (classes == 0)
+    for (const auto& captions : set.captions) texts.insert(texts.end(), captions.begin(), captions.end());
+  const auto encoded = encode_texts(texts, tokenizer, recipe, encoders);
+  if (interrupted()) return std::nullopt;
+  if (classes == 0) return retrieval(set, encoded, dim);
+  return zero_shot(set, encoded, classes, recipe.validation_templates.size(), dim);
 }
 
 }  // namespace gondola

@@ -74,15 +74,20 @@ TEST_F(Runs, ResizeAsTheModelThatTheyBeginWith) {
 TEST_F(Runs, RefuseInitialModelsThatLackAWeight) {
   const fs::path model = run("first", recipe(vit, {"train.steps=1"})) / "model";
   const fs::path file = model / "model.safetensors";
-  TensorMap weights = read_safetensors(file);
-  weights.erase("vision_model.encoder.layers.0.mlp.fc1.weight");
-  write_safetensors(file, weights, {{"format", "pt"}});
-  EXPECT_THAT(
-      [&] {
-        Trainer(recipe(vit, {"train.steps=1", "model.initial=" + model.string()}), folder_.path() / "begun", false,
-                test::alone);
-      },
-      ThrowsMessage<Error>(HasSubstr("visual.transformer.resblocks.0.mlp.c_fc.weight is missing")));
+  const TensorMap whole = read_safetensors(file);
+  for (const auto& [name, schema_name] :
+       {std::pair("encoder.layers.0.mlp.fc1.weight", "visual.transformer.resblocks.0.mlp.c_fc.weight"),
+        {"embeddings.position_embedding.weight", "visual.positional_embedding"}}) {
+    TensorMap weights = whole;
+    weights.erase(fmt::format("vision_model.{}", name));
+    write_safetensors(file, weights, {{"format", "pt"}});
+    EXPECT_THAT(
+        [&] {
+          Trainer(recipe(vit, {"train.steps=1", "model.initial=" + model.string()}), folder_.path() / "begun", false,
+                  test::alone);
+        },
+        ThrowsMessage<Error>(HasSubstr(fmt::format("{} is missing", schema_name))));
+  }
 }
 
 /// With its bias of -10 and the scale of a softmax every pair would be taken for a match or for none.

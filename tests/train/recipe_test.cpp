@@ -261,6 +261,26 @@ TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
   EXPECT_EQ(recipe.save_every_steps, 1000);
   EXPECT_EQ(recipe.validate_every_steps, 1000);
   EXPECT_EQ(recipe.device, "cpu");
+  EXPECT_EQ(recipe.model.text, preset("ViT-B-32").text);
+  EXPECT_THAT(recipe.validation_templates, ElementsAre("a photo of a {}."));
+  EXPECT_EQ(recipe.preprocess.interpolation, Interpolation::bicubic);
+  EXPECT_FALSE(recipe.model.sigmoid_loss);
+  EXPECT_FALSE(recipe.lock_image || recipe.lock_text || recipe.shard_optimizer || recipe.activation_checkpointing);
+  for (const double off : {recipe.patch_dropout, recipe.ema_decay, recipe.spike_guard}) EXPECT_EQ(off, 0);
+}
+
+/// docs/training.md is all of them.
+TEST_F(Recipes, HaveNoKeyThatIsNotDocumented) {
+  const std::string page = read_file(fs::path(GONDOLA_SOURCE_DIR) / "docs" / "training.md");
+  for (const char* architecture : {"vit", "modified_resnet"}) {
+    const Recipe recipe = read(fmt::format(
+        "[model.image]\narchitecture = \"{}\"\n[data]\ntrain = [\"a\"]\n[train]\nsteps = 1\n", architecture));
+    EXPECT_GT(recipe.values.size(), 40u);
+    for (const auto& [key, value] : recipe.values) {
+      if (key == "preprocess.library") continue;  // it follows from the model
+      EXPECT_THAT(page, HasSubstr("`" + key.substr(key.rfind('.') + 1) + "`")) << key;
+    }
+  }
 }
 
 TEST_F(Recipes, NameTheKeyThatIsWrong) {

@@ -10,8 +10,8 @@
 #include "tests/support/files.h"
 #include "tests/train/process.h"
 #include "tests/train/runs.h"
+#include "train/flops.h"
 #include "train/recipe.h"
-#include "train/throughput.h"
 #include "train/trainer.h"
 
 namespace gondola {

@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "metrics/zero_shot.h"
+#include "metrics/metrics.h"
 #include "tests/support/files.h"
 #include "train/loader.h"
 

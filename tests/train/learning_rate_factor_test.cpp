@@ -1,4 +1,4 @@
-#include "train/learning_rates.h"
+#include "train/learning_rate_factor.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/watch.h"
+#include "train/rank_watch.h"
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
@@ -8,6 +8,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "base/environment.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 
@@ -30,11 +31,6 @@ double seconds_of(clockid_t clock) {
   timespec time{};
   ::clock_gettime(clock, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "?";
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "train/throughput.h"
+#include "train/flops.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -12,9 +12,9 @@ double training_flops(const Recipe& recipe, std::int64_t images, std::int64_t te
   ModelConfig model = recipe.model;
   model.text.context_length = tokens;
   const ForwardFlops forward = count_forward_flops(model);
-  const auto passes = [&](bool locked) { return locked && recipe.unlocked_blocks == 0 ? 1 : 3; };
-  return passes(recipe.lock_image) * forward.image * (1 - recipe.patch_dropout) * static_cast<double>(images) +
-         passes(recipe.lock_text) * forward.text * static_cast<double>(texts);
+  const auto passes = [&](bool image) { return recipe.is_locked(image) ? 1 : 3; };
+  return passes(true) * forward.image * (1 - recipe.patch_dropout) * static_cast<double>(images) +
+         passes(false) * forward.text * static_cast<double>(texts);
 }
 
 double peak_flops(const Recipe& recipe) {

@@ -1,4 +1,4 @@
-#include "train/throughput.h"
+#include "train/flops.h"
 
 #include <gtest/gtest.h>
 

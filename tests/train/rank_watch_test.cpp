@@ -1,5 +1,5 @@
 // What ranks learn of each other, each a thread of this process, in short rounds.
-#include "train/watch.h"
+#include "train/rank_watch.h"
 
 #include <gmock/gmock.h>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>

@@ -1,4 +1,4 @@
-#include "train/events.h"
+#include "train/tensorboard.h"
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,7 @@ std::uint32_t masked(const std::string& bytes) {
   return std::rotr(crc32c(bytes), 15) + 0xa282ead8u;
 }
 
-TEST(EventWriter, WritesRecordsThatTensorBoardReads) {
+TEST(EventWriter, WritesRecordsOfTensorBoardsFormat) {
   const test::TemporaryFolder folder;
   EventWriter(folder.path()).scalar("loss", 300, 1.5);
   std::filesystem::path file;

@@ -1,4 +1,4 @@
-#include "train/events.h"
+#include "train/tensorboard.h"
 
 #include <array>
 #include <bit>
