@@ -1,7 +1,7 @@
 # gondola_room(NAME [USES room…] [LINKS library…] [PRIVATE_LINKS library…])
 #
 # One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
-# includes, which tests/architecture checks against the rows of docs/architecture.md.
+# includes (tests/architecture holds the #include lines against the rows of docs/architecture.md).
 # A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h), without
 # those above it that the code asks about, whatever CMAKE_CXX_FLAGS allow, and reached only behind a run-time check.
 # A product and a sum become one rounding only where the code says so, so that a function gives the same bits wherever it

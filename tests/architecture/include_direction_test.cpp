@@ -18,16 +18,18 @@ namespace fs = std::filesystem;
 
 const fs::path root = GONDOLA_SOURCE_DIR;
 
-/// A room includes only rooms of an earlier row, and of its own row none.
-const std::vector<std::vector<std::string>> rows = {
-    {"base"},
-    {"config", "text", "image", "kernels", "metrics"},
-    {"checkpoint", "data"},
-    {"engine", "torch_towers"},
-    {"pipeline", "train"},
-    {"api"},
-    {"cli"},
-};
+/// The rooms of each row: one includes only rooms of an earlier row, and of its own row none.
+const std::vector<std::vector<std::string>> rows = [] {
+  std::vector<std::vector<std::string>> found;
+  static const std::regex line_of_room(R"(^\| (\d*) ?\| `(\w+)` \|.*)");
+  for (const std::string& line : read_lines(root / "docs" / "architecture.md")) {
+    std::smatch match;
+    if (!std::regex_match(line, match, line_of_room)) continue;
+    if (match[1].length() > 0) found.emplace_back();
+    found.back().push_back(match[2]);
+  }
+  return found;
+}();
 
 /// Rooms that stand in an earlier row and are closed all the same.
 const std::map<std::string, std::set<std::string>> closed = {
