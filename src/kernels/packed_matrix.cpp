@@ -1,10 +1,21 @@
 #include "kernels/packed_matrix.h"
 
+#include <xmmintrin.h>
+
 #include <algorithm>
 #include <cstring>
 
 namespace gondola {
 namespace {
+
+/// Four groups of four columns, `stride` bytes apart, as four rows, `step` bytes apart.
+void transpose(const std::byte* columns, std::size_t stride, std::byte* rows, std::size_t step) {
+  const auto load = [&](std::size_t i) { return _mm_loadu_ps(reinterpret_cast<const float*>(columns + i * stride)); };
+  __m128 a = load(0), b = load(1), c = load(2), d = load(3);
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  const auto store = [&](std::size_t i, __m128 row) { _mm_storeu_ps(reinterpret_cast<float*>(rows + i * step), row); };
+  store(0, a), store(1, b), store(2, c), store(3, d);
+}
 
 /// Rows 2k and 2k + 1 side by side: the two values of each group.
 void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::size_t count, std::uint16_t* out) {
@@ -24,10 +35,16 @@ void pack_columns(const std::byte* columns, std::size_t stride, std::size_t grou
     const std::size_t used = std::min(panel_width, count - first);
     for (std::size_t k0 = 0; k0 < groups; k0 += line) {
       const std::size_t k1 = std::min(k0 + line, groups);
-      for (std::size_t column = 0; column < used; ++column) {
+      const bool whole = k1 - k0 == line;
+      for (std::size_t column = 0; column < used;) {
         const std::byte* source = columns + (first + column) * stride;
         std::byte* target = packed + column * group_bytes;
-        for (std::size_t k = k0; k < k1; ++k) std::memcpy(target + k * step, source + k * group_bytes, group_bytes);
+        const bool four = whole && column + 4 <= used;
+        if (four)
+          for (std::size_t k = k0; k < k1; k += 4) transpose(source + k * group_bytes, stride, target + k * step, step);
+        else
+          for (std::size_t k = k0; k < k1; ++k) std::memcpy(target + k * step, source + k * group_bytes, group_bytes);
+        column += four ? 4 : 1;
       }
     }
     if (used < panel_width)
