@@ -76,7 +76,7 @@ TextTowerConfig read_text_tower(const Fields& fields) {
     text.pooling = TextPooling::end_token;
     text.end_id = end_id;
     text.start_id = fields.integer("bos_token_id", 49406);
-    text.pad_id = end_id;  // the first is pooled at; with largest_id a larger one than the vocabulary's end would be
+    text.pad_id = end_id;  // as transformers pads; above it stays 0, since vocab_size − 1 may be beyond the vocabulary
   }
   return text;
 }

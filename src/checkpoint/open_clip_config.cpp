@@ -217,7 +217,6 @@ nlohmann::ordered_json text_tower_json(const TextTowerConfig& text, bool quick_g
   if (!text.causal) json["no_causal_mask"] = true;
   if (text.pooling != TextPooling::largest_id) json["pool_type"] = poolings[static_cast<std::size_t>(text.pooling)];
   if (text.end_id != text.vocab_size - 1 || text.pooling == TextPooling::end_token) json["eos_id"] = text.end_id;
-  if (text.start_id != text.vocab_size - 2) json["bos_id"] = text.start_id;
   if (text.pad_id != 0) json["pad_id"] = text.pad_id;
   if (text.projection_bias) json["proj_bias"] = true;
   return json;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/ascii.h"
@@ -90,16 +91,15 @@ class Transfer {
 
   void run() {
     auto pause = first_pause;
-    std::uint64_t most = 0;  // where a server begins anew, what comes before this is no progress
     for (int attempt = 1;; ++attempt) {
       const std::string failure = try_once();
       if (failure.empty()) break;
       if (stopped()) fail("{}: interrupted", name_);
-      const bool progress = received_ > most;
+      const bool progress = received_ > most_received_;
       if (progress) {
         attempt = 1;
         pause = first_pause;
-        most = received_;
+        most_received_ = received_;
       }
       if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
       if (!progress) print_error("{}: {}; trying again", name_, failure);
@@ -129,6 +129,7 @@ class Transfer {
   std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup(curl); })> curl_;
   std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })> file_;
   std::uint64_t received_ = 0;                        ///< bytes in the file
+  std::uint64_t most_received_ = 0;                   ///< of this version: where it begins anew, less is no progress
   std::string validator_;                             ///< what If-Range can tell this version of the file by
   std::string etag_, modified_;                       ///< of the answer that arrives
   std::optional<std::uint64_t> range_begin_, whole_;  ///< likewise: what a range is of
@@ -193,6 +194,7 @@ std::string Transfer::try_once() {
     if (result == hopeless) fail("{}: {}", name_, curl_easy_strerror(result));
   if (status == 416) {  // what was asked for is not there any more
     validator_.clear();
+    most_received_ = 0;
     return "the file has changed";
   }
   if (status == 408 || status == 429 || status >= 500) return fmt::format("HTTP {}", status);
@@ -211,7 +213,8 @@ std::string Transfer::try_once() {
 bool Transfer::begin_anew() {
   received_ = 0;
   std::rewind(file_.get());
-  validator_ = etag_.empty() ? modified_ : etag_;
+  const std::string before = std::exchange(validator_, etag_.empty() ? modified_ : etag_);
+  if (!before.empty() && before != validator_) most_received_ = 0;
   return ::ftruncate(::fileno(file_.get()), 0) == 0;
 }
 

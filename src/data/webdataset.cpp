@@ -191,15 +191,18 @@ class WebDataset : public Dataset {
       if (remote_) prefetch_from(shard);
       const auto file = open(shard);
       GroupReader reader(*file);
-      for (Group group;;) {
+      std::size_t left = samples_.size_of(shard);
+      for (Group group; left > 0;) {
         try {
           if (!reader.next(group)) break;
           if (!is_complete(group)) continue;
+          --left;
           for (const std::string& caption : read_captions(*file, group)) visit(caption);
         } catch (const Error& error) {
           print_error("captions left out: {}", error.what());
         }
       }
+      if (left > 0) print_error("captions left out: {}", too_few(shard, samples_.size_of(shard) - left));
     }
   }
 
@@ -230,22 +233,26 @@ class WebDataset : public Dataset {
     return places;
   }
 
-  /// Those of the shard, `place` among them unless it has fewer; `damage` may say why. Fewer are looked for again,
-  /// since the failure may pass.
+  /// Those of the shard, `place` among them unless it has fewer; `damage` may say why. Those of a damaged one are
+  /// looked for again, since the failure may pass.
   std::shared_ptr<const Places> places_of(std::size_t shard, std::size_t place, const RandomAccessFile& file,
                                           std::optional<Error>& damage) const {
     {
       const std::lock_guard lock(mutex_);
-      for (const auto& [number, places] : places_)
-        if (number == shard && place < places->size()) return places;
+      for (const Known& known : known_)
+        if (known.shard == shard && (place < known.places->size() || !known.is_damaged)) return known.places;
     }
     std::size_t groups = 0;
     auto places = std::make_shared<const Places>(walk(file, groups, damage));
     constexpr std::size_t kept = 32;  // of two windows and more
     const std::lock_guard lock(mutex_);
-    std::erase_if(places_, [&](const auto& known) { return known.first == shard; });
-    if (places_.size() == kept) places_.pop_front();
-    places_.emplace_back(shard, places);
+    for (Known& known : known_) {
+      if (known.shard != shard) continue;
+      if (known.places->size() <= places->size()) known = {shard, places, damage.has_value()};
+      return known.places;  // another thread may have found more
+    }
+    if (known_.size() == kept) known_.pop_front();
+    known_.push_back({shard, places, damage.has_value()});
     return places;
   }
 
@@ -255,14 +262,18 @@ class WebDataset : public Dataset {
     const auto places = places_of(shard, place, file, damage);
     if (place >= places->size()) {
       if (damage) throw *damage;
-      fail("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), places->size(), who_counted_,
-           samples_.size_of(shard));
+      fail("{}", too_few(shard, places->size()));
     }
     GroupReader reader(file, (*places)[place]);
     Group group;
     if (!reader.next(group) || !is_complete(group))
       fail("{}: has changed: no sample at byte {}", without_secrets(shards_[shard]), (*places)[place]);
     return group;
+  }
+
+  std::string too_few(std::size_t shard, std::size_t found) const {
+    return fmt::format("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), found, who_counted_,
+                       samples_.size_of(shard));
   }
 
   /// What each folder's sizes.json says, as open_clip reads it: {"00000.tar": 9983, …}. Empty when one has none.
@@ -326,7 +337,12 @@ class WebDataset : public Dataset {
   std::string who_counted_ = "sizes.json";
   Ranges samples_;  ///< of each shard
   mutable std::mutex mutex_;
-  mutable std::deque<std::pair<std::size_t, std::shared_ptr<const Places>>> places_;  ///< of the shards last needed
+  struct Known {
+    std::size_t shard;
+    std::shared_ptr<const Places> places;
+    bool is_damaged;
+  };
+  mutable std::deque<Known> known_;  ///< of the shards last needed
 };
 
 }  // namespace

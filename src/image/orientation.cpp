@@ -1,5 +1,7 @@
 #include "image/orientation.h"
 
+#include <cstring>
+
 namespace gondola {
 namespace {
 

@@ -1,6 +1,7 @@
 #include "kernels/convolution.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace gondola {
 namespace {
@@ -43,6 +44,7 @@ void convolve_3x3(const Kernels& kernels, const ConvolutionArguments& c) {
 }
 
 void gather_patches(const PatchArguments& p) {
+  assert(p.padding <= p.kernel);
   const std::size_t columns = p.out_width();
   for (std::size_t row = p.first_row; row < p.last_row; ++row) {
     const std::size_t top = row / columns * p.stride, left = row % columns * p.stride;  // of the padded image

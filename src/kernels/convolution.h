@@ -27,7 +27,7 @@ void convolve_3x3(const Kernels& kernels, const ConvolutionArguments& arguments)
 /// out + row·out_stride.
 struct PatchArguments {
   std::size_t channels = 0, height = 0, width = 0;
-  std::size_t kernel = 0, stride = 0, padding = 0;
+  std::size_t kernel = 0, stride = 0, padding = 0;  ///< padding: at most the kernel
   const float* in = nullptr;
   float* out = nullptr;
   std::size_t out_stride = 0;

@@ -1,3 +1,5 @@
+#include <cassert>
+
 #include "kernels/gemm_simd.h"
 
 // The matrix product on AMX, whose registers are tiles of up to 16 rows of 64 bytes. One of them holds 16 rows of the
@@ -171,6 +173,7 @@ std::size_t multiply_tile_registers(std::size_t steps) {
 }  // namespace
 
 void gemm_bf16_amx(const GemmArguments& arguments) {
+  assert(arguments.left_rows == nullptr);
   multiply_in_tiles<Bf16Dot>(arguments);
 }
 std::size_t peak_bf16_amx(std::size_t steps) {

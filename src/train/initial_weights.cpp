@@ -35,7 +35,6 @@ std::map<std::string, std::string> tower_values(ModelConfig config, const char* 
   for (const auto& [key, value] : json.at(section).items()) values[fmt::format("{}.{}", section, key)] = value.dump();
   values.erase("vision_cfg.image_size");  // positions are resized
   values.erase("init_logit_bias");        // of neither tower
-  values.erase("text_cfg.bos_id");        // the vocabulary's
   return values;
 }
 

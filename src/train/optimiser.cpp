@@ -66,7 +66,7 @@ void Optimiser::step(double learning_rate) {
 void Optimiser::step_adamw(double learning_rate) {
   for (Group& group : groups_) {
     at::_foreach_add_(group.steps, 1);
-    std::vector<at::Tensor> gradients;
+    std::vector<at::Tensor> gradients;  // laid out as their parameters, by autograd's contract: the kernel walks memory
     for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
     at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
                       learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,

@@ -113,7 +113,7 @@ std::vector<std::string> warnings(const Recipe& recipe) {
         fmt::format("the learning rate rises to the very end: train.warmup_steps is {}", recipe.warmup_steps));
   else if (recipe.schedule == Schedule::constant && recipe.warmup_steps + recipe.cooldown_steps > recipe.steps)
     lines.push_back(
-        fmt::format("the learning rate falls at once from its peak, or below it: train.warmup_steps {} and "
+        fmt::format("the learning rate drops right after its warm-up: train.warmup_steps {} and "
                     "cooldown_steps {} are more than train.steps {}",
                     recipe.warmup_steps, recipe.cooldown_steps, recipe.steps));
   for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.initial_image, "image"),
@@ -129,7 +129,7 @@ std::vector<std::string> warnings(const Recipe& recipe) {
 std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
   communicator.require_same("recipes", shared_values(recipe));
   Loader::check_ranks(recipe, communicator.size());
-  auto data = open_datasets(recipe.train, {recipe.templates});
+  auto data = open_datasets(recipe.train, recipe.templates);
   const auto batches = static_cast<double>(Loader::batches_per_epoch(*data, recipe));
   if (recipe.epochs * batches > 1e15) fail("train.epochs = {} of {} batches are too many", recipe.epochs, batches);
   if (recipe.steps == 0) recipe.steps = std::llround(recipe.epochs * batches);
@@ -167,7 +167,7 @@ std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe,
   std::vector<std::unique_ptr<Dataset>> sets;
   if (communicator.rank() > 0) return sets;  // rank 0 alone validates
   for (const std::string& source : recipe.validation) {
-    sets.push_back(open_dataset(source, {recipe.validation_templates}));
+    sets.push_back(open_dataset(source, recipe.validation_templates));
     check_readable(*sets.back());
   }
   return sets;

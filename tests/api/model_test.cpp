@@ -103,6 +103,7 @@ TEST_F(Api, ClassifiesBestFirst) {
   EXPECT_THROW(classifier.scores(std::vector<float>(17)), Error);
 
   const auto by_default = model_.classifier(labels).classify(folder_ / "images" / "a.png");
+  ASSERT_EQ(by_default.size(), labels.size());
   const auto expected = expected_.at("classify").at(0).at("scores").at("a.png").get<std::vector<double>>();
   for (const ScoredLabel& found : by_default)
     EXPECT_NEAR(found.score,

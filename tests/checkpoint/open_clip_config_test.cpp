@@ -91,7 +91,6 @@ TEST(OpenClipConfig, WritesWhatItReads) {
   config.image.norm_eps = config.text.norm_eps = 1e-6;
   config.text.causal = false;
   config.text.pooling = TextPooling::end_token;
-  config.text.start_id = 5;
   config.text.end_id = 7;
   config.text.pad_id = 3;
   config.text.projection_bias = true;

@@ -478,6 +478,7 @@ TEST_F(Commands, PrintTheObjectsOfTheReadme) {
       {"vocab ../text/corpus.txt --size 520 --out OUT", {"vocabulary", "tokens"}},
       {"bench --model model --batch 1",
        {"tower", "precision", "device", "isa", "threads", "batch", "items_per_second", "gflops", "peak_fraction"}}};
+  const std::string readme = read_file(fs::path(GONDOLA_SOURCE_DIR) / "README.md");
   int folders = 0;
   const auto answer = [&](std::string arguments) {
     const std::size_t place = arguments.find("OUT");
@@ -491,6 +492,7 @@ TEST_F(Commands, PrintTheObjectsOfTheReadme) {
     std::vector<std::string> found;
     for (const auto& [key, value] : object.items()) found.push_back(key);
     EXPECT_THAT(found, testing::UnorderedElementsAreArray(keys)) << arguments;
+    for (const std::string& key : keys) EXPECT_THAT(readme, HasSubstr("\"" + key + "\""));
     EXPECT_NE(answer(arguments).out, "") << arguments;
   }
 }

@@ -317,6 +317,9 @@ TEST_F(Embed, ResumesWithTheSameOptionsAlone) {
   for (const char* option : {"--raw", "--exif", "--dtype fp32"})
     EXPECT_EQ(run(embed + " --model model --resume " + option).status, 1) << option;
   EXPECT_EQ(run("embed images --model model --precision bf16 --resume --out " + out("e")).status, 1);
+  const std::string texts = "embed --model model --text-file " + out("texts") + " --out " + out("t");
+  ASSERT_EQ(run(texts).status, 0);
+  EXPECT_EQ(run(texts + " --resume --exif").status, 0) << "of images alone";
 
   const fs::path copy = folder_.path() / "copy";
   const auto resumed_by = [&](const char* file, const char* before, const char* after) {

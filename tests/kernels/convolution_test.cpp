@@ -69,7 +69,8 @@ TEST(GatherPatches, TakesEveryWindowInPyTorchsOrder) {
   struct Case {
     std::size_t height, width, kernel, stride, padding;
   };
-  for (const Case& c : {Case{1, 1, 3, 2, 1}, Case{8, 12, 4, 4, 0}, Case{7, 10, 3, 2, 1}, Case{5, 5, 2, 2, 0}}) {
+  for (const Case& c : {Case{1, 1, 3, 2, 1}, Case{8, 12, 4, 4, 0}, Case{7, 10, 3, 2, 1}, Case{5, 6, 3, 1, 1},
+                        Case{4, 4, 3, 1, 3}, Case{5, 5, 2, 2, 0}}) {
     const std::size_t channels = 3;
     const std::vector<float> image = random_floats(channels * c.height * c.width, random);
     PatchArguments p = {channels, c.height, c.width, c.kernel, c.stride, c.padding, image.data(), nullptr, 0, 0, 0};

@@ -120,7 +120,6 @@ TEST(ClipTokenizer, AgreesOnCaptionsAndPromptsWithOpenAIsVocabulary) {
     check("flickr8k", split(read_file(test::test_data() / "flickr8k-1000" / "captions.csv")));
 }
 
-/// OpenAI's file holds 262,144 merges, of which its models use the first 48,894 (openai/CLIP, simple_tokenizer.py).
 /// A pair of letters by number, of 65,536.
 std::pair<std::string, std::string> pair(int number) {
   const auto& letters = byte_alphabet().letters;
@@ -136,6 +135,7 @@ std::filesystem::path write_openai_vocabulary(const std::filesystem::path& folde
   return path;
 }
 
+/// OpenAI's file holds 262,144 merges, of which its models use the first 48,894 (openai/CLIP, simple_tokenizer.py).
 TEST(ClipTokenizer, UsesTheFirstOfOpenAIsMerges) {
   const test::TemporaryFolder folder;
   const auto path = write_openai_vocabulary(folder.path());

@@ -165,6 +165,15 @@ TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
+/// Which is not encoded again for its gradients.
+TEST(Gradients, BesideALockedTowerAreThoseOfTheWholeBatchAtOnce) {
+  for (bool Recipe::*lock : {&Recipe::lock_image, &Recipe::lock_text}) {
+    Recipe recipe = recipe_of(/*norms=*/false, /*sigmoid=*/false, /*micro_batch_size=*/3);
+    recipe.*lock = true;
+    expect_gradients_of_the_whole_batch(2, recipe);
+  }
+}
+
 /// Whose batch norms see all ranks' images.
 TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
   Recipe recipe = recipe_of(true, false, 0);
