@@ -40,7 +40,10 @@ TEST(ModelConfig, NamesWhatDoesNotFit) {
   };
   refuses([](ModelConfig& c) { c.image.heads = 7; }, "7 heads");
   refuses([](ModelConfig& c) { c.image.patch_size = 225; }, "patch size");
+  refuses([](ModelConfig& c) { c.text.start_id = 49408; }, "start token");
   refuses([](ModelConfig& c) { c.text.end_id = 49408; }, "end token");
+  refuses([](ModelConfig& c) { c.text.pad_id = 49408; }, "padding token");
+  refuses([](ModelConfig& c) { c.text.heads = 7; }, "text tower of width 512");
   refuses([](ModelConfig& c) { c.text.layers = 1 << 30; }, "layers");
   refuses([](ModelConfig& c) { c.embed_dim = 0; }, "embedding size");
   refuses(
@@ -49,17 +52,6 @@ TEST(ModelConfig, NamesWhatDoesNotFit) {
         c.image.image_size = 225;
       },
       "multiple of 32");
-}
-
-TEST(ModelConfig, NamesTokensAndHeadsThatDoNotFit) {
-  const auto refuses = [](const auto& change, const std::string& message) {
-    ModelConfig config = preset("ViT-B-32");
-    change(config);
-    EXPECT_THAT([&] { config.validate(); }, testing::ThrowsMessage<Error>(testing::HasSubstr(message)));
-  };
-  refuses([](ModelConfig& c) { c.text.start_id = 49408; }, "start token");
-  refuses([](ModelConfig& c) { c.text.pad_id = 49408; }, "padding token");
-  refuses([](ModelConfig& c) { c.text.heads = 7; }, "text tower of width 512");
 }
 
 /// In the last of twelve blocks queries, attention, output and MLP of one token of 77 are enough.

@@ -59,9 +59,10 @@ TEST(Tar, ChecksAMembersSizeAgainstTheFile) {
 }
 
 /// A header in the form before POSIX, with a binary size as GNU tar writes it.
-std::string old_header(const std::string& name, std::uint64_t size, bool binary) {
+std::string old_header(const std::string& name, std::uint64_t size, bool binary, char type = '\0') {
   std::string header(512, '\0');
   header.replace(0, name.size(), name);
+  header[156] = type;
   if (binary) {
     header[124] = '\x80';
     for (int i = 0; i < 8; ++i) header[124 + 11 - i] = static_cast<char>(size >> (8 * i));
@@ -265,15 +266,8 @@ TEST(WebDataset, FindsTheImagesOfClipRetrieval) {
 /// A header and the content, padded; with other types than '0' and a claimed size.
 std::string member(const std::string& name, const std::string& content, char type = '0',
                    std::optional<std::size_t> claimed = {}) {
-  std::string header(512, '\0');
-  header.replace(0, name.size(), name);
-  header.replace(124, 11, fmt::format("{:011o}", claimed.value_or(content.size())));
-  header[156] = type;
-  header.replace(148, 8, "        ");
-  int sum = 0;
-  for (const char byte : header) sum += static_cast<unsigned char>(byte);
-  header.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
-  return header + content + std::string((512 - content.size() % 512) % 512, '\0');
+  return old_header(name, claimed.value_or(content.size()), /*binary=*/false, type) + content +
+         std::string((512 - content.size() % 512) % 512, '\0');
 }
 
 /// A record of its own length, which it begins with.

@@ -163,8 +163,7 @@ TEST(FullModels, GivePyTorchsEmbeddings) {
 
 /// A damaged weight, wherever it is, must not become a plausible embedding.
 TEST(CpuEncoder, LetsWhatIsNotANumberThroughInEveryPrecision) {
-  const auto models = test::golden_models();
-  const test::GoldenModel& golden = *std::ranges::find(models, "vit_open_clip", &test::GoldenModel::name);
+  const test::GoldenModel golden = test::golden_model("vit_open_clip");
   const auto pixels = golden.images().pixels;
   for (const char* weight : {"ln_1.weight", "ln_2.bias", "attn.in_proj_bias", "mlp.c_fc.bias", "mlp.c_proj.bias"}) {
     ModelFiles files = golden.load();

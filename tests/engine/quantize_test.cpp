@@ -25,11 +25,6 @@ namespace {
 
 const char* const towers[] = {"visual.", ""};
 
-test::GoldenModel golden_model(const std::string& name) {
-  const auto models = test::golden_models();
-  return *std::ranges::find(models, name, &test::GoldenModel::name);
-}
-
 /// Rewrites every block of a model.
 template <class Change>
 void change_blocks(ModelFiles& files, const Change& change) {
@@ -77,7 +72,7 @@ double cosine(std::span<const float> a, std::span<const float> b) {
 
 TEST(BlockWeights, AreRewrittenWithoutChangingTheModel) {
   for (const char* name : {"vit_hf", "vit_custom_text"}) {
-    const test::GoldenModel golden = golden_model(name);
+    const test::GoldenModel golden = test::golden_model(name);
     ModelFiles files = golden.load();
     change_blocks(files, [](BlockWeights& block) {
       const std::size_t width = block.width(), hidden = block["mlp.c_fc.bias"].size();
@@ -106,7 +101,8 @@ TEST(SmoothingScales, AreSmoothQuants) {
 
 TEST(QuantizeRow, GivesPyTorchsIntegers) {
   // The same weights, quantised by tests/reference/models.py.
-  const TensorMap exact = golden_model("vit_hf").load().weights, expected = golden_model("vit_hf_int8").load().weights;
+  const TensorMap exact = test::golden_model("vit_hf").load().weights,
+                  expected = test::golden_model("vit_hf_int8").load().weights;
   int compared = 0;
   for (const auto& [name, tensor] : expected) {
     if (tensor.type != DType::int8) continue;
@@ -124,7 +120,7 @@ TEST(QuantizeRow, GivesPyTorchsIntegers) {
 }
 
 TEST(Int8, IsUnharmedByOutliersOfNormsAndValues) {
-  const test::GoldenModel golden = golden_model("vit_hf");
+  const test::GoldenModel golden = test::golden_model("vit_hf");
   ModelFiles files = golden.load();
   const Found exact = encode(files, golden, {}), usual = encode(files, golden, {Precision::int8});
   change_blocks(files, [](BlockWeights& block) {  // channels of a hundred times the others' size, and far from zero
@@ -199,7 +195,7 @@ Quantized quantize(const ModelFiles& files) {
 }
 
 TEST(QuantizeBlocks, KeepsTheModelsFunction) {
-  const test::GoldenModel golden = golden_model("vit_hf");
+  const test::GoldenModel golden = test::golden_model("vit_hf");
   const ModelFiles files = golden.load();
   const Quantized quantized = quantize(files);
   EXPECT_EQ(quantized.layers.size(), 16u);
@@ -214,7 +210,7 @@ TEST(QuantizeBlocks, KeepsTheModelsFunction) {
 }
 
 TEST(QuantizeBlocks, KeepsInBf16WhatCannotBeSmoothed) {
-  ModelFiles files = golden_model("vit_hf").load();
+  ModelFiles files = test::golden_model("vit_hf").load();
   change_blocks(files, [](BlockWeights& block) {
     const std::size_t width = block.width(), hidden = block["mlp.c_fc.bias"].size();
     for (std::size_t i = 0; i < width; ++i) {
@@ -233,7 +229,7 @@ TEST(QuantizeBlocks, KeepsInBf16WhatCannotBeSmoothed) {
 }
 
 TEST(ShiftEmbeddings, MovesThemByTheShift) {
-  const test::GoldenModel golden = golden_model("vit_hf");
+  const test::GoldenModel golden = test::golden_model("vit_hf");
   ModelFiles files = golden.load();
   const auto dim = static_cast<std::size_t>(files.config.embed_dim);
   std::vector<float> shift(dim);
@@ -247,7 +243,7 @@ TEST(ShiftEmbeddings, MovesThemByTheShift) {
 }
 
 TEST(CpuEncoder, NamesTheInt8WeightThatDoesNotFit) {
-  const ModelFiles files = golden_model("vit_hf_int8").load();
+  const ModelFiles files = test::golden_model("vit_hf_int8").load();
   ThreadPool pool(1);
   const auto throws = [&](const TensorMap& weights, const std::string& message) {
     EXPECT_THAT([&] { make_cpu_encoder(files.config, weights, {}, pool); },
@@ -269,7 +265,7 @@ TEST(CpuEncoder, NamesTheInt8WeightThatDoesNotFit) {
 }
 
 TEST(CpuEncoder, ReadsDamagedInt8FilesOrRefusesThem) {
-  const test::GoldenModel golden = golden_model("vit_hf_int8");
+  const test::GoldenModel golden = test::golden_model("vit_hf_int8");
   test::TemporaryFolder folder;
   std::filesystem::copy(golden.folder / golden.file, folder.path(), std::filesystem::copy_options::recursive);
   const std::string good = read_file(folder.path() / "model.safetensors");

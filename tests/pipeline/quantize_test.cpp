@@ -145,9 +145,7 @@ TEST_F(Quantize, DoesNotDependOnTheThreads) {
 }
 
 TEST_F(Quantize, TakesRandomTokensWithoutAVocabularyAndLeavesAResNetAsItIs) {
-  ModelFiles resnet;
-  for (const test::GoldenModel& golden : test::golden_models())
-    if (golden.name == "resnet_open_clip") resnet = golden.load();
+  ModelFiles resnet = test::golden_model("resnet_open_clip").load();
   for (auto& [name, tensor] : resnet.weights) tensor = convert(tensor, DType::float32);
   inputs_.tokenizer = nullptr;
   const ModelFiles quantized = run(resnet, 2);

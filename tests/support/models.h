@@ -58,6 +58,11 @@ inline std::vector<GoldenModel> golden_models() {
   return models;
 }
 
+inline GoldenModel golden_model(const std::string& name) {
+  const auto models = golden_models();
+  return *std::ranges::find(models, name, &GoldenModel::name);
+}
+
 inline std::vector<GoldenModel> full_models(const std::filesystem::path& folder) {
   std::vector<GoldenModel> models;
   for (const char* architecture : {"ViT-B-32", "ViT-L-14", "RN50"})

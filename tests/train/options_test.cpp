@@ -236,34 +236,20 @@ TEST_F(Runs, SayWhatMayNotBeMeant) {
 }
 
 /// Before the run's folder says with which samples it was started.
-TEST_F(Runs, AreRefusedWhereRanksHaveOtherSamples) {
-  const Recipe whole = recipe(vit, {"train.steps=1"});
-  const std::string pairs = (folder_.path() / "pairs.csv").string();
-  const Recipe other = recipe(vit, {"train.steps=1", fmt::format("data.train=[\"{0}\", \"{0}\"]", pairs)});
-  test::on_ranks(2, [&](Communicator& communicator) {
-    EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? whole : other, folder_.path() / "run", false, communicator); },
-                ThrowsMessage<Error>(HasSubstr("training sets of the ranks differ")));
-  });
-  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
-}
-
-TEST_F(Runs, AreRefusedWhereRanksHaveOtherRecipes) {
+TEST_F(Runs, AreRefusedWhereRanksDiffer) {
   const Recipe one = recipe(vit, {"train.steps=1", "train.threads=2"});
-  const Recipe other = recipe(vit, {"train.steps=1", "train.seed=3"});
-  test::on_ranks(2, [&](Communicator& communicator) {
-    EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? one : other, folder_.path() / "run", false, communicator); },
-                ThrowsMessage<Error>(HasSubstr("recipes of the ranks differ")));
-  });
+  const auto expect_difference = [&](const char* what, const std::string& override) {
+    const Recipe other = recipe(vit, {"train.steps=1", override});
+    test::on_ranks(2, [&](Communicator& communicator) {
+      EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? one : other, folder_.path() / "run", false, communicator); },
+                  ThrowsMessage<Error>(HasSubstr(fmt::format("{} of the ranks differ", what))));
+    });
+  };
+  const std::string pairs = (folder_.path() / "pairs.csv").string();
+  expect_difference("training sets", fmt::format("data.train=[\"{0}\", \"{0}\"]", pairs));
+  expect_difference("recipes", "train.seed=3");
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
-}
-
-TEST_F(Runs, AreRefusedWhereRanksHaveOtherVocabularies) {
-  const Recipe one = recipe(vit, {"train.steps=1"});
-  const Recipe other = recipe(vit, {"train.steps=1", "model.vocabulary=" + test::golden("text").string()});
-  test::on_ranks(2, [&](Communicator& communicator) {
-    EXPECT_THAT([&] { Trainer(communicator.rank() == 0 ? one : other, folder_.path() / "run", false, communicator); },
-                ThrowsMessage<Error>(HasSubstr("vocabularies of the ranks differ")));
-  });
+  expect_difference("vocabularies", "model.vocabulary=" + test::golden("text").string());
 }
 
 /// As of a cache that is not the same on every machine.

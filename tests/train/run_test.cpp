@@ -235,13 +235,13 @@ TEST_F(Samples, ThatCannotBeReadAreLeftOutOfTheValidation) {
 class RecipeErrors : public testing::Test {
  protected:
   test::TemporaryFolder folder_;
+  const fs::path recipe_ = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
 };
 
 TEST_F(RecipeErrors, OfDataLeaveNoFolder) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
   const auto train = [&](const char* override) {
-    return [&, override] { Trainer(read_recipe(recipe, {override}), run, false, test::alone); };
+    return [&, override] { Trainer(read_recipe(recipe_, {override}), run, false, test::alone); };
   };
   EXPECT_THAT(train("train.batch_size=100000"), ThrowsMessage<Error>(HasSubstr("fewer than one batch of 100000")));
   EXPECT_THAT(train("data.train=[\"nowhere.csv\"]"), ThrowsMessage<Error>(HasSubstr("nowhere.csv")));
@@ -250,68 +250,62 @@ TEST_F(RecipeErrors, OfDataLeaveNoFolder) {
 }
 
 TEST_F(RecipeErrors, NeedOneLengthAndAtLeastAStep) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
-  EXPECT_THAT([&] { read_recipe(recipe, {"train.epochs=3"}); },
+  EXPECT_THAT([&] { read_recipe(recipe_, {"train.epochs=3"}); },
               ThrowsMessage<Error>(HasSubstr("both steps and epochs")));
-  EXPECT_THAT([&] { read_recipe(recipe, {"train.steps=0"}); }, ThrowsMessage<Error>(HasSubstr("either")));
-  const Recipe short_of_one = read_recipe(recipe, {"train.steps=0", "train.epochs=0.01"});
+  EXPECT_THAT([&] { read_recipe(recipe_, {"train.steps=0"}); }, ThrowsMessage<Error>(HasSubstr("either")));
+  const Recipe short_of_one = read_recipe(recipe_, {"train.steps=0", "train.epochs=0.01"});
   EXPECT_THAT([&] { Trainer(short_of_one, folder_.path() / "run", false, test::alone); },
               ThrowsMessage<Error>(HasSubstr("no step")));
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
 TEST_F(RecipeErrors, ARunOfNoStepMayBeStartedAgainWithOtherValues) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
   for (const bool resume : {false, true}) {
     const fs::path run = folder_.path() / (resume ? "resumed" : "again");
-    EXPECT_THROW(Trainer(read_recipe(recipe, {"model.initial=\"nowhere\""}), run, false, test::alone), Error);
-    EXPECT_TRUE(Trainer(read_recipe(recipe, {}), run, resume, test::alone).run());
+    EXPECT_THROW(Trainer(read_recipe(recipe_, {"model.initial=\"nowhere\""}), run, false, test::alone), Error);
+    EXPECT_TRUE(Trainer(read_recipe(recipe_, {}), run, resume, test::alone).run());
   }
 }
 
 TEST_F(RecipeErrors, OneProcessAtATimeTrainsInAFolder) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
-  Trainer first(read_recipe(recipe, {}), run, false, test::alone);
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, true, test::alone); },
+  Trainer first(read_recipe(recipe_, {}), run, false, test::alone);
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("another process is training there")));
   EXPECT_TRUE(first.run());
 }
 
 /// "--out runs" for "--out runs/mine" must do no harm to what is there.
 TEST_F(RecipeErrors, AFolderOfOtherThingsIsNotResumed) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
   const fs::path runs = folder_.path() / "runs";
   fs::create_directories(runs / "checkpoints");
   for (const char* file : {"metrics.jsonl", "checkpoints/other.tmp", "log"}) write(runs / file, "mine");
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), runs, true, test::alone); },
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), runs, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("not the folder of a run")));
   EXPECT_EQ(read_file(runs / "metrics.jsonl"), "mine");
   EXPECT_FALSE(fs::exists(runs / ".lock"));
   fs::remove(runs / "metrics.jsonl");
-  EXPECT_TRUE(Trainer(read_recipe(recipe, {}), runs, true, test::alone).run());
+  EXPECT_TRUE(Trainer(read_recipe(recipe_, {}), runs, true, test::alone).run());
   for (const char* file : {"checkpoints/other.tmp", "log"}) EXPECT_EQ(read_file(runs / file), "mine");
 }
 
 TEST_F(RecipeErrors, ARunGoesOnWithoutTheModelThatItBeganWith) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
   const fs::path first = folder_.path() / "first", second = folder_.path() / "second";
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), first, false, test::alone).run());
+  ASSERT_TRUE(Trainer(read_recipe(recipe_, {}), first, false, test::alone).run());
   const std::string initial = "model.initial=" + (first / "model").string();
   std::vector<std::string> overrides = {initial, "model.vocabulary=\"\""};  // that of the model
-  ASSERT_TRUE(Trainer(read_recipe(recipe, overrides), second, false, test::alone).run());
+  ASSERT_TRUE(Trainer(read_recipe(recipe_, overrides), second, false, test::alone).run());
   fs::remove_all(first);
   overrides.push_back("train.steps=2");
-  EXPECT_TRUE(Trainer(read_recipe(recipe, overrides), second, true, test::alone).run());
+  EXPECT_TRUE(Trainer(read_recipe(recipe_, overrides), second, true, test::alone).run());
 }
 
 TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
-  const fs::path recipe = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
   const fs::path run = folder_.path() / "run";
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, false, test::alone).run());
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, test::alone); },
+  ASSERT_TRUE(Trainer(read_recipe(recipe_, {}), run, false, test::alone).run());
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, false, test::alone); },
               ThrowsMessage<Error>(HasSubstr("--resume")));
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {"train.seed=8"}), run, true, test::alone); },
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {"train.seed=8"}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("train.seed")));
   const std::string pairs = read_file(test::golden("train") / "vit" / "pairs.csv");
   const fs::path moved = write(folder_.path() / "moved" / "pairs.csv", pairs),
@@ -319,19 +313,19 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
   fs::copy(test::golden("train") / "vit" / "images", folder_.path() / "moved" / "images");
   for (const std::string& value : {fmt::format("data.train=[\"{}\"]", other.string()),
                                    fmt::format("data.train=[{{source=\"{}\", weight=2}}]", moved.string())})
-    EXPECT_THAT([&] { Trainer(read_recipe(recipe, {value}), run, true, test::alone); },
+    EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {value}), run, true, test::alone); },
                 ThrowsMessage<Error>(HasSubstr("started with data.train")))
         << value;
   // Nothing that it learns from, what it does anyway, and the same samples elsewhere.
   for (const std::string& value : {std::string("data.max_broken=2000"), std::string("train.seed=0"),
                                    fmt::format("data.train=[\"{}\"]", moved.string()),
                                    fmt::format("data.train=[{{source=\"{}\"}}]", moved.string())})
-    EXPECT_NO_THROW(Trainer(read_recipe(recipe, {value}), run, true, test::alone)) << value;
+    EXPECT_NO_THROW(Trainer(read_recipe(recipe_, {value}), run, true, test::alone)) << value;
   write(run / "recipe.json", "[]");
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, true, test::alone); },
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("recipe.json: is not what a run writes")));
   fs::remove_all(run / "checkpoints");
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe, {}), run, false, test::alone); },
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, false, test::alone); },
               ThrowsMessage<Error>(HasSubstr("--resume")));
 }
 
