@@ -58,8 +58,8 @@ class GONDOLA_API Classifier {
 };
 
 /// A CLIP model: images and texts to vectors of one space. Copies share the weights. Not thread-safe: one call at a
-/// time on a model, its copies and its classifiers; a call uses all the model's threads. One that was moved from may
-/// only be assigned to or destroyed.
+/// time on a model, its copies and its classifiers; a call uses all the model's threads, which a forked process has
+/// not: it loads its own, and lets its parent's be. One that was moved from may only be assigned to or destroyed.
 class GONDOLA_API Model {
  public:
   /// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors) or a name that

@@ -63,15 +63,17 @@ std::string read_all(const Descriptor& file, const struct stat& status, const st
   }
 }
 
-void write_and_flush(const std::filesystem::path& path, std::string_view bytes) {
+void write_and_flush(const std::filesystem::path& path, std::span<const std::string_view> parts) {
   const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
-    bytes.remove_prefix(static_cast<std::size_t>(count));
+  for (std::string_view bytes : parts) {
+    while (!bytes.empty()) {
+      const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail("{}: cannot be written: {}", path.string(), std::strerror(errno));
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
   }
-  if (::fsync(file.get()) != 0) fail("{}: cannot be flushed: {}", path.string(), std::strerror(errno));
+  if (!flush_to_disk(file.get())) fail("{}: cannot be flushed: {}", path.string(), std::strerror(errno));
 }
 
 }  // namespace
@@ -126,7 +128,7 @@ void require_new_folder(const std::filesystem::path& path) {
   if (path.empty()) fail("the folder to write has no name");
   std::filesystem::path place = std::filesystem::absolute(path);
   if (std::filesystem::is_directory(place) && !std::filesystem::is_empty(place))
-    fail("{}: is not empty", path.string());
+    fail("{}: is not empty; name a new folder", path.string());
   while (!std::filesystem::exists(place)) place = place.parent_path();
   if (!std::filesystem::is_directory(place)) fail("{}: is a file, expected a folder", place.string());
   if (::access(place.c_str(), W_OK) != 0) fail("{}: cannot be written to: {}", place.string(), std::strerror(errno));
@@ -153,10 +155,20 @@ void move_into_place(const std::filesystem::path& from, const std::filesystem::p
   if (error) fail("{}: cannot be written: {}", to.string(), error.message());
 }
 
+bool flush_to_disk(int descriptor) {
+  while (::fsync(descriptor) != 0)
+    if (errno != EINTR) return false;
+  return true;
+}
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  write_file_atomically(path, std::span(&bytes, 1));
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::string_view> parts) {
   const std::filesystem::path temporary = temporary_beside(path);
   try {
-    write_and_flush(temporary, bytes);
+    write_and_flush(temporary, parts);
     move_into_place(temporary, path);
   } catch (const Error&) {
     std::error_code ignored;

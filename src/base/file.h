@@ -54,9 +54,14 @@ void remove_temporaries(const std::filesystem::path& folder);
 /// Renames a file over what has that name, if anything has. Throws Error when that cannot be done.
 void move_into_place(const std::filesystem::path& from, const std::filesystem::path& to);
 
+/// fsync, which a signal does not end; false when it cannot be done.
+bool flush_to_disk(int descriptor);
+
 /// Writes the bytes to a temporary file beside `path`, flushes it to the disk and renames it over `path`: a reader (or
 /// a crash) sees the old file or the new one, never a part, whoever else writes it at the same time.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+/// The same of several parts, one after the other.
+void write_file_atomically(const std::filesystem::path& path, std::span<const std::string_view> parts);
 
 /// A file read at given places, from any thread.
 class RandomAccessFile {

@@ -68,10 +68,14 @@ void NpyWriter::append(std::span<const float> row) {
   ++rows_;
 }
 
-void NpyWriter::finish() {
+void NpyWriter::complete() {
   require(out_ && std::fseek(out_.get(), 0, SEEK_SET) == 0);
   write_header();
-  require(std::fflush(out_.get()) == 0 && ::fsync(::fileno(out_.get())) == 0);
+  require(std::fflush(out_.get()) == 0 && flush_to_disk(::fileno(out_.get())));
+}
+
+void NpyWriter::finish() {
+  complete();
   out_.reset();
   move_into_place(temporary_, path_);
   finished_ = true;

@@ -18,8 +18,9 @@ class NpyWriter {
   NpyWriter(std::filesystem::path path, NpyType type, std::size_t row_size);
   /// Appends one row of row_size values.
   void append(std::span<const float> row);
-  /// Writes the final header, flushes the file to the disk and renames it into place. A writer that is destroyed
-  /// unfinished leaves no file.
+  /// Writes the final header and flushes the file to the disk; what cannot be done shows now.
+  void complete();
+  /// complete(), and then renames the file into place. A writer that is destroyed unfinished leaves no file.
   void finish();
   ~NpyWriter();
 

@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
+#include "base/error.h"
 #include "base/utf8.h"
 
 namespace gondola {
@@ -19,6 +22,11 @@ void prepare_standard_streams() {
     if (::fcntl(descriptor, F_GETFD) == -1) ::open("/dev/null", O_RDONLY);  // takes the lowest
   static char lines[1 << 16];
   std::setvbuf(stdout, lines, _IOLBF, sizeof lines);
+}
+
+void print_verbatim(const std::string& line) {
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF)
+    fail("stdout cannot be written: {}", std::strerror(errno));
 }
 
 void print_error_line(const std::string& line) {

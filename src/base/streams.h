@@ -17,10 +17,13 @@ void prepare_standard_streams();
 /// U+FFFD, so that names, labels and what files hold can neither steer it nor begin a line.
 std::string printable(std::string_view text);
 
-/// Writes a line to stdout.
+/// Writes a line to stdout as it is. Throws Error when that cannot be done.
+void print_verbatim(const std::string& line);
+
+/// Writes a line to stdout, made printable. Throws Error when that cannot be done.
 template <typename... Arguments>
 void print_line(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  fmt::print("{}\n", printable(fmt::format(format, std::forward<Arguments>(arguments)...)));
+  print_verbatim(printable(fmt::format(format, std::forward<Arguments>(arguments)...)));
 }
 
 /// Writes a line to stderr. Unlike print_line it does not throw when that cannot be done, as when a disk is full.

@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -26,6 +27,9 @@ ThreadPool::ThreadPool(int threads) {
     const std::size_t started = workers_.size() + 1;
     stop();
     fail("no more than {} of {} threads can be started", started, threads);
+  } catch (...) {  // of memory
+    stop();
+    throw;
   }
 }
 
@@ -48,6 +52,8 @@ void ThreadPool::for_each(std::size_t count, const std::function<void(std::size_
     for (std::size_t index = 0; index < count; ++index) body(index, 0);
     return;
   }
+  if (::getpid() != process_)
+    fail("this process was forked from one that has the threads: it needs a model of its own");
   {
     const std::lock_guard lock(mutex_);
     body_ = &body;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <condition_variable>
 #include <cstddef>
 #include <functional>
@@ -34,6 +36,7 @@ class ThreadPool {
   void work(int thread);
   void run_items(int thread);
 
+  const int process_ = ::getpid();  // threads do not come along when it is forked
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_, done_;

@@ -1,5 +1,6 @@
 #include "checkpoint/model_locations.h"
 
+#include <algorithm>
 #include <array>
 #include <ranges>
 #include <utility>
@@ -65,6 +66,17 @@ std::optional<path> cached_snapshot(const std::string& repository) {
   return snapshot;
 }
 
+/// Of a file or folder, which only a mistake keeps from being there, rather than of a repository.
+bool is_path(const std::string& name) {
+  const path given(name);
+  for (const char* beginning : {"/", "./", "../", "~"})
+    if (name.starts_with(beginning)) return true;
+  for (const char* ending : {".pt", ".pth", ".bin", ".safetensors"})
+    if (given.extension() == ending) return true;
+  return !given.has_filename() || std::ranges::count(name, '/') > 1 ||
+         std::filesystem::is_directory(given.parent_path());
+}
+
 std::optional<path> vocabulary_in(const path& folder) {
   if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) return folder;
   if (exists(folder / "tokenizer.json")) return folder;
@@ -79,17 +91,23 @@ path find_model(const std::string& name) {
   for (const auto& [openai_name, file] : openai_files)
     if (name == openai_name) {
       if (exists(openai_cache() / file)) return openai_cache() / file;
-      fail("{}: not at {}, where clip.load leaves it", name, (openai_cache() / file).string());
+      fail("{}: not at {}, where Python's clip.load leaves it; OpenAI's ViTs are in the Hugging Face hub as well ({})",
+           name, (openai_cache() / file).string(), fmt::join(vocabulary_repositories, ", "));
     }
   constexpr std::string_view of_open_clip = "hf-hub:";
   const std::string repository =
       name.starts_with(of_open_clip) ? name.substr(of_open_clip.size()) : open_clip_repository(name).value_or(name);
-  if (repository.find('/') == std::string::npos || repository.find('/') != repository.rfind('/'))
+  const auto slashes = std::ranges::count(repository, '/');
+  if (slashes == 1)
+    if (const auto snapshot = cached_snapshot(repository)) return *snapshot;
+  if (is_path(repository)) fail("{}: no such file or folder", name);
+  if (slashes == 0)
     fail("{}: no such file or folder, nor one of OpenAI's names ({})", name,
          fmt::join(std::views::keys(openai_files), ", "));
-  if (const auto snapshot = cached_snapshot(repository)) return *snapshot;
-  fail("{}: no such file or folder, and the Hugging Face cache has no {} (hf download {} fetches it)", name,
-       repository_folder(repository).string(), repository);
+  fail(
+      "{}: no such file or folder, and not in the Hugging Face cache ({}); if it is a repository there, hf download {} "
+      "fetches it",
+      name, hugging_face_cache().string(), repository);
 }
 
 std::optional<path> find_openai_vocabulary() {

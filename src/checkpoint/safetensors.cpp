@@ -153,12 +153,10 @@ void write_safetensors(const path& file, const TensorMap& tensors, const std::ma
   }
   const std::string text = pad_to_alignment(header.dump());
   const std::uint64_t header_length = text.size();
-  std::string bytes;
-  bytes.reserve(length_bytes + text.size() + offset);
-  bytes.append(reinterpret_cast<const char*>(&header_length), length_bytes).append(text);
+  std::vector<std::string_view> parts = {{reinterpret_cast<const char*>(&header_length), length_bytes}, text};
   for (const auto* item : order)
-    bytes.append(reinterpret_cast<const char*>(item->second.bytes.data()), item->second.bytes.size());
-  write_file_atomically(file, bytes);
+    parts.emplace_back(reinterpret_cast<const char*>(item->second.bytes.data()), item->second.bytes.size());
+  write_file_atomically(file, parts);
 }
 
 }  // namespace gondola

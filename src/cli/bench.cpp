@@ -8,8 +8,10 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "base/streams.h"
 #include "cli/inputs.h"
 #include "cli/model.h"
+#include "cli/validators.h"
 #include "kernels/kernels.h"
 #include "pipeline/device_encoder.h"
 
@@ -39,15 +41,15 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
     const double rate = static_cast<double>(batch) / measured.seconds, operations = rate * bench.operations();
     const double fraction = operations / measured.peak;
     if (global.json) {
-      fmt::print("{}\n", to_json_line({{"tower", options.tower},
-                                       {"precision", name(precision)},
-                                       {"device", global.device},
-                                       {"isa", name(active_isa())},
-                                       {"threads", pool.threads()},
-                                       {"batch", batch},
-                                       {"items_per_second", rate},
-                                       {"gflops", operations / giga},
-                                       {"peak_fraction", on_cpu ? nlohmann::ordered_json(fraction) : nullptr}}));
+      print_verbatim(to_json_line({{"tower", options.tower},
+                                   {"precision", name(precision)},
+                                   {"device", global.device},
+                                   {"isa", name(active_isa())},
+                                   {"threads", pool.threads()},
+                                   {"batch", batch},
+                                   {"items_per_second", rate},
+                                   {"gflops", operations / giga},
+                                   {"peak_fraction", on_cpu ? nlohmann::ordered_json(fraction) : nullptr}}));
     } else {
       fmt::print("{:>6} {:>10.1f} {:>10.0f} {:>8}\n", batch, rate, operations / giga,
                  on_cpu ? fmt::format("{:.0f}%", 100 * fraction) : "-");
@@ -111,7 +113,7 @@ void add_bench(CLI::App& app, const GlobalOptions& global, int& status) {
   auto* tower =
       command->add_option("--tower", options->tower, "image or text")->check(CLI::IsMember({"image", "text"}));
   auto* batch =
-      command->add_option("--batch", options->batches, "default: 1,16,64")->delimiter(',')->check(CLI::Range(1, 4096));
+      command->add_option("--batch", options->batches, "default: 1,16,64")->delimiter(',')->check(within(1, 4096));
   auto* full = command->add_flag("--full", options->full, "compute every token of the last layer and of a text");
   auto* kernels = command->add_flag("--kernels", options->kernels,
                                     "the operations that a tower is made of, one by one, as in a pass of --full");

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/streams.h"
 #include "cli/bench.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
@@ -136,7 +137,7 @@ class FilesBench {
                                      {"images", files_.size()},   {"images_per_second", stage.rate}};
       if (stage.megapixels > 0) line["megapixels_per_second"] = stage.megapixels;
       line.update(shares);
-      fmt::print("{}\n", to_json_line(line));
+      print_verbatim(to_json_line(line));
       return;
     }
     fmt::print("{:<11} {:>10.1f} {:>14}", stage.name, stage.rate,

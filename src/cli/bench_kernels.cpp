@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/random.h"
+#include "base/streams.h"
 #include "cli/bench.h"
 #include "cli/model.h"
 #include "engine/cpu_encoder.h"
@@ -298,7 +299,7 @@ class PartPrinter {
                                    {"milliseconds", measured.seconds / milli},
                                    {"pass_fraction", measured.seconds / pass_.seconds}};
     if (rate > 0) line.update({{"gflops", rate / giga}, {"peak_fraction", rate / measured.peak}});
-    fmt::print("{}\n", to_json_line(line));
+    print_verbatim(to_json_line(line));
   }
 
   void print_text(const Part& part, const MeasuredSeconds& measured, double rate) const {

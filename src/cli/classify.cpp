@@ -12,6 +12,7 @@
 #include "cli/image_results.h"
 #include "cli/inputs.h"
 #include "cli/model.h"
+#include "cli/validators.h"
 #include "metrics/metrics.h"
 #include "pipeline/zero_shot_classifier.h"
 
@@ -53,14 +54,14 @@ std::vector<ScoredLabel> best_labels(const ClassifyOptions& options, const ZeroS
 void print_json(const std::string& image, const std::vector<ScoredLabel>& best) {
   nlohmann::ordered_json labels = nlohmann::ordered_json::array();
   for (const ScoredLabel& one : best) labels.push_back({{"label", one.label}, {"score", one.score}});
-  fmt::print("{}\n", to_json_line({{"image", image}, {"labels", labels}}));
+  print_verbatim(to_json_line({{"image", image}, {"labels", labels}}));
 }
 
 void print_text(const std::string& image, const std::vector<ScoredLabel>& best) {
   std::vector<TableRow> rows;
   for (const ScoredLabel& one : best) rows.push_back({one.label, fmt::format("{:6.3f}", one.score)});
   print_table(image, rows);
-  if (rows.empty()) fmt::print("  no label reaches --min-score\n");
+  if (rows.empty()) print_line("  no label reaches --min-score");
 }
 
 ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::string>& labels,
@@ -113,10 +114,9 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
       ->check(has_placeholder)
       ->check(what_is_no_text);
   command->add_option("--top-k", options->top_k, "labels to show, best first")
-      ->check(CLI::Range(1, 1'000'000))
+      ->check(within(1, 1'000'000))
       ->capture_default_str();
-  command->add_option("--min-score", options->min_score, "leave out labels below this score")
-      ->check(CLI::Range(0., 1.));
+  command->add_option("--min-score", options->min_score, "leave out labels below this score")->check(within(0.0, 1.0));
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
   command->callback([options, &global, &status] {

@@ -76,7 +76,7 @@ void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_
   for (std::size_t i = 0; i < files.rows().size(); ++i) {
     const std::string path = files.file(i).string();
     if (global.json) {
-      fmt::print("{}\n", to_json_line({{"embeddings", path}, {"rows", files.rows()[i]}, {"embed_dim", dim}}));
+      print_verbatim(to_json_line({{"embeddings", path}, {"rows", files.rows()[i]}, {"embed_dim", dim}}));
     } else {
       print_line("{}: {} × {}", path, files.rows()[i], dim);
     }
@@ -101,7 +101,11 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
     const std::size_t done = files.done();
     embed(images.subspan(done), [&](std::size_t i) { return done + i; });
   });
-  if (files.rows().empty()) print_error("gondola: none of the images can be embedded");
+  if (files.rows().empty())
+    print_error("gondola: none of the images can be embedded");
+  else if (!files.failed().empty())
+    print_error("gondola: {} of {} images have no embedding; --resume tries them again", files.failed().size(),
+                images.size());
   report(global, files, model.embed_dim());
   return files.failed().empty() ? 0 : 1;
 }

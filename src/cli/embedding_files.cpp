@@ -57,8 +57,14 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
   lock();
   const fs::path record = record_of(kind_), embeddings = this->embeddings();
   if (!has_embeddings(embeddings)) {
-    require_same_model_as(kind_ == "img" ? "text" : "img");
-    write_record();  // for whoever embeds the other kind meanwhile
+    write_record();  // first: of two processes that begin at once with other models, one at least sees the other's
+    try {
+      require_same_model_as(kind_ == "img" ? "text" : "img");
+    } catch (const Error&) {
+      std::error_code ignored;
+      fs::remove(record, ignored);
+      throw;
+    }
   } else if (!fs::exists(record)) {
     fail("{}: has embeddings without {}, which cannot be resumed; name another folder", embeddings.string(),
          record.filename().string());
@@ -120,15 +126,25 @@ void EmbeddingFiles::lock() {
 void EmbeddingFiles::restore() {
   const fs::path path = record_of(kind_);
   read_record(path, [&](const Json& record) {
-    for (const auto& [key, value] : made_by_.items())
-      if (const Json& before = record.at("made_by").at(key); before != value)
-        fail("{}: {} was {} and is {} now", path.string(), key, before.dump(), value.dump());
+    for (const auto& [key, value] : made_by_.items()) {
+      const Json& before = record.at("made_by").at(key);
+      if (before == value) continue;
+      if (key == "weights" || key == "model")
+        fail("{}: the embeddings in this folder are another model's; name another folder", path.string());
+      fail("{}: {} was {} and is {} now; ask for it as it was, or name another folder", path.string(), key,
+           before.dump(), value.dump());
+    }
     const auto done = record.at("inputs").get<std::size_t>();
-    if (done > inputs_.size()) fail("{}: {} inputs are embedded, more than are given", path.string(), done);
+    if (done > inputs_.size())
+      fail("{}: {} inputs are embedded, more than are given; give the same in the same order, or name another folder",
+           path.string(), done);
     advance(done);
     if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
-      fail("{}: the {} inputs that are embedded are not the first of those given; name another folder for these",
-           path.string(), done);
+      fail(
+          "{}: the {} inputs that are embedded are not the first of those given (a folder is listed anew each time); "
+          "name "
+          "another folder for these",
+          path.string(), done);
     failed_ = record.value("failed", std::set<std::size_t>());  // which the first version did not write
     if (!failed_.empty() && *failed_.rbegin() >= done) fail("{}: is not what embed writes", path.string());
     rows_ = record.at("rows").get<std::vector<std::size_t>>();
@@ -169,6 +185,7 @@ void EmbeddingFiles::save() {
   if (writer_) {
     const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // gone, should this fail
     if (kind_ == "img") {
+      writer->complete();  // should the disk be full, there is no metadata without embeddings
       make_folder(metadata());
       write_parquet(metadata(rows_.size(), digits), "image_path", written_);
     }

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
+#include "base/error.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -15,17 +17,29 @@
 namespace gondola::cli {
 namespace {
 
-/// Code points: the columns of a terminal, save for wide and combining characters.
-std::size_t columns(const std::string& text) {
+/// Code points of what is printed: the columns of a terminal, save for wide and combining characters.
+std::size_t columns(const std::string& name) {
+  const std::string text = printable(name);
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xc0) != 0x80; }));
+}
+
+/// Throws Error when many in a row have failed and the last one's folder is gone: of a disk that was lost all others
+/// would fail as well, hours of work at full speed.
+void check_place(const std::string& image, std::size_t failures_in_a_row) {
+  constexpr std::size_t many = 1000;
+  if (failures_in_a_row % many != 0) return;
+  std::error_code unknown;
+  const auto folder = std::filesystem::absolute(image, unknown).parent_path();
+  if (!std::filesystem::exists(folder, unknown))
+    fail("{} images in a row cannot be read, and {} is gone", failures_in_a_row, folder.string());
 }
 
 }  // namespace
 
 void report_failure(const GlobalOptions& global, const std::string& image, const std::string& error) {
   if (global.json) {
-    fmt::print("{}\n", to_json_line({{"image", image}, {"error", error}}));
+    print_verbatim(to_json_line({{"image", image}, {"error", error}}));
   } else {
     print_error("gondola: {}{}", error.starts_with(image) ? "" : image + ": ", error);
   }
@@ -35,6 +49,7 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
                        bool apply_exif_orientation, bool show_prints,
                        const std::function<std::string(std::size_t index, std::span<const float> embedding)>& show) {
   int status = 0;
+  std::size_t failures_in_a_row = 0;
   Progress progress("images", images.size(), "done");
   const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
   const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
@@ -46,6 +61,9 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
           progress.clear();
           report_failure(global, images[result.index], error);
           status = 1;
+          check_place(images[result.index], ++failures_in_a_row);
+        } else {
+          failures_in_a_row = 0;
         }
         stop_if_interrupted();
         if (images.size() > 1 && !seen) progress.update(result.index + 1);

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "base/cpu.h"
@@ -102,18 +103,21 @@ nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& gl
 
 /// "key: value" lines; the fields of an object on one line.
 void print_text(const nlohmann::ordered_json& description) {
-  const auto scalar = [](const nlohmann::ordered_json& value) {
+  const std::function<std::string(const nlohmann::ordered_json&)> written = [&](const nlohmann::ordered_json& value) {
     if (value.is_string()) return value.get<std::string>();
     if (value.is_number_float()) return fmt::format("{:.4g}", value.get<double>());
-    return value.dump();
+    if (!value.is_array()) return value.dump();
+    std::vector<std::string> elements;
+    for (const auto& element : value) elements.push_back(written(element));
+    return fmt::format("[{}]", fmt::join(elements, ", "));
   };
   for (const auto& [key, value] : description.items()) {
     std::string text;
     if (value.is_object()) {
       for (const auto& [field, inner] : value.items())
-        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", field, scalar(inner));
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", field, written(inner));
     } else {
-      text = value.is_null() ? "none" : scalar(value);
+      text = value.is_null() ? "none" : written(value);
     }
     print_line("{:<14} {}", key, text);
   }
@@ -129,7 +133,7 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
     check_weights(files.config, files.weights);
     const nlohmann::ordered_json description = describe(files, global);
     if (global.json) {
-      fmt::print("{}\n", to_json_line(description));
+      print_verbatim(to_json_line(description));
     } else {
       print_text(description);
     }

@@ -8,12 +8,12 @@
 #include <map>
 #include <set>
 #include <span>
-#include <sstream>
 
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/find_files.h"
+#include "base/interrupt.h"
 #include "base/streams.h"
 #include "base/utf8.h"
 
@@ -37,6 +37,7 @@ FoundImages find_images(const fs::path& folder) {
   find_files(
       folder,
       [&](const fs::directory_entry& file) {
+        stop_if_interrupted();
         const std::string extension = file.path().extension().string(), lower = lower_ascii(extension);
         if (is_image_extension(extension)) found.paths.push_back(file.path().string());
         if (std::ranges::find(foreign_extensions, lower) != foreign_extensions.end()) ++found.foreign[lower];
@@ -86,14 +87,20 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
       continue;
     }
     const std::size_t before = images.size();
-    std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
+    const std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
     if (is_image(std::as_bytes(std::span(paths))) && !may_be_text(paths))
       fail("stdin is an image, expected paths of images, one a line");
     const char end = paths.find('\0') == std::string::npos ? '\n' : '\0';  // find -print0
-    std::istringstream all(std::move(paths));
-    for (std::string path; std::getline(all, path, end);) {
+    for (std::size_t at = 0; at < paths.size();) {
+      const std::size_t next = std::min(paths.find(end, at), paths.size());
+      std::string path = paths.substr(at, next - at);
+      at = next + 1;
       if (end == '\n' && path.ends_with('\r')) path.pop_back();
-      if (!path.empty()) append_expanded(path, images);
+      stop_if_interrupted();
+      if (is_image_extension(fs::path(path).extension().string()))  // of millions not one is looked at
+        images.push_back(std::move(path));
+      else if (!path.empty())
+        append_expanded(path, images);
     }
     if (images.size() == before) fail("stdin names no image");
   }

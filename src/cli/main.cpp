@@ -8,7 +8,9 @@
 
 #include "base/error.h"
 #include "base/streams.h"
+#include "base/thread_pool.h"
 #include "cli/command.h"
+#include "cli/validators.h"
 
 namespace {
 
@@ -16,15 +18,17 @@ namespace {
 constexpr char verbatim = '\x1f';
 
 /// The words after the program's name, the last first, as CLI11 wants them. Those of train are gondola-train's to read.
-/// CLI11 would take the word after "--option=" for its value, and does not with that byte there.
+/// CLI11 would take the word after "--option=" for its value, and for an option what follows "--" once it has a
+/// positional, and does not with that byte there.
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
-  bool options = true;  // until "--"
+  const auto end_of_options = train ? words.end() : std::ranges::find(words, "--");
+  for (auto word = end_of_options; word != words.end(); ++word) word->insert(0, 1, verbatim);
+  if (end_of_options != words.end()) words.erase(end_of_options);
   for (std::string& word : words) {
-    if (train) break;
-    options = options && word != "--";
-    const std::size_t start = options && word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
+    if (train || word.starts_with(verbatim)) break;
+    const std::size_t start = word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
     const bool list = word.ends_with(']') && word[start] == '[', empty = start > 0 && start == word.size();
     if (list || empty) word.insert(start, 1, verbatim);
   }
@@ -72,7 +76,9 @@ int main(int argc, char** argv) {
   app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, in place of the model's own")->check(CLI::ExistingPath);
-  app.add_option("--threads", global.threads, "default: all processors that it may use")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", global.threads, "at most so many; default: all processors that it may use")
+      ->check(within(1, 1'000'000))
+      ->transform(no_more_than(available_processors()));
   app.add_option("--device", global.device, "cpu, cuda or cuda:N; default: cpu")
       ->check(CLI::Validator(
           [](const std::string& device) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/json.h"
+#include "base/streams.h"
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
@@ -24,7 +25,7 @@ void print_json(const std::string& image, const MatchOptions& options, std::span
   nlohmann::ordered_json texts = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < options.texts.size(); ++i)
     texts.push_back({{"text", options.texts[i]}, {"similarity", cosines[i]}, {"score", scores[i]}});
-  fmt::print("{}\n", to_json_line({{"image", image}, {"texts", texts}}));
+  print_verbatim(to_json_line({{"image", image}, {"texts", texts}}));
 }
 
 /// Without scores where they are empty.

@@ -63,7 +63,7 @@ void print(const GlobalOptions& global, const std::string& image, const Outcome&
   if (!outcome.error.empty()) {
     report_failure(global, image, outcome.error);
   } else if (global.json) {
-    fmt::print("{}\n", to_json_line({{"image", image}, {"tensor", outcome.tensor.string()}}));
+    print_verbatim(to_json_line({{"image", image}, {"tensor", outcome.tensor.string()}}));
   } else {
     print_line("{}: {}", image, outcome.tensor.string());
   }

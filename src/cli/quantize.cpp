@@ -49,18 +49,17 @@ void print_cosines(const char* what, const EmbeddingCosines& cosines) {
 
 void print_json(const QuantizationReport& report) {
   for (const QuantizedLayer& layer : report.layers)
-    fmt::print("{}\n", to_json_line({{"layer", layer.weight},
-                                     {"precision", name(layer.precision)},
-                                     {"alpha", layer.alpha ? nlohmann::ordered_json(*layer.alpha) : nullptr},
-                                     {"cosine", layer.cosine}}));
+    print_verbatim(to_json_line({{"layer", layer.weight},
+                                 {"precision", name(layer.precision)},
+                                 {"alpha", layer.alpha ? nlohmann::ordered_json(*layer.alpha) : nullptr},
+                                 {"cosine", layer.cosine}}));
   for (const auto& [tower, cosines] : {std::pair("image", &report.images), {"text", &report.texts}}) {
     nlohmann::ordered_json line = {{"tower", tower}};
     line.update(to_json(*cosines));
-    fmt::print("{}\n", to_json_line(line));
+    print_verbatim(to_json_line(line));
   }
-  fmt::print("{}\n", to_json_line({{"zero_shot_agreement", report.agreement},
-                                   {"images", report.images.count},
-                                   {"labels", report.labels}}));
+  print_verbatim(to_json_line(
+      {{"zero_shot_agreement", report.agreement}, {"images", report.images.count}, {"labels", report.labels}}));
 }
 
 void print_text(const QuantizationReport& report) {
@@ -105,7 +104,7 @@ int run(const GlobalOptions& global, const QuantizeOptions& options) {
   for (const auto& [image, error] : report.errors) report_failure(global, images[image], error);
   if (global.json) {
     print_json(report);
-    fmt::print("{}\n", to_json_line({{"model", options.out.string()}}));
+    print_verbatim(to_json_line({{"model", options.out.string()}}));
   } else {
     print_text(report);
     print_line("{}", options.out.string());

@@ -23,8 +23,8 @@ struct TokenizeOptions {
 void print_json(const std::string& text, const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
   nlohmann::ordered_json tokens = nlohmann::ordered_json::array();
   for (std::int32_t id : encoded.ids) tokens.push_back(tokenizer.token(id));
-  fmt::print("{}\n", to_json_line(
-                         {{"text", text}, {"ids", encoded.ids}, {"tokens", tokens}, {"truncated", encoded.truncated}}));
+  print_verbatim(
+      to_json_line({{"text", text}, {"ids", encoded.ids}, {"tokens", tokens}, {"truncated", encoded.truncated}}));
 }
 
 void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
@@ -49,7 +49,7 @@ int run(const GlobalOptions& global, const TokenizeOptions& options) {
     } catch (const Error& error) {
       status = 1;  // a text that does not fit its context
       if (global.json) {
-        fmt::print("{}\n", to_json_line({{"text", text}, {"error", error.what()}}));
+        print_verbatim(to_json_line({{"text", text}, {"error", error.what()}}));
       } else {
         print_error("gondola: {}", error.what());
       }

@@ -11,6 +11,7 @@
 #include "base/streams.h"
 #include "cli/command.h"
 #include "cli/inputs.h"
+#include "cli/validators.h"
 #include "text/clip_tokenizer.h"
 #include "text/train_bpe.h"
 
@@ -35,7 +36,7 @@ void run(const GlobalOptions& global, const VocabOptions& options) {
   make_folder(options.out);
   tokenizer.save(options.out);
   if (global.json) {
-    fmt::print("{}\n", to_json_line({{"vocabulary", options.out.string()}, {"tokens", tokenizer.size()}}));
+    print_verbatim(to_json_line({{"vocabulary", options.out.string()}, {"tokens", tokenizer.size()}}));
   } else {
     print_line("{}: {} tokens", options.out.string(), tokenizer.size());
   }
@@ -50,7 +51,7 @@ void add_vocab(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   command->add_option("FILE", options->files, "text files, UTF-8")->required()->check(CLI::ExistingFile);
   command->add_option("--size", options->size, "tokens of the vocabulary, at least 514")
       ->required()
-      ->check(CLI::Range(smallest_vocabulary, 10'000'000));
+      ->check(within(smallest_vocabulary, 10'000'000));
   command->add_option("--out", options->out, "folder to write vocab.json and merges.txt to, new or empty")->required();
   command->footer("Example: gondola vocab captions.txt --size 8192 --out vocabulary");
   command->callback([options, &global] { run(global, *options); });

@@ -15,13 +15,14 @@
 
 #include "base/ascii.h"
 #include "base/environment.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/streams.h"
 
 namespace gondola {
 namespace {
 
-constexpr int attempts_without_progress = 8;
+constexpr int attempts_without_progress = 24;  // over nine minutes
 constexpr std::chrono::milliseconds first_pause(500), longest_pause(30'000);
 
 struct Request {
@@ -102,14 +103,15 @@ class Transfer {
         most_received_ = received_;
       }
       if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
-      if (!progress) print_error("{}: {}; trying again", name_, failure);
+      if (!progress)
+        print_error("{}: {}; trying again, {} of {}", name_, failure, attempt, attempts_without_progress - 1);
       for (auto waited = std::chrono::milliseconds(0); waited < pause && !stopped();
            waited += std::chrono::milliseconds(50))
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       pause = std::min(2 * pause, longest_pause);
     }
     // On the disk before it has its name: who finds that takes the file for whole.
-    if (std::fflush(file_.get()) != 0 || ::fsync(::fileno(file_.get())) != 0 || std::fclose(file_.release()) != 0)
+    if (std::fflush(file_.get()) != 0 || !flush_to_disk(::fileno(file_.get())) || std::fclose(file_.release()) != 0)
       fail("{}: the disk is full", name_);
   }
 

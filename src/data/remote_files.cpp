@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "data/download.h"
+#include "data/sources.h"
 
 namespace gondola {
 namespace {
@@ -29,12 +30,15 @@ void touch(const fs::path& path) {
 
 RemoteFiles::RemoteFiles(fs::path folder, std::size_t kept) : folder_(std::move(folder)), kept_(kept) {
   make_folder(folder_);
-  constexpr int downloads_at_a_time = 2;
+  constexpr int downloads_at_a_time = 4;
   try {
     for (int i = 0; i < downloads_at_a_time; ++i) threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& error) {
     stop();
     fail("{}: no thread for downloads can be started: {}", folder_.string(), error.what());
+  } catch (...) {  // of memory
+    stop();
+    throw;
   }
 }
 
@@ -64,13 +68,17 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
       const auto [found, is_new] = files_.try_emplace(url);
       File& file = found->second;
       const bool again = file.state == File::failed && Clock::now() - file.failed_at > retry_after;
-      if (is_new || again || (file.state == File::here && !fs::exists(path))) {
+      if (is_new || again || (file.state == File::here && !is_there(path))) {
         file.state = File::queued;
         queue_.push_front(url);
         changed_.notify_all();
       } else if (file.state == File::queued) {  // it is needed before the others now
         const auto place = std::find(queue_.begin(), queue_.end(), url);
-        if (place != queue_.end()) std::rotate(queue_.begin(), place, place + 1);
+        if (place != queue_.end())
+          std::rotate(queue_.begin(), place, place + 1);
+        else
+          queue_.push_front(url);  // whoever was to queue it ended by an error
+        changed_.notify_all();
       }
       changed_.wait(lock, [&] { return file.state == File::here || file.state == File::failed; });
       if (file.state == File::failed) fail("{}", file.error);
@@ -78,7 +86,7 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
     try {
       return std::make_unique<RandomAccessFile>(path, without_secrets(url));
     } catch (const Error&) {
-      if (fs::exists(path)) throw;  // else another process has just dropped it
+      if (is_there(path)) throw;  // else another process has just dropped it
     }
   }
 }
@@ -102,7 +110,7 @@ void RemoteFiles::prefetch(const std::vector<std::string>& urls) {
   for (const std::string& url : urls) {
     File& file = files_[url];
     touch(path_of(url));
-    if (file.state == File::loading || (file.state == File::here && fs::exists(path_of(url)))) continue;
+    if (file.state == File::loading || (file.state == File::here && is_there(path_of(url)))) continue;
     file.state = File::queued;
     if (std::find(queue_.begin(), queue_.end(), url) == queue_.end()) queue_.push_back(url);
   }
@@ -139,7 +147,7 @@ void RemoteFiles::fetch(const std::string& url) {
     if (stop_ || interrupted()) fail("{}: interrupted", path.string());
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  if (!fs::exists(path)) {
+  if (!is_there(path)) {
     download(url, part, stop_);
     move_into_place(part, path);
   }

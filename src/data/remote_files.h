@@ -18,8 +18,8 @@
 
 namespace gondola {
 
-/// Files behind URLs (data/download.h), fetched by two threads ahead of their use, of which the last used ones are kept
-/// in a folder that several processes may share. Thread-safe.
+/// Files behind URLs (data/download.h), fetched by four threads ahead of their use, of which the last used ones are
+/// kept in a folder that several processes may share. Thread-safe.
 class RemoteFiles {
  public:
   /// The folder keeps `kept` files, more than are used at a time.

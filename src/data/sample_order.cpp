@@ -109,9 +109,8 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
 }
 
 SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) const {
-  const auto [found, is_new] = passes_.try_emplace({part, pass});
-  Pass& one = found->second;
-  if (!is_new) return one;
+  if (const auto found = passes_.find({part, pass}); found != passes_.end()) return found->second;
+  Pass one;
   // The pass before may still be read by a thread, and this one may have been asked for by the last window of that.
   if (pass > 1) passes_.erase(passes_.lower_bound({part, 0}), passes_.lower_bound({part, pass - 1}));
   const PartOrder& order = parts_[part];
@@ -127,7 +126,7 @@ SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) co
     for (std::size_t shard : shards_of(order, one, window)) samples += order.begins[shard + 1] - order.begins[shard];
     one.samples.add(samples);
   }
-  return one;
+  return passes_.emplace(std::pair(part, pass), std::move(one)).first->second;
 }
 
 /// The shards of a pass fall into windows that differ by one shard at most. Empty ones are left out: no sample names

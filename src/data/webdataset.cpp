@@ -135,14 +135,16 @@ class WebDataset : public Dataset {
     std::vector<std::size_t> sizes = given_sizes();
     if (sizes.empty()) who_counted_ = remote_ ? counts_.string() : "the count at the start";
     if (remote_ && sizes.empty()) sizes = read_counts();
+    constexpr std::size_t kept_at_a_time = 256;
     std::size_t groups = 0;
     std::optional<Error> damage;
-    Progress progress("counting samples", shards_.size(), "shards");
+    Progress progress("counting samples, which a sizes.json saves", shards_.size(), "shards");
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
-      if (!sizes.empty()) {
+      if (shard < sizes.size()) {
         samples_.add(sizes[shard]);
         continue;
       }
+      if (remote_ && !damage && shard % kept_at_a_time == 0 && shard > sizes.size()) write_counts();
       if (remote_) prefetch_from(shard);
       std::optional<Error> found;
       samples_.add(walk(*open(shard), groups, found).size());
@@ -156,7 +158,7 @@ class WebDataset : public Dataset {
     if (size() == 0)
       fail("{}: none of the {} samples in {} files has both an image (.jpg, .png …) and a caption (.txt, .json)",
            without_secrets(shards_.front()), groups, shards_.size());
-    if (remote_ && sizes.empty() && !damage) write_counts();
+    if (remote_ && sizes.size() < shards_.size() && !damage) write_counts();
   }
 
   std::size_t size() const override { return samples_.end(); }
@@ -313,13 +315,13 @@ class WebDataset : public Dataset {
     return fs::exists(path) ? std::optional(read_regular_file(path, limit)) : std::nullopt;
   }
 
-  /// What an earlier start counted; empty when there was none.
+  /// What an earlier start counted, of the first shards at least.
   std::vector<std::size_t> read_counts() const {
     try {
       const auto text = read_if_there(counts_);
       if (!text) return {};
       const auto counts = parse_json(*text, counts_.string()).get<std::vector<std::size_t>>();
-      if (counts.size() == shards_.size()) return counts;
+      if (counts.size() <= shards_.size()) return counts;
     } catch (const std::exception&) {  // not ours, or damaged: counted again
     }
     return {};
@@ -327,7 +329,7 @@ class WebDataset : public Dataset {
 
   void write_counts() const {
     Json counts = Json::array();
-    for (std::size_t shard = 0; shard < shards_.size(); ++shard) counts.push_back(samples_.size_of(shard));
+    for (std::size_t shard = 0; shard < samples_.count(); ++shard) counts.push_back(samples_.size_of(shard));
     write_file_atomically(counts_, counts.dump());
   }
 

@@ -18,7 +18,7 @@ struct alignas(64) Block {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t smallest_kept = std::size_t{128} << 10;  // smaller ones malloc itself keeps
-constexpr std::size_t largest_kept = std::size_t{128} << 20;   // 44 megapixels of RGB
+constexpr std::size_t most_kept = std::size_t{128} << 20;      // of a thread: 44 megapixels of RGB
 
 /// The largest blocks that a thread gave back: of an image, its resized copy and what lies between.
 thread_local std::array<Block*, 4> spares{};
@@ -55,10 +55,12 @@ void* allocate_pixels(std::size_t size) {
 void free_pixels(void* pixels) {
   static thread_local const Cleanup cleanup;
   Block* block = static_cast<Block*>(pixels) - 1;
-  if (block->size >= smallest_kept && block->size <= largest_kept && !thread_ends) {
+  if (block->size >= smallest_kept && !thread_ends) {
     Block*& smallest =
         *std::min_element(spares.begin(), spares.end(), [](Block* a, Block* b) { return size_of(a) < size_of(b); });
-    if (size_of(smallest) < block->size) std::swap(smallest, block);
+    std::size_t kept = block->size - size_of(smallest);
+    for (const Block* spare : spares) kept += size_of(spare);
+    if (size_of(smallest) < block->size && kept <= most_kept) std::swap(smallest, block);
   }
   std::free(block);
 }

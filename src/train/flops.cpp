@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/interrupt.h"
+
 namespace gondola {
 
 double training_flops(const Recipe& recipe, std::int64_t images, std::int64_t texts, int tokens) {
@@ -26,7 +28,8 @@ double peak_flops(const Recipe& recipe) {
   const auto a = at::ones({side, side}, options), b = at::ones({side, side}, options);
   const int products = device.is_cpu() ? 1 : 3;
   double best = 0, taken = 0;
-  for (int attempt = 0; attempt < 2 || (attempt < 12 && taken < 0.5); ++attempt) {  // the first one warms up
+  for (int attempt = 0; !interrupted() && (attempt < 2 || (attempt < 12 && taken < 0.5));
+       ++attempt) {  // the first one warms up
     const auto start = std::chrono::steady_clock::now();
     at::Tensor product;
     for (int i = 0; i < products; ++i) product = at::matmul(a, b);

@@ -154,11 +154,11 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
   return captions;
 }
 
-void Loader::count_broken(std::size_t sample, const std::string& message) {
+void Loader::count_broken(const std::string& message) {
   const std::lock_guard lock(mutex_);
-  if (!broken_.insert(sample).second) return;  // in an earlier epoch
+  if (!failures_.insert(hash_of(message)).second) return;  // in an earlier epoch, or of the same shard
   print_error("gondola train: skipped: {}", message);
-  if (static_cast<std::int64_t>(broken_.size()) > recipe_.max_broken)
+  if (static_cast<std::int64_t>(failures_.size()) > recipe_.max_broken)
     fail("more than {} samples (data.max_broken) could not be read, the last: {}", recipe_.max_broken, message);
 }
 
@@ -188,6 +188,7 @@ Batch Loader::load(std::int64_t step) {
   }
   std::vector<std::vector<TokenIds>> drawn(static_cast<std::size_t>(count));
   pool_.for_each(drawn.size(), [&](std::size_t row, int) {
+    if (stop_ || interrupted()) fail("interrupted");  // nobody will ask for this batch
     const auto position = static_cast<std::size_t>(first) + row;
     drawn[row] = load_sample(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);
   });
@@ -231,7 +232,7 @@ std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::u
       return texts;
     } catch (const std::exception& error) {  // also of no memory for the crop
       if (interrupted()) throw;              // what breaks off then is not broken
-      count_broken(draw.index, error.what());
+      count_broken(error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -47,7 +48,8 @@ at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text,
 /// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
 /// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed,
 /// the epoch and the sample or the batch alone, whatever the threads and ranks. A sample that cannot be read is named
-/// on stderr, once, and replaced by the next in order; too many of them are an Error.
+/// on stderr, once, and replaced by the next in order; too many of them are an Error, where those of a shard that
+/// cannot be had are one.
 class Loader {
  public:
   Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
@@ -70,7 +72,7 @@ class Loader {
   std::vector<std::string> draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                          std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;
-  void count_broken(std::size_t sample, const std::string& message);
+  void count_broken(const std::string& message);
 
   const Dataset& dataset_;
   const ClipTokenizer& tokenizer_;
@@ -79,8 +81,8 @@ class Loader {
   std::int64_t next_to_load_, next_to_give_, end_;
   int rank_, ranks_;
   std::map<std::int64_t, Batch> ready_;
-  std::set<std::size_t> broken_;  ///< samples that could not be read
-  bool stop_ = false;
+  std::set<std::uint64_t> failures_;  ///< why samples could not be read, by hash
+  std::atomic<bool> stop_ = false;
   std::exception_ptr error_;
   std::mutex mutex_;
   std::condition_variable changed_;

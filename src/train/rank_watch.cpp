@@ -49,6 +49,9 @@ Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool ser
   } catch (const std::system_error& error) {
     stop();
     fail("no thread to watch the other ranks can be started: {}", error.what());
+  } catch (...) {  // of memory
+    stop();
+    throw;
   }
 }
 

@@ -68,7 +68,8 @@ class Section {
     const toml::node* node = find(key);
     if (node == nullptr) return;
     const toml::array* array = node->as_array();
-    if (array == nullptr) fail("{}: {} has the wrong type, expected a list", origin_, path(key));
+    if (array == nullptr)
+      fail("{0}: {1} has the wrong type, expected a list, as in --set '{1}=[\"pairs.csv\"]'", origin_, path(key));
     std::vector<std::string> names;
     for (std::size_t i = 0; i < array->size(); ++i) {
       const toml::node& element = *array->get(i);
@@ -285,7 +286,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   const auto require = [&](bool condition, const char* message) {
     if (!condition) fail("{}: {}", origin, message);
   };
-  require(!recipe.train.empty(), "data.train names no source");
+  require(!recipe.train.empty(), "data.train names no source, as --set 'data.train=[\"pairs.csv\"]' does");
   const auto is_share = [](double value) { return value >= 0 && value <= 1; };
   for (const AugmentConfig& augment : recipe.augment) {
     require(augment.min_crop_area > 0 && augment.min_crop_area <= 1,
@@ -327,7 +328,8 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.ema_decay >= 0 && recipe.ema_decay < 1, "train.ema_decay must be at least 0 and below 1");
   require(recipe.max_scale > 1, "train.max_scale must be above 1");
   require(recipe.peak_tflops >= 0, "train.peak_tflops cannot be negative");
-  require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0, "train.*_every_steps must be above 0");
+  require(recipe.save_every_steps > 0 && recipe.validate_every_steps > 0,
+          "train.save_every_steps and validate_every_steps must be above 0");
   require(recipe.warmup_steps >= 0, "train.warmup_steps cannot be negative");
   require(recipe.threads >= 0 && recipe.threads <= 1024, "train.threads must be within [0, 1024]");
   require(recipe.vocab_size == 0 || recipe.vocab_size >= smallest_vocabulary,
@@ -360,7 +362,9 @@ void override_value(toml::table& table, const std::string& assignment) {
     single = toml::parse(assignment);
   } catch (const toml::parse_error& not_toml) {
     const bool list = assignment.find_first_of("[{", equals) == equals + 1;
-    if (list) fail("--set {}: {}", assignment, not_toml.description());
+    if (list)
+      fail("--set {}: {} (words in a list need quotes, which the shell hands on of --set 'KEY=[\"WORD\"]')", assignment,
+           not_toml.description());
     try {  // a word without quotes is a string
       single = toml::parse(assignment.substr(0, equals + 1) + '"' + assignment.substr(equals + 1) + '"');
     } catch (const toml::parse_error& error) {

@@ -85,6 +85,7 @@ std::map<std::int64_t, fs::path> list_checkpoints(const fs::path& folder) {
 RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours)
     : path_(std::move(path)), ours_(ours) {
   if (!ours_) return;
+  if (fs::exists(path_) && !fs::is_directory(path_)) fail("{}: is a file, expected a folder", path_.string());
   const fs::path recipe_file = path_ / "recipe.json";
   const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {

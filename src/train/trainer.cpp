@@ -241,11 +241,11 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
   return {loss, norm};
 }
 
-bool Trainer::run_validation(std::int64_t steps) {
+bool Trainer::run_validation(std::int64_t steps, bool again) {
   if (!outputs_) return true;  // the others wait where they next need rank 0
   const auto waiting = communicator_.waiting_for_files();
   const AveragedWeights averaged(average_.get());
-  const std::set<std::string> done = folder_.validated(steps);  // by a run that was then interrupted
+  const auto done = again ? folder_.validated(steps) : std::set<std::string>();
   objective_->train(false);
   bool complete = true;
   for (std::size_t set = 0; set < validation_.size(); ++set) {
@@ -285,14 +285,21 @@ bool Trainer::run() {
   const auto is_validated = [&](std::int64_t after) {
     return after > 0 && after % recipe_.validate_every_steps == 0 && after != recipe_.steps;  // at the end anyway
   };
-  if (is_validated(steps)) run_validation(steps);  // what of it was interrupted
-  const double peak = peak_flops(recipe_);
-  Loader loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size());
+  const std::int64_t resumed_at = steps;
+  if (is_validated(steps)) run_validation(steps, /*again=*/true);  // what of it was interrupted
+  const double peak = steps < recipe_.steps ? peak_flops(recipe_) : 0;
+  const auto close = [this](Loader* open) {  // who may wait for a server
+    const auto waiting = communicator_.waiting_for_files();
+    delete open;
+  };
+  const std::unique_ptr<Loader, decltype(close)> loader(
+      new Loader(*data_, *tokenizer_, recipe_, steps, recipe_.steps, communicator_.rank(), communicator_.size()),
+      close);
   if (outputs_) outputs_->view.begin();
-  for (const std::int64_t first = steps; steps < recipe_.steps;) {
-    if (trace_ && steps == first + traced_steps_) objective_->trace(nullptr);
+  while (steps < recipe_.steps) {
+    if (trace_ && steps == resumed_at + traced_steps_) objective_->trace(nullptr);
     const auto start = Clock::now();
-    const std::optional<Batch> loaded = next_batch(loader, steps);
+    const std::optional<Batch> loaded = next_batch(*loader);
     const double waited = seconds_since(start);
     if (communicator_.any(!loaded || interrupted())) break;
     const Batch& batch = *loaded;
@@ -301,7 +308,10 @@ bool Trainer::run() {
     try {
       result = step(batch, rate);
     } catch (const Error&) {  // of a run that diverged the curves say how
-      write_report(steps);
+      try {
+        write_report(steps);
+      } catch (const std::exception&) {  // what ended the run counts
+      }
       throw;
     }
     const double seconds = seconds_since(start);
@@ -320,15 +330,17 @@ bool Trainer::run() {
           .loader_wait = waited / seconds,
           .mfu = flops / seconds / peak});
     if (steps % recipe_.save_every_steps == 0) save(steps);
-    if (is_validated(steps)) run_validation(steps);
+    if (is_validated(steps)) run_validation(steps, /*again=*/false);
   }
   save(steps);
+  communicator_.barrier();  // an error ends all ranks, of which one has to be done with the checkpoint
+  if (failure_) std::rethrow_exception(failure_);
   if (steps < recipe_.steps) {
     write_report(steps);
     message(fmt::format("stopped after step {}; --resume continues", steps));
     return false;
   }
-  if (!run_validation(steps)) {
+  if (!run_validation(steps, steps == resumed_at)) {
     message("stopped in the last validation; --resume continues");
     return false;
   }
@@ -339,6 +351,7 @@ bool Trainer::run() {
 
 void Trainer::show(const StepFigures& figures) {
   if (!outputs_) return;
+  const auto waiting = communicator_.waiting_for_files();
   nlohmann::ordered_json line = {{"step", figures.step}};
   for (const auto& [name, value] : figures.list()) {
     line[name] = value;
@@ -353,6 +366,7 @@ void Trainer::message(const std::string& line) {
 }
 
 void Trainer::write_report(std::int64_t steps) const {
+  const auto waiting = communicator_.waiting_for_files();
   const ParameterCount count = count_parameters(recipe_.model);
   Named<std::string> summary = {
       {"steps", fmt::format("{} of {}, {} pairs each", steps, recipe_.steps, recipe_.batch_size)},
@@ -365,14 +379,14 @@ void Trainer::write_report(std::int64_t steps) const {
   folder_.write_report(summary, recipe_);
 }
 
-std::optional<Batch> Trainer::next_batch(Loader& loader, std::int64_t steps) {
+std::optional<Batch> Trainer::next_batch(Loader& loader) {
   const Trace::Span span(objective_->trace(), "wait for data");
   try {
     const auto waiting = communicator_.waiting_for_files();
     return loader.next();
   } catch (const std::exception&) {
-    if (communicator_.size() == 1) save(steps);  // other ranks may be elsewhere
-    throw;
+    failure_ = std::current_exception();
+    return std::nullopt;
   }
 }
 

@@ -44,11 +44,12 @@ class Trainer {
   };
   void show(const StepFigures& figures);
   void message(const std::string& line);
-  /// Saves what is done so far if no batch can be made.
-  std::optional<Batch> next_batch(Loader& loader, std::int64_t steps);
+  /// None when interrupted, and where none can be made: failure_ says why.
+  std::optional<Batch> next_batch(Loader& loader);
   void save(std::int64_t steps);  ///< once each
   std::int64_t restore();
-  bool run_validation(std::int64_t steps);  ///< false if interrupted
+  /// False if interrupted. `again`: leaves out the sets that were validated before the run was resumed.
+  bool run_validation(std::int64_t steps, bool again);
   void write_report(std::int64_t steps) const;
   void write_model();
 
@@ -66,8 +67,9 @@ class Trainer {
   std::unique_ptr<Optimiser> optimiser_;
   std::unique_ptr<WeightAverage> average_;  ///< null without ema_decay
   SpikeGuard guard_;
-  std::int64_t saved_ = 0;    ///< steps of the newest checkpoint
-  std::int64_t updates_ = 0;  ///< steps that were not skipped
+  std::exception_ptr failure_;  ///< why there is no next batch
+  std::int64_t saved_ = 0;      ///< steps of the newest checkpoint
+  std::int64_t updates_ = 0;    ///< steps that were not skipped
 };
 
 }  // namespace gondola

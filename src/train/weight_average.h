@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -39,14 +40,21 @@ class AveragedWeights {
   explicit AveragedWeights(WeightAverage* average) : average_(average) {
     if (average_ != nullptr) average_->exchange();
   }
-  ~AveragedWeights() {
-    if (average_ != nullptr) average_->exchange();
+  /// Throws what the exchange does, unless another error is on its way, which says why.
+  ~AveragedWeights() noexcept(false) {
+    if (average_ == nullptr) return;
+    try {
+      average_->exchange();
+    } catch (const std::exception&) {
+      if (std::uncaught_exceptions() == exceptions_) throw;
+    }
   }
   AveragedWeights(const AveragedWeights&) = delete;
   AveragedWeights& operator=(const AveragedWeights&) = delete;
 
  private:
   WeightAverage* average_;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace gondola

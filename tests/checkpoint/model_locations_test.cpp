@@ -56,6 +56,9 @@ TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
   EXPECT_EQ(find_model(name), at_home);
   EXPECT_EQ(find_model("hf-hub:" + name), at_home) << "open_clip's way of writing it";
   EXPECT_THAT([&] { find_model("hf-hub:a/b"); }, ThrowsMessage<Error>(HasSubstr("hf download a/b")));
+  for (const char* mistyped : {"./model", "runs/mine/model", "photos/", "models/vit.pt", "~/model"})
+    EXPECT_THAT([&] { find_model(mistyped); },
+                ThrowsMessage<Error>(testing::EndsWith(std::string(mistyped) + ": no such file or folder")));
   const std::pair<const char*, const char*> variables[] = {
       {"XDG_CACHE_HOME", "huggingface/hub"}, {"HF_HOME", "hub"}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HUB_CACHE", ""}};
   for (const auto& [variable, below] : variables) {  // each counts more than the one before

@@ -395,6 +395,11 @@ TEST_F(Commands, AnEmptyValueIsOne) {
                 HasSubstr("expected at least one label"))
         << none;
   EXPECT_EQ(run("tokenize --model model --json -- --y=").lines().at(0).at("text"), "--y=");
+  for (const char* word : {"--json", "-h", "--nope", "[a]"}) {  // after a text as well
+    const auto lines = run(std::string("tokenize --model model --json a -- ") + word).lines();
+    ASSERT_EQ(lines.size(), 2u) << word;
+    EXPECT_EQ(lines[1].at("text"), word);
+  }
   EXPECT_EQ(run("match images/a.png --text= --text 'a dog' --model model --json").lines().at(0).at("texts").size(), 2u);
 }
 

@@ -52,6 +52,9 @@ TEST_F(CommandOptions, ClassifyShowsTheBestLabelsAboveTheLeastScore) {
   const double between = (best[0].first + best[1].first) / 2;
   EXPECT_THAT(shown(fmt::format("' --min-score {}", between)), ElementsAre(best[0].second));
   EXPECT_THAT(shown("' --min-score 1"), SizeIs(0));
+  for (const char* wrong : {"nan", "2", "-1", "x", "0.5x"})
+    EXPECT_EQ(run(std::string("classify images/a.png --model model --labels cat --min-score ") + wrong).status, 2)
+        << wrong;
   EXPECT_THAT(run("classify images/a.png --model model --labels cat,dog --min-score 1").out,
               HasSubstr("no label reaches --min-score"));
 }

@@ -95,6 +95,11 @@ TEST_F(Remote, SamplesAreCountedOnce) {
     if (entry.path().string().ends_with(".tar")) fs::remove(entry.path());
   EXPECT_EQ(open_dataset(server.url("/set/{a,b}.tar"))->size(), size);
   EXPECT_THAT(server.requests(), SizeIs(4));  // no shard again, though none is here
+  for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
+    if (entry.path().string().ends_with(".sizes.json")) test::write(entry.path(), fmt::format("[{}]", size / 2));
+  EXPECT_EQ(open_dataset(server.url("/set/{a,b}.tar"))->size(), size) << "of a count that was broken off";
+  EXPECT_THAT(server.requests().back(), StartsWith("GET /set/b.tar"));
+  EXPECT_THAT(server.requests(), SizeIs(6));
 }
 
 TEST_F(Remote, FailuresNameTheUrl) {

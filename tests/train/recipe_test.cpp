@@ -330,8 +330,8 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   refuses(good, {"train.ema_decay=1"}, "train.ema_decay");
   refuses(good, {"train.max_scale=1"}, "train.max_scale");
   refuses(good, {"train.peak_tflops=-1"}, "train.peak_tflops");
-  refuses(good, {"train.save_every_steps=0"}, "train.*_every_steps");
-  refuses(good, {"train.validate_every_steps=0"}, "train.*_every_steps");
+  refuses(good, {"train.save_every_steps=0"}, "train.save_every_steps and validate_every_steps");
+  refuses(good, {"train.validate_every_steps=0"}, "train.save_every_steps and validate_every_steps");
   refuses(good, {"train.warmup_steps=-1"}, "train.warmup_steps");
   refuses(good, {"train.threads=-1"}, "train.threads");
   refuses(good, {"train.threads=1025"}, "train.threads");

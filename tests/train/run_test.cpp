@@ -1,6 +1,7 @@
 // Whole runs: against PyTorch's steps (tests/reference/train.py), and interrupted ones against uninterrupted ones.
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "base/error.h"
@@ -9,6 +10,7 @@
 #include "checkpoint/safetensors.h"
 #include "tests/support/files.h"
 #include "tests/train/process.h"
+#include "tests/train/ranks.h"
 #include "tests/train/runs.h"
 #include "train/flops.h"
 #include "train/recipe.h"
@@ -188,10 +190,22 @@ TEST(Interruption, BySamplesThatCannotBeReadSaves) {
             fmt::format("[model]\npreset = \"tiny-test\"\nvocab_size = 530\n[data]\ntrain = [\"{}\"]\n"
                         "max_broken = 0\n[train]\nbatch_size = 4\nsteps = 60\nthreads = 1\n",
                         write(folder.path() / "broken.csv", pairs).string()));
-  EXPECT_THROW(Trainer(read_recipe(recipe, {}), folder.path() / "run", false, test::alone).run(), Error);
-  const auto steps = losses(folder.path() / "run").size();
-  ASSERT_GT(steps, 0u);
-  EXPECT_TRUE(fs::exists(folder.path() / "run" / "checkpoints" / fmt::format("step-{:08}.safetensors", steps)));
+  for (const int ranks : {1, 2}) {
+    const fs::path run = folder.path() / fmt::format("of-{}", ranks);
+    std::atomic<int> failed = 0;
+    test::on_ranks(ranks, [&](Communicator& communicator) {
+      Trainer trainer(read_recipe(recipe, {}), run, false, communicator);
+      try {
+        EXPECT_FALSE(trainer.run());
+      } catch (const Error&) {
+        ++failed;
+      }
+    });
+    EXPECT_EQ(failed, 1) << "the rank whose sample it is; the other stops";
+    const auto steps = losses(run).size();
+    ASSERT_GT(steps, 0u);
+    EXPECT_TRUE(fs::exists(run / "checkpoints" / fmt::format("step-{:08}.safetensors", steps)));
+  }
 }
 
 class Samples : public testing::Test {
