@@ -129,7 +129,8 @@ nlohmann::ordered_json to_hugging_face_config(const ModelConfig& config) {
   const ImageTowerConfig& image = config.image;
   const TextTowerConfig& text = config.text;
   const auto refuse = [&](const char* what) {
-    fail("{}: transformers' CLIPModel has no {}; open_clip's layout (--to open_clip) holds it", config.name, what);
+    fail("{}: transformers' CLIPModel has no {}; open_clip's layout (gondola convert --to open_clip) holds it",
+         config.name, what);
   };
   if (image.architecture != ImageArchitecture::vit) refuse("ModifiedResNet");
   if (!image.pre_norm) refuse("image tower without the first LayerNorm");

@@ -73,8 +73,7 @@ bool is_path(const std::string& name) {
     if (name.starts_with(beginning)) return true;
   for (const char* ending : {".pt", ".pth", ".bin", ".safetensors"})
     if (given.extension() == ending) return true;
-  return !given.has_filename() || std::ranges::count(name, '/') > 1 ||
-         std::filesystem::is_directory(given.parent_path());
+  return !given.has_filename() || std::ranges::count(name, '/') > 1;
 }
 
 std::optional<path> vocabulary_in(const path& folder) {
@@ -100,7 +99,7 @@ path find_model(const std::string& name) {
   const auto slashes = std::ranges::count(repository, '/');
   if (slashes == 1)
     if (const auto snapshot = cached_snapshot(repository)) return *snapshot;
-  if (is_path(repository)) fail("{}: no such file or folder", name);
+  if (repository == name && is_path(name)) fail("{}: no such file or folder", name);
   if (slashes == 0)
     fail("{}: no such file or folder, nor one of OpenAI's names ({})", name,
          fmt::join(std::views::keys(openai_files), ", "));

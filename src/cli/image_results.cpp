@@ -24,13 +24,13 @@ std::size_t columns(const std::string& name) {
       std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xc0) != 0x80; }));
 }
 
-/// Throws Error when many in a row have failed and the last one's folder is gone: of a disk that was lost all others
-/// would fail as well, hours of work at full speed.
-void check_place(const std::string& image, std::size_t failures_in_a_row) {
+/// Throws Error when many images have failed since the last that did not, and its folder is gone: of a disk that was
+/// lost all others would fail as well, hours of work at full speed.
+void check_place(const std::string& last_good, std::size_t failures_in_a_row) {
   constexpr std::size_t many = 1000;
-  if (failures_in_a_row % many != 0) return;
+  if (last_good.empty() || failures_in_a_row % many != 0) return;
   std::error_code unknown;
-  const auto folder = std::filesystem::absolute(image, unknown).parent_path();
+  const auto folder = std::filesystem::absolute(last_good, unknown).parent_path();
   if (!std::filesystem::exists(folder, unknown))
     fail("{} images in a row cannot be read, and {} is gone", failures_in_a_row, folder.string());
 }
@@ -50,6 +50,7 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
                        const std::function<std::string(std::size_t index, std::span<const float> embedding)>& show) {
   int status = 0;
   std::size_t failures_in_a_row = 0;
+  std::string last_good;
   Progress progress("images", images.size(), "done");
   const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
   const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
@@ -61,9 +62,10 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
           progress.clear();
           report_failure(global, images[result.index], error);
           status = 1;
-          check_place(images[result.index], ++failures_in_a_row);
+          check_place(last_good, ++failures_in_a_row);
         } else {
           failures_in_a_row = 0;
+          last_good = images[result.index];
         }
         stop_if_interrupted();
         if (images.size() > 1 && !seen) progress.update(result.index + 1);

@@ -114,6 +114,8 @@ Image read_image(const std::string& path, const DecodeOptions& options) {
     std::error_code unreadable;
     const fs::directory_iterator folder(path, unreadable);
     if (unreadable) throw;
+    if (is_image_extension(fs::path(path).extension().string()))
+      fail("{0}: is a folder; {0}/ stands for its images", path);
     fail("{}: no images ({}) in this folder", path, fmt::join(image_extensions, ", "));
   }
 }

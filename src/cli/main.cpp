@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -17,15 +18,18 @@ namespace {
 /// CLI11 takes "[a, b]" for a list and drops its brackets; behind this byte it is a word like any other.
 constexpr char verbatim = '\x1f';
 
+/// A flag in the place of "--": it ends a list of values, and leads no word out of its command.
+constexpr const char* end_of_options = "--end-of-options";
+
 /// The words after the program's name, the last first, as CLI11 wants them. Those of train are gondola-train's to read.
 /// CLI11 would take the word after "--option=" for its value, and for an option what follows "--" once it has a
 /// positional, and does not with that byte there.
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
-  const auto end_of_options = train ? words.end() : std::ranges::find(words, "--");
-  for (auto word = end_of_options; word != words.end(); ++word) word->insert(0, 1, verbatim);
-  if (end_of_options != words.end()) words.erase(end_of_options);
+  const auto end = train ? words.end() : std::ranges::find(words, "--");
+  for (auto word = end; word != words.end(); ++word) word->insert(0, 1, verbatim);
+  if (end != words.end()) *end = end_of_options;
   for (std::string& word : words) {
     if (train || word.starts_with(verbatim)) break;
     const std::size_t start = word.starts_with("--") ? word.find('=') + 1 : 0;  // of an option's value
@@ -77,7 +81,7 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--vocab", global.vocab, "vocabulary, in place of the model's own")->check(CLI::ExistingPath);
   app.add_option("--threads", global.threads, "at most so many; default: all processors that it may use")
-      ->check(within(1, 1'000'000))
+      ->check(within(1, std::numeric_limits<int>::max()))
       ->transform(no_more_than(available_processors()));
   app.add_option("--device", global.device, "cpu, cuda or cuda:N; default: cpu")
       ->check(CLI::Validator(
@@ -94,6 +98,7 @@ int main(int argc, char** argv) {
          "default: on the processor int8 for an int8 model, else bf16 where it has it, else fp32; on a GPU bf16")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}));
   app.add_flag("--json", global.json, "one JSON object a line");
+  app.add_flag(end_of_options)->group("");  // hidden
 
   int status = 0;
   add_classify(app, global, status);

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -38,21 +39,23 @@ int run(const GlobalOptions& global, const TokenizeOptions& options) {
   const ClipTokenizer tokenizer = load_tokenizer(model);
   int status = 0;
   for (const std::string& text : options.texts) {
+    std::optional<ClipTokenizer::Encoded> encoded;
+    std::string wrong;
     try {
-      const auto encoded = tokenizer.encode(text, model.config.text.context_length,
-                                            options.truncate ? Overflow::truncate : Overflow::error);
-      if (global.json) {
-        print_json(text, encoded, tokenizer);
-      } else {
-        print_text(encoded, tokenizer);
-      }
+      encoded = tokenizer.encode(text, model.config.text.context_length,
+                                 options.truncate ? Overflow::truncate : Overflow::error);
     } catch (const Error& error) {
-      status = 1;  // a text that does not fit its context
-      if (global.json) {
-        print_verbatim(to_json_line({{"text", text}, {"error", error.what()}}));
-      } else {
-        print_error("gondola: {}", error.what());
-      }
+      wrong = error.what();  // it does not fit the context
+      status = 1;
+    }
+    if (encoded && global.json) {
+      print_json(text, *encoded, tokenizer);
+    } else if (encoded) {
+      print_text(*encoded, tokenizer);
+    } else if (global.json) {
+      print_verbatim(to_json_line({{"text", text}, {"error", wrong}}));
+    } else {
+      print_error("gondola: {}", wrong);
     }
   }
   return status;

@@ -22,7 +22,6 @@
 namespace gondola {
 namespace {
 
-constexpr int attempts_without_progress = 24;  // over nine minutes
 constexpr std::chrono::milliseconds first_pause(500), longest_pause(30'000);
 
 struct Request {
@@ -79,8 +78,9 @@ Request request_of(const std::string& url) {
 class Transfer {
  public:
   Transfer(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
-           std::uint64_t limit)
+           std::uint64_t limit, int attempts)
       : limit_(limit),
+        attempts_(attempts),
         name_(without_secrets(url)),
         request_(request_of(url)),
         stop_(stop),
@@ -102,9 +102,8 @@ class Transfer {
         pause = first_pause;
         most_received_ = received_;
       }
-      if (attempt == attempts_without_progress) fail("{}: {}, {} times", name_, failure, attempt);
-      if (!progress)
-        print_error("{}: {}; trying again, {} of {}", name_, failure, attempt, attempts_without_progress - 1);
+      if (attempt == attempts_) fail("{}: {}, {} times", name_, failure, attempt);
+      if (!progress) print_error("{}: {}; trying again, {} of {}", name_, failure, attempt, attempts_ - 1);
       for (auto waited = std::chrono::milliseconds(0); waited < pause && !stopped();
            waited += std::chrono::milliseconds(50))
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -125,6 +124,7 @@ class Transfer {
   bool begin_anew();
 
   std::uint64_t limit_;
+  int attempts_;  ///< without a new byte
   std::string name_;
   Request request_;
   const std::atomic<bool>& stop_;
@@ -281,11 +281,11 @@ std::string without_secrets(std::string_view url) {
 }
 
 void download(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
-              std::uint64_t limit) {
+              std::uint64_t limit, int attempts) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   try {
-    Transfer(url, target, stop, limit).run();
+    Transfer(url, target, stop, limit, attempts).run();
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(target, ignored);

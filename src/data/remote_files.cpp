@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 using Clock = std::chrono::steady_clock;
-constexpr auto retry_after = std::chrono::minutes(1);
+constexpr auto retry_after = std::chrono::minutes(30);  // all of a window's may have failed by then
 
 void touch(const fs::path& path) {
   std::error_code ignored;
@@ -95,7 +95,7 @@ std::optional<std::string> RemoteFiles::read(const std::string& url) const {
   constexpr std::uint64_t limit = 64 << 20;
   const fs::path copy = temporary_beside(fs::temp_directory_path() / "gondola");  // the folder drops its oldest files
   try {
-    download(url, copy, stop_, limit);
+    download(url, copy, stop_, limit, /*attempts=*/8);  // what is wrong with a URL shows here, at the start
   } catch (const HttpError& error) {
     if (error.status == 403 || error.status == 404) return std::nullopt;  // 403: S3, to who may not list its bucket
     throw;

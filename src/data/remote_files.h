@@ -26,8 +26,8 @@ class RemoteFiles {
   explicit RemoteFiles(std::filesystem::path folder, std::size_t kept = 32);
   ~RemoteFiles();
 
-  /// The file, once it is here. Throws Error that names the URL when it could not be had; that is tried again after a
-  /// minute.
+  /// The file, once it is here. Throws Error that names the URL when it could not be had; that is tried again after
+  /// half an hour.
   std::unique_ptr<RandomAccessFile> open(const std::string& url);
 
   /// What a small file holds now; nothing where the server has none.

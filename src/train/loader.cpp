@@ -155,11 +155,14 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
 }
 
 void Loader::count_broken(const std::string& message) {
+  constexpr std::int64_t too_many = 1000;  // of a server or a disk that is gone
+  if (++in_a_row_ > std::max(recipe_.max_broken, too_many))
+    fail("{} samples in a row could not be read, the last: {}", in_a_row_.load(), message);
   const std::lock_guard lock(mutex_);
   if (!failures_.insert(hash_of(message)).second) return;  // in an earlier epoch, or of the same shard
   print_error("gondola train: skipped: {}", message);
   if (static_cast<std::int64_t>(failures_.size()) > recipe_.max_broken)
-    fail("more than {} samples (data.max_broken) could not be read, the last: {}", recipe_.max_broken, message);
+    fail("more than {} failures to read samples (data.max_broken), the last: {}", recipe_.max_broken, message);
 }
 
 void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {
@@ -220,8 +223,10 @@ std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::u
   for (std::size_t tries = 0;; ++tries, position = (position + 1) % order_.size()) {
     const Draw draw = order_.at(epoch, position);
     const std::uint64_t sample_seed = mix_seed(mix_seed(recipe_.seed, draw.pass), draw.index);
+    std::string key;
     try {
       const auto [sample, image] = read_sample(dataset_, draw.index);
+      key = sample.key + ": ";
       augment(image, recipe_.preprocess, recipe_.augment.at(sample.source), sample_seed,
               row_of(batch.pixels, batch.pixels.data_ptr<float>()));
       if (batch.patches.defined())
@@ -229,10 +234,11 @@ std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::u
       std::vector<TokenIds> texts;
       for (const std::string& caption : draw_captions(sample, epoch, batch_of_epoch, sample_seed))
         texts.push_back(encode(tokenizer_, recipe_.model.text, caption));
+      in_a_row_ = 0;
       return texts;
     } catch (const std::exception& error) {  // also of no memory for the crop
-      if (interrupted()) throw;              // what breaks off then is not broken
-      count_broken(error.what());
+      if (stop_ || interrupted()) throw;     // what breaks off then is not broken
+      count_broken(key + error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
   }

@@ -81,7 +81,8 @@ class Loader {
   std::int64_t next_to_load_, next_to_give_, end_;
   int rank_, ranks_;
   std::map<std::int64_t, Batch> ready_;
-  std::set<std::uint64_t> failures_;  ///< why samples could not be read, by hash
+  std::set<std::uint64_t> failures_;        ///< why samples could not be read, by hash
+  std::atomic<std::int64_t> in_a_row_ = 0;  ///< samples that could not be read since the last that could
   std::atomic<bool> stop_ = false;
   std::exception_ptr error_;
   std::mutex mutex_;

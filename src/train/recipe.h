@@ -41,7 +41,7 @@ struct Recipe {
   std::vector<AugmentConfig> augment;  ///< of each of them: [augment], less what its table says
   std::vector<std::string> validation;
   int captions_per_image = 1;      ///< drawn anew every time, all of them positives
-  std::int64_t max_broken = 1000;  ///< samples that could not be read
+  std::int64_t max_broken = 1000;  ///< failures to read samples
   std::vector<std::string> templates = {default_template}, validation_templates = {default_template};
 
   // [teacher]

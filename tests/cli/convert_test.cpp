@@ -107,6 +107,7 @@ TEST_F(Conversion, QuantizeWritesAModelThatAnswersTheSame) {
   EXPECT_EQ(similarity(out("c") + " --precision fp32"), similarity(out("q") + " --precision fp32"));
 
   EXPECT_EQ(run(quantize + out("q")).status, 1);  // not empty
+  EXPECT_EQ(run("quantize --out " + out("list") + " --calibrate images -- model").status, 0) << "-- ends a list";
   EXPECT_THAT(run("quantize " + out("q") + " --calibrate images --out " + out("r")).error, HasSubstr("int8 already"));
   const Result damaged = run("quantize model --calibrate images damaged.png --out " + out("d"));
   EXPECT_EQ(damaged.status, 1);

@@ -221,7 +221,7 @@ TEST(Loader, StopsAtTooManyBrokenSamples) {
   recipe.max_broken = 1;  // which every epoch meets again
   EXPECT_NO_THROW(load_epochs());
   recipe.max_broken = 0;
-  EXPECT_THAT(load_epochs, testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("more than 0 samples"),
+  EXPECT_THAT(load_epochs, testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("more than 0 failures"),
                                                                         testing::HasSubstr("99.png"))));
 }
 
@@ -239,6 +239,38 @@ TEST(Loader, NamesTheSampleOfAnyFailure) {
   const Unreadable dataset;
   Loader loader(dataset, tokenizer, recipe, 0, 1);
   EXPECT_THAT([&] { loader.next(); }, testing::ThrowsMessage<Error>(testing::ContainsRegex("sample [0-7]: ")));
+}
+
+/// A set of which a shard of `lost` samples is gone.
+class WithoutAShard : public Dataset {
+ public:
+  explicit WithoutAShard(std::size_t lost) : lost_(lost) {}
+  std::size_t size() const override { return 4000; }
+  Sample get(std::size_t index) const override {
+    if (index < lost_) fail("shard.tar: is gone");
+    return {std::to_string(index), image_, std::vector<std::string>{"a text"}};
+  }
+  void for_each_caption(const std::function<void(std::string_view)>&) const override {}
+
+ private:
+  std::size_t lost_;
+  const std::string image_ = read_file(test::golden("train") / "vit" / "images" / "0.png");
+};
+
+/// Unless nothing else is there any more.
+TEST(Loader, CountsAShardThatIsGoneOnce) {
+  Recipe recipe = loader_recipe();
+  recipe.max_broken = 1;
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
+  const WithoutAShard few(400), nearly_all(3999);
+  Loader loader(few, tokenizer, recipe, 0, 50);
+  for (int step = 0; step < 50; ++step) EXPECT_TRUE(loader.next());
+  Loader failing(nearly_all, tokenizer, recipe, 0, 50);
+  EXPECT_THAT(
+      [&] {
+        for (int step = 0; step < 50; ++step) failing.next();
+      },
+      testing::ThrowsMessage<Error>(testing::HasSubstr("samples in a row could not be read, the last: shard.tar")));
 }
 
 /// The ranks' rows are the global batch's, augmentation and replacements of broken samples included, and equal captions
