@@ -142,8 +142,7 @@ void EmbeddingFiles::restore() {
     if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
       fail(
           "{}: the {} inputs that are embedded are not the first of those given (a folder is listed anew each time); "
-          "name "
-          "another folder for these",
+          "name another folder for these",
           path.string(), done);
     failed_ = record.value("failed", std::set<std::size_t>());  // which the first version did not write
     if (!failed_.empty() && *failed_.rbegin() >= done) fail("{}: is not what embed writes", path.string());

@@ -4,22 +4,32 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <optional>
 #include <string>
 #include <type_traits>
 
 namespace gondola::cli {
+
+/// Nothing unless all of the word is a number.
+template <class Number>
+std::optional<Number> number_of(const std::string& word) {
+  Number number{};
+  const char* const end = word.data() + word.size();
+  const auto [rest, error] = std::from_chars(word.data(), end, number);
+  if (error != std::errc() || rest != end) return std::nullopt;
+  return number;
+}
 
 /// A number within [low, high], which "nan" and "3 words" are not.
 template <class Number>
 CLI::Validator within(Number low, Number high) {
   return CLI::Validator(
       [=](const std::string& word) {
-        Number number{};
-        const char* const end = word.data() + word.size();
-        const auto [rest, error] = std::from_chars(word.data(), end, number);
-        const bool fits = error == std::errc() && rest == end && number >= low && number <= high;
+        const auto number = number_of<Number>(word);
         const char* const kind = std::is_integral_v<Number> ? "whole number" : "number";
-        return fits ? "" : fmt::format("expected a {} from {} to {}, found {}", kind, low, high, word);
+        return number && *number >= low && *number <= high
+                   ? ""
+                   : fmt::format("expected a {} from {} to {}, found {}", kind, low, high, word);
       },
       "");
 }
@@ -28,9 +38,7 @@ CLI::Validator within(Number low, Number high) {
 inline CLI::Validator no_more_than(int most) {
   return CLI::Validator(
       [=](std::string& word) {
-        int number = 0;
-        const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-        if (error == std::errc() && rest == word.data() + word.size() && number > most) word = fmt::to_string(most);
+        if (const auto number = number_of<int>(word); number && *number > most) word = fmt::to_string(most);
         return std::string();
       },
       "");
