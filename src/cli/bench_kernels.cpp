@@ -226,21 +226,21 @@ class KernelBench {
 
   void softmax(const Show& show) {
     const TowerShape& s = shape_;
-    const std::size_t values = s.tokens * s.tokens;
-    const std::size_t padded = s.tokens + 1;  // an even number, where bf16 asks for one
-    auto scores = noise_for_each_thread(values), out = noise_for_each_thread(s.tokens * padded);
+    const std::size_t panel = kernels_.panel_width, columns = panel_count(s.tokens, panel) * panel;
+    auto scores = noise_for_each_thread(s.tokens * columns), out = noise_for_each_thread(s.tokens * columns);
     Part part = {"softmax", attention_precision_,
                  fmt::format("{} × {}, {} times", s.tokens, s.tokens, s.items * s.heads), s.layers};
     part.inside_another = true;
     time(show, part, [&](std::size_t thread, std::size_t) {
       for (std::size_t i = 0; i < s.items * s.heads; ++i)
         kernels_.softmax({scores[thread].data(),
+                          columns,
                           s.tokens,
                           s.tokens,
-                          s.tokens,
+                          columns,
                           s.causal,
                           1,
-                          {out[thread].data(), padded, attention_precision_}});
+                          {out[thread].data(), columns, attention_precision_}});
     });
   }
 

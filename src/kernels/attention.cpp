@@ -11,9 +11,9 @@ namespace {
 /// Queries whose scores are held at a time: four row tiles of AVX-512.
 constexpr std::size_t block_queries = 56;
 
-std::size_t padded(std::size_t count) {
-  constexpr std::size_t line = 16;
-  return (count + line - 1) / line * line;
+/// Scores of one query, in whole panels: the product writes those without a mask.
+std::size_t scores_stride(const Kernels& kernels, std::size_t keys) {
+  return panel_count(keys, kernels.panel_width) * kernels.panel_width;
 }
 
 }  // namespace
@@ -21,13 +21,13 @@ std::size_t padded(std::size_t count) {
 std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width) {
   const std::size_t packed = packed_bytes(Precision::fp32, head_width, keys, kernels.panel_width) +
                              packed_bytes(Precision::fp32, keys, head_width, kernels.panel_width);
-  return padded(packed / sizeof(float)) + 2 * block_queries * padded(keys);
+  return packed / sizeof(float) + 2 * block_queries * scores_stride(kernels, keys);
 }
 
 void attention(const Kernels& kernels, const AttentionArguments& a) {
   const std::size_t width = kernels.panel_width, group = group_size(a.precision), value_bytes = size_of(a.precision);
   assert(a.head_width % group == 0);
-  const std::size_t keys_depth = (a.keys + group - 1) / group * group, stride = padded(a.keys);
+  const std::size_t keys_depth = (a.keys + group - 1) / group * group, stride = scores_stride(kernels, a.keys);
   auto* keys = reinterpret_cast<std::byte*>(a.scratch);
   std::byte* values = keys + packed_bytes(a.precision, a.head_width, a.keys, width);
   auto* scores = reinterpret_cast<float*>(values + packed_bytes(a.precision, a.keys, a.head_width, width));
@@ -43,13 +43,13 @@ void attention(const Kernels& kernels, const AttentionArguments& a) {
     similarity.rows = rows;
     similarity.left = static_cast<const std::byte*>(a.q) + first * a.q_stride * value_bytes;
     similarity.left_stride = a.q_stride;
-    similarity.right = {a.precision, a.head_width, a.keys, keys};
+    similarity.right = {a.precision, a.head_width, stride, keys};
     similarity.last_panel = panel_count(a.keys, width);
     similarity.out = scores;
     similarity.out_stride = stride;
     kernels.gemm(similarity);
 
-    kernels.softmax({scores, stride, rows, a.keys, a.causal, a.first_visible + first, weights});
+    kernels.softmax({scores, stride, rows, a.keys, stride, a.causal, a.first_visible + first, weights});
 
     const RowsOut out = a.out.from(first);
     GemmArguments mixture;

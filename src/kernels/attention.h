@@ -19,10 +19,10 @@ struct AttentionArguments {
   bool causal = false;
   std::size_t first_visible = 0;
   RowsOut out;               ///< fp32 or bf16
-  float* scratch = nullptr;  ///< attention_scratch_size floats, 64-byte aligned
+  float* scratch = nullptr;  ///< attention_scratch_size floats; fastest where 64-byte aligned
 };
 
-/// In floats, a multiple of 64 bytes.
+/// In floats: whole rows of panels, so that what follows is aligned as they are.
 std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width);
 void attention(const Kernels& kernels, const AttentionArguments& arguments);
 

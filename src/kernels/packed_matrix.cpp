@@ -17,6 +17,12 @@ void transpose(const std::byte* columns, std::size_t stride, std::byte* rows, st
   store(0, a), store(1, b), store(2, c), store(3, d);
 }
 
+void copy_groups(const float* groups, std::size_t count, float* out) {
+  std::size_t i = 0;
+  for (; i + 4 <= count; i += 4) _mm_storeu_ps(out + i, _mm_loadu_ps(groups + i));
+  for (; i < count; ++i) out[i] = groups[i];
+}
+
 /// Rows 2k and 2k + 1 side by side: the two values of each group.
 void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::size_t count, std::uint16_t* out) {
   for (std::size_t i = 0; i < count; ++i) {
@@ -60,12 +66,12 @@ void pack_rows(Precision precision, const void* matrix, std::size_t stride, std:
     const std::size_t used = std::min(panel_width, columns - first);
     for (std::size_t k = 0; k < depth; k += size, packed += step) {
       if (precision == Precision::fp32) {
-        std::memcpy(packed, static_cast<const float*>(matrix) + k * stride + first, used * group_bytes);
+        copy_groups(static_cast<const float*>(matrix) + k * stride + first, used, reinterpret_cast<float*>(packed));
       } else {
         const auto* even = static_cast<const std::uint16_t*>(matrix) + k * stride + first;
         interleave(even, k + 1 < depth ? even + stride : nullptr, used, reinterpret_cast<std::uint16_t*>(packed));
       }
-      std::memset(packed + used * group_bytes, 0, step - used * group_bytes);
+      if (used < panel_width) std::memset(packed + used * group_bytes, 0, step - used * group_bytes);
     }
   }
 }

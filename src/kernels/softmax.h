@@ -7,14 +7,14 @@
 namespace gondola {
 
 /// The softmax of each row, in fp32 or bf16. Where `causal`, row r sees only its first first_visible + r columns (and
-/// no more than there are); the others become 0. Adding columns that are not seen does not change a bit of the rest.
+/// no more than there are); the others become 0, as do those from `columns` to `out_columns`. Adding columns that are
+/// not seen does not change a bit of the rest.
 struct SoftmaxArguments {
-  float* scores = nullptr;
-  std::size_t stride = 0, rows = 0, columns = 0;
+  float* scores = nullptr;  ///< rows × out_columns; they are lost
+  std::size_t stride = 0, rows = 0, columns = 0, out_columns = 0;
   bool causal = false;
   std::size_t first_visible = 0;
-  /// In fp32 it may be the scores themselves. In bf16 zeros fill the last group; the scores are lost either way.
-  RowsOut out;
+  RowsOut out;  ///< in fp32 it may be the scores themselves
 };
 
 using SoftmaxFunction = void(const SoftmaxArguments&);

@@ -13,8 +13,8 @@ void softmax_scalar(const SoftmaxArguments& s) {
     const float maximum = *std::max_element(scores, scores + visible);
     float sum = 0;
     for (std::size_t i = 0; i < visible; ++i) sum += scores[i] = std::exp(scores[i] - maximum);
-    const std::size_t at = row * s.out.stride, group = group_size(s.out.precision);
-    for (std::size_t i = 0; i < (s.columns + group - 1) / group * group; ++i) {
+    const std::size_t at = row * s.out.stride;
+    for (std::size_t i = 0; i < s.out_columns; ++i) {
       const float value = i < visible ? scores[i] / sum : 0;
       if (s.out.precision == Precision::fp32) {
         static_cast<float*>(s.out.data)[at + i] = value;

@@ -10,7 +10,7 @@ namespace {
 
 /// Lane l sums the elements l, l + lanes, … in order, and unseen elements count as 0: more of them change nothing.
 template <Vector (*Exponential)(Vector)>
-void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible, std::size_t columns) {
+void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible) {
   float* scores = s.scores + row * s.stride;
   const Vector lowest = broadcast(-3.4028234e38f), zero = broadcast(0);
   Vector highest = lowest;
@@ -22,22 +22,21 @@ void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible
     const std::size_t rest = visible - i;
     const Vector e = keep_first(Exponential(load_first(scores + i, rest) - shift), rest, zero);
     sums = sums + e;
-    store_first(scores + i, e, rest);
+    store_first(scores + i, e, s.out_columns - i);
   }
   const Vector scale = broadcast(1 / sum_of(sums));
-  write_row(s.out, row, columns,
-            [&](std::size_t i) { return i < visible ? load_first(scores + i, visible - i) * scale : zero; });
+  write_row(s.out, row, s.out_columns,
+            [&](std::size_t i) { return i < visible ? load_first(scores + i, s.out_columns - i) * scale : zero; });
 }
 
 inline void softmax_rows(const SoftmaxArguments& s) {
-  const std::size_t group = group_size(s.out.precision), columns = (s.columns + group - 1) / group * group;
   for (std::size_t row = 0; row < s.rows; ++row) {
     std::size_t visible = s.columns;
     if (s.causal && s.first_visible + row < visible) visible = s.first_visible + row;
     if (s.out.precision == Precision::fp32) {
-      softmax_row<exponential>(s, row, visible, columns);
+      softmax_row<exponential>(s, row, visible);
     } else {
-      softmax_row<fast_exponential>(s, row, visible, columns);
+      softmax_row<fast_exponential>(s, row, visible);
     }
   }
 }

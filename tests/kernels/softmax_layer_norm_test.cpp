@@ -30,11 +30,13 @@ TEST_P(SoftmaxTest, AgreesWithDoublePrecision) {
       const std::size_t rows = 3, stride = columns + 4;
       std::vector<float> scores = random_floats(rows * stride, random, scale);
       const std::vector<float> before = scores;
-      kernels().softmax({scores.data(), stride, rows, columns, false, 0, {scores.data(), stride}});
+      const std::size_t written = columns + 3;
+      kernels().softmax({scores.data(), stride, rows, columns, written, false, 0, {scores.data(), stride}});
       for (std::size_t row = 0; row < rows; ++row) {
         const std::vector<double> expected = exact_softmax(before.data() + row * stride, columns, columns);
         for (std::size_t i = 0; i < columns; ++i) ASSERT_NEAR(scores[row * stride + i], expected[i], 3e-7);
-        for (std::size_t i = columns; i < stride; ++i) ASSERT_EQ(scores[row * stride + i], before[row * stride + i]);
+        for (std::size_t i = columns; i < written; ++i) ASSERT_EQ(scores[row * stride + i], 0);
+        ASSERT_EQ(scores[row * stride + written], before[row * stride + written]);
       }
     }
   }
@@ -46,7 +48,8 @@ TEST_P(SoftmaxTest, CausalRowsSeeTheirPast) {
     for (std::size_t first_visible : {std::size_t{1}, columns / 2 + 1}) {
       std::vector<float> scores = random_floats(columns * columns, random, 4);
       const std::vector<float> before = scores;
-      kernels().softmax({scores.data(), columns, columns, columns, true, first_visible, {scores.data(), columns}});
+      kernels().softmax(
+          {scores.data(), columns, columns, columns, columns, true, first_visible, {scores.data(), columns}});
       for (std::size_t row = 0; row < columns; ++row) {
         const std::size_t visible = std::min(columns, first_visible + row);
         const std::vector<double> expected = exact_softmax(before.data() + row * columns, visible, columns);
@@ -66,16 +69,17 @@ TEST_P(SoftmaxTest, UnseenColumnsDoNotChangeABit) {
   const std::vector<float> row = random_floats(100, random, 3);
   for (std::size_t visible : {1, 5, 16, 21, 48}) {
     std::vector<float> alone(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(visible));
-    kernels().softmax({alone.data(), visible, 1, visible, true, visible, {alone.data(), visible}});
+    kernels().softmax({alone.data(), visible, 1, visible, visible, true, visible, {alone.data(), visible}});
     std::vector<float> longer = row;
-    kernels().softmax({longer.data(), longer.size(), 1, longer.size(), true, visible, {longer.data(), longer.size()}});
+    kernels().softmax(
+        {longer.data(), longer.size(), 1, longer.size(), longer.size(), true, visible, {longer.data(), longer.size()}});
     for (std::size_t i = 0; i < visible; ++i) ASSERT_EQ(alone[i], longer[i]);
   }
 }
 
 TEST_P(SoftmaxTest, ExtremeScoresStayFinite) {
   std::vector<float> scores = {-3e38f, 1e4f, -1e4f, 1e4f, 0};
-  kernels().softmax({scores.data(), 5, 1, 5, false, 0, {scores.data(), 5}});
+  kernels().softmax({scores.data(), 5, 1, 5, 5, false, 0, {scores.data(), 5}});
   EXPECT_NEAR(scores[1], 0.5, 1e-6);
   EXPECT_NEAR(scores[3], 0.5, 1e-6);
   for (std::size_t i : {0, 2, 4}) EXPECT_NEAR(scores[i], 0, 1e-30);
