@@ -29,6 +29,7 @@ struct ClassifyOptions {
 
 std::vector<std::string> labels_of(const ClassifyOptions& options) {
   if (!options.labels_file.empty()) return read_labels(options.labels_file);
+  if (options.labels.empty()) throw CLI::RequiredError("--labels or --labels-file");
   std::vector<std::string> parts;
   for (const std::string& argument : options.labels)
     for (const auto part : std::views::split(argument, ',')) parts.emplace_back(part.begin(), part.end());
@@ -98,11 +99,12 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("classify", "Tell which of these labels fits each image best");
   command->footer("Example: gondola classify cat.jpg --labels \"cat,dog,teapot\" --template \"a photo of a {}.\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  auto* choice = command->add_option_group("Labels")->require_option(1);
-  choice->add_option("--labels", options->labels, "labels, separated by commas; may be repeated")
-      ->allow_extra_args(false)
-      ->check(what_is_no_text);
-  choice->add_option("--labels-file", options->labels_file, "file with one label a line")->check(CLI::ExistingFile);
+  CLI::Option* labels = command->add_option("--labels", options->labels, "labels, separated by commas; may be repeated")
+                            ->allow_extra_args(false)
+                            ->check(what_is_no_text);
+  command->add_option("--labels-file", options->labels_file, "in place of --labels: file with one label a line")
+      ->excludes(labels)
+      ->check(CLI::ExistingFile);
   const auto has_placeholder = [](const std::string& text) {
     return text.find("{}") == std::string::npos ? "expected {} where the label goes: " + text : std::string();
   };

@@ -188,9 +188,8 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
       "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
       "after a million, or ten minutes, img_emb_1.npy follows. With a tenth file all numbers get two digits, so that\n"
       "names are in the order of the rows. What was interrupted goes on with --resume.");
-  auto* inputs = command->add_option_group("Inputs")->require_option(1, 2);
-  inputs->add_option("IMAGE", options->images, image_argument_help);
-  inputs->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
+  command->add_option("IMAGE", options->images, image_argument_help);
+  command->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
       ->check(CLI::ExistingFile);
   command->add_option("--out", options->out, "folder to write to")->required();
   command->add_option("--dtype", options->dtype, "how the embeddings are stored")
@@ -201,7 +200,10 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
   command->add_flag("--resume", options->resume,
                     "go on after what --out has of the same images and texts, and try again what failed");
-  command->callback([options, &global, &status] { status = run(global, *options); });
+  command->callback([options, &global, &status] {
+    if (options->images.empty() && options->text_file.empty()) throw CLI::RequiredError("IMAGE or --text-file");
+    status = run(global, *options);
+  });
 }
 
 }  // namespace gondola::cli

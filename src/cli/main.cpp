@@ -3,11 +3,13 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/spelling.h"
 #include "base/streams.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
@@ -46,14 +48,31 @@ void take_words_verbatim(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands({})) take_words_verbatim(*command);
 }
 
+/// Those that its help shows.
+std::vector<std::string> options_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    if (!option->get_group().empty()) names.push_back(option->get_name());
+  return names;
+}
+
 /// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
     std::error_code unknown;
-    if (word.starts_with('-') && word != "-" && word != "--")
-      return "there is no option " + word + (std::filesystem::exists(word, unknown) ? "; the file is ./" + word : "");
-    if (app.get_subcommands().empty()) return "there is no command " + word;
+    if (word.starts_with('-') && word != "-" && word != "--") {
+      if (std::filesystem::exists(word, unknown)) return "there is no option " + word + "; the file is ./" + word;
+      std::vector<std::string> known = options_of(app);
+      for (const CLI::App* command : app.get_subcommands())
+        std::ranges::copy(options_of(*command), std::back_inserter(known));
+      return "there is no option " + word + gondola::spelling_suggestion(word.substr(0, word.find('=')), known);
+    }
+    if (app.get_subcommands().empty()) {
+      std::vector<std::string> known;
+      for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+      return "there is no command " + word + gondola::spelling_suggestion(word, known);
+    }
   }
   return error.what();
 }

@@ -15,6 +15,7 @@
 
 #include "base/environment.h"
 #include "base/interrupt.h"
+#include "base/spelling.h"
 #include "base/streams.h"
 #include "torch_towers/device.h"
 #include "train/allocator.h"
@@ -153,7 +154,11 @@ int main(int argc, char** argv) {
     const std::vector<std::string> rest = app.remaining();
     const auto option =
         std::ranges::find_if(rest, [](const auto& word) { return word.starts_with("--") && word != "--"; });
-    if (option != rest.end()) message = "there is no option " + *option;
+    if (option != rest.end()) {
+      std::vector<std::string> known;
+      for (const CLI::Option* one : app.get_options()) known.push_back(one->get_name());
+      message = "there is no option " + *option + spelling_suggestion(option->substr(0, option->find('=')), known);
+    }
     print_error("gondola train: {}", message);
     print_error("gondola train -h says what is expected");
     return wrong_usage;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/spelling.h"
 #include "text/train_bpe.h"
 
 namespace gondola {
@@ -102,7 +103,8 @@ class Section {
 
   void finish() const {
     for (const auto& [key, unused] : table_)
-      if (!asked_.contains(std::string(key.str()))) fail("{}: unknown key {}", origin_, path(key.str()));
+      if (!asked_.contains(std::string(key.str())))
+        fail("{}: unknown key {}{}", origin_, path(key.str()), spelling_suggestion(key.str(), asked_));
   }
 
  private:

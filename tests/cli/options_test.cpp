@@ -88,6 +88,20 @@ TEST_F(CommandOptions, LongTextsAreCutOnlyIfAsked) {
   EXPECT_EQ(rows("e", "text"), rows("f", "text"));
 }
 
+TEST_F(CommandOptions, MisspeltWordsFindTheirOwn) {
+  EXPECT_THAT(run("clasify a.png --labels a,b").error, HasSubstr("no command clasify; did you mean classify?"));
+  EXPECT_THAT(run("classify a.png --lables=a,b").error, HasSubstr("no option --lables=a,b; did you mean --labels?"));
+  EXPECT_THAT(run("classify a.png --labels a,b --modle m").error,
+              HasSubstr("no option --modle; did you mean --model?"));
+  EXPECT_THAT(run("classify a.png --colour red").error, HasSubstr("no option --colour\n"));
+}
+
+TEST_F(CommandOptions, WhatIsNeededIsNamed) {
+  EXPECT_THAT(run("classify images/a.png").error, HasSubstr("--labels or --labels-file is required"));
+  EXPECT_THAT(run("embed --out " + out("e")).error, HasSubstr("IMAGE or --text-file is required"));
+  for (const char* nothing : {"classify images/a.png", "embed --out e"}) EXPECT_EQ(run(nothing).status, 2);
+}
+
 TEST_F(CommandOptions, ExifTurnsImagesUpright) {
   const auto answer = [&](const std::string& arguments) { return run(arguments + " --model model --json").out; };
   for (const std::string command : {"match {}--text 'a cat'", "classify {}--labels cat,dog"}) {
