@@ -6,8 +6,8 @@
 
 namespace gondola {
 
-/// The one exception that Gondola throws for what a user can cause: a missing file, a malformed model, a text that is
-/// too long. The message names the file, tensor or field, what was found and what was expected.
+/// The only exception that Gondola throws for errors a user can cause: a missing file, a malformed model, a text that
+/// is too long. The message names the file, tensor or field, and says what was found and what was expected.
 class GONDOLA_API Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -4,5 +4,5 @@
 #error "Gondola's headers need C++20"
 #endif
 
-/// Marks what libgondola exports; everything else in it is hidden.
+/// Marks what libgondola exports; all its other symbols are hidden.
 #define GONDOLA_API __attribute__((visibility("default")))

@@ -19,9 +19,9 @@ struct RgbImage {
   std::span<const std::uint8_t> pixels;
 };
 
-/// An image as a program has it: a file's path, a file in memory, or pixels. Of an animation the first frame counts,
-/// and what EXIF would turn is taken as it is stored. What it refers to must live until the call that it is given to
-/// returns, which throws Error for an RgbImage with another number of bytes.
+/// An input image: the path of a file, a file in memory, or decoded pixels. Of an animation only the first frame is
+/// used, and EXIF orientation is ignored. The memory that it refers to must stay valid until the call that takes it
+/// returns. That call throws Error if the pixels of an RgbImage are not height × width × 3 bytes.
 using ImageInput = std::variant<std::filesystem::path, EncodedImage, RgbImage>;
 
 }  // namespace gondola

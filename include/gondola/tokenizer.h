@@ -17,20 +17,21 @@ class ClipTokenizer;
 /// CLIP's byte-level BPE tokenizer. Copies share one vocabulary; thread-safe.
 class GONDOLA_API Tokenizer {
  public:
-  /// Reads a vocabulary: a folder with tokenizer.json or with vocab.json and merges.txt, either .json itself, or
-  /// OpenAI's bpe_simple_vocab_16e6.txt.gz. Throws Error.
+  /// Loads a vocabulary: a folder with tokenizer.json or with vocab.json and merges.txt, one of these two .json files,
+  /// or OpenAI's bpe_simple_vocab_16e6.txt.gz. Throws Error if it cannot be loaded.
   static Tokenizer load(const std::filesystem::path& path);
 
-  /// The ids of a text (UTF-8), without start and end tokens of its own; "<|startoftext|>" and "<|endoftext|>" in it
-  /// count as those. Throws Error for a text with another of the vocabulary's added tokens.
+  /// The token ids of a text (UTF-8). No start and end tokens are added, but "<|startoftext|>" and "<|endoftext|>" in
+  /// the text are encoded as those tokens. Throws Error if the text contains another of the vocabulary's added tokens.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
-  /// With start and end tokens. Throws Error for a text of more than `context_length` ids, unless `truncate`: then it
-  /// is cut and keeps its end token; for a `context_length` below 2; and as the above.
+  /// The same with start and end tokens. Throws Error if that makes more than `context_length` ids, unless `truncate`
+  /// is true: then they are cut to that length, and the last is still the end token. Also throws Error if
+  /// `context_length` is below 2, and as the above does.
   std::vector<std::int32_t> encode(std::string_view text, int context_length, bool truncate = false) const;
 
-  /// A token as it stands in the vocabulary ("dog</w>"); empty for an id that it leaves out. Throws Error for one that
-  /// is not below size().
+  /// A token as the vocabulary has it ("dog</w>"); empty for an id that the vocabulary skips. Throws Error if the id is
+  /// negative or not below size().
   std::string token(std::int32_t id) const;
 
   int size() const;

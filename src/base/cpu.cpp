@@ -87,8 +87,8 @@ Isa choose() {
   if (!wanted) return best;
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (names[i] != *wanted) continue;
-    if (static_cast<Isa>(i) > best) fail("GONDOLA_ISA={}: this machine has no more than {}", *wanted, name(best));
-    if (!includes(best, static_cast<Isa>(i))) fail("GONDOLA_ISA={}: this machine lacks it", *wanted);
+    if (static_cast<Isa>(i) > best) fail("GONDOLA_ISA={}: this machine supports no more than {}", *wanted, name(best));
+    if (!includes(best, static_cast<Isa>(i))) fail("GONDOLA_ISA={}: this machine does not support it", *wanted);
     return static_cast<Isa>(i);
   }
   fail("GONDOLA_ISA={}: expected one of {}", *wanted, fmt::join(names, ", "));

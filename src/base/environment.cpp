@@ -35,7 +35,7 @@ std::filesystem::path own_binary() {
     if (std::sscanf(line.c_str(), "%lx-%lx", &first, &last) == 2 && first <= here && here < last)
       if (const std::size_t path = line.find('/'); path != std::string::npos) return line.substr(path);
   }
-  fail("/proc/self/maps does not tell where this program is");
+  fail("cannot find the location of this program in /proc/self/maps");
 }
 
 std::filesystem::path program_folder() {

@@ -125,7 +125,7 @@ void make_folder(const std::filesystem::path& path) {
 }
 
 void require_new_folder(const std::filesystem::path& path) {
-  if (path.empty()) fail("the folder to write has no name");
+  if (path.empty()) fail("the name of the folder to write to is empty");
   std::filesystem::path place = std::filesystem::absolute(path);
   if (std::filesystem::is_directory(place) && !std::filesystem::is_empty(place))
     fail("{}: is not empty; name a new folder", path.string());

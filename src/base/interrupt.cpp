@@ -18,7 +18,7 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 void receive(int) {
   signal_received = true;
   const int error = errno;
-  constexpr std::string_view message = "\nstopping; once more ends at once\n";
+  constexpr std::string_view message = "\nstopping; press Ctrl-C again to quit at once\n";
   if (::isatty(STDERR_FILENO) == 1) {
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, message.data(), message.size());
   }

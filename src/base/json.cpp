@@ -18,7 +18,7 @@ Json parse_json(std::string_view text, const std::string& origin) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      fail("{}: JSON key \"{}\" stands twice in one object", origin, parsed.get<std::string>());
+      fail("{}: JSON key \"{}\" appears twice in one object", origin, parsed.get<std::string>());
     return true;
   };
   try {

@@ -26,7 +26,7 @@ ThreadPool::ThreadPool(int threads) {
   } catch (const std::system_error&) {
     const std::size_t started = workers_.size() + 1;
     stop();
-    fail("no more than {} of {} threads can be started", started, threads);
+    fail("only {} of {} threads can be started; ask for fewer", started, threads);
   } catch (...) {  // of memory
     stop();
     throw;
@@ -53,7 +53,7 @@ void ThreadPool::for_each(std::size_t count, const std::function<void(std::size_
     return;
   }
   if (::getpid() != process_)
-    fail("this process was forked from one that has the threads: it needs a model of its own");
+    fail("this process was forked, which does not copy threads: it must load a model of its own");
   {
     const std::lock_guard lock(mutex_);
     body_ = &body;

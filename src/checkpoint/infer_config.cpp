@@ -18,7 +18,8 @@ class Shapes {
   int extent(const std::string& name, std::size_t dimensions, std::size_t dimension) const {
     const auto found = weights_.find(name);
     if (found == weights_.end())
-      fail("{}: has no weight {}, which tells the architecture; name a configuration", origin_, name);
+      fail("{}: has no weight {}, from which the architecture is inferred; name a configuration (--config)", origin_,
+           name);
     const std::vector<std::int64_t>& shape = found->second.shape;
     constexpr std::int64_t most = 1 << 20;  // of which products still fit an int
     if (shape.size() != dimensions || shape[dimension] > most)
@@ -38,7 +39,8 @@ class Shapes {
   int grid(const std::string& name) const {
     const int positions = extent(name, 2, 0) - 1;
     const int side = static_cast<int>(std::lround(std::sqrt(std::max(positions, 0))));
-    if (side * side != positions) fail("{}: {} has {} positions, not a square and one", origin_, name, positions + 1);
+    if (side * side != positions)
+      fail("{}: {} has {} positions, expected a square number plus one", origin_, name, positions + 1);
     return side;
   }
 

@@ -45,7 +45,7 @@ bool is_safetensors(const path& file) {
   const MappedFile mapped(file);
   const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
   if (text.starts_with("version https://git-lfs"))
-    fail("{}: is what Git LFS has in the place of the file; git lfs pull fetches it", file.string());
+    fail("{}: is only a Git LFS pointer; git lfs pull fetches the file", file.string());
   return file.extension() == ".safetensors" || (text.size() > 8 && text[8] == '{');
 }
 
@@ -133,8 +133,8 @@ ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
   const auto [preprocess, origin] = image_processor_of(folder);
   if (preprocess.is_null())
     fail(
-        "{}: has neither processor_config.json nor preprocessor_config.json beside it: what the model expects of "
-        "pictures is unknown",
+        "{}: has neither processor_config.json nor preprocessor_config.json beside it, which say how to preprocess "
+        "images",
         config.string());
   model.preprocess = read_hugging_face_preprocess(preprocess, model.config.image.image_size, origin.string());
   model.source = weights;
@@ -148,8 +148,9 @@ ModelFiles read_folder(const path& folder) {
   const bool open_clip = exists(folder / "open_clip_config.json"), hugging_face = exists(folder / "config.json");
   if (!open_clip && !hugging_face)
     fail("{}: has neither open_clip_config.json nor config.json{}", folder.string(),
-         exists(folder / "recipe.json") ? "; it is a run, which leaves its model in " + (folder / "model").string()
-                                        : "");
+         exists(folder / "recipe.json")
+             ? "; it is the folder of a training run, which leaves its model in " + (folder / "model").string()
+             : "");
   if (const auto own = first_of(folder, own_open_clip_weights); open_clip && own)
     return read_open_clip_folder(folder, *own);
   if (hugging_face) return read_hugging_face_folder(folder, weights_in(folder, hugging_face_weights));
@@ -180,14 +181,14 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
     const std::string text = read_file(*config_path, max_json_bytes);  // a user may name a pipe
     apply_open_clip_config(parse_json(text, config_path->string()), *config_path, model);
     if (of_openai && model.config.text.activation != Activation::quick_gelu)
-      fail("{}: OpenAI's weights are of QuickGELU, which {} does not say (\"quick_gelu\"); they need no --config",
+      fail("{}: OpenAI's weights use QuickGELU, but {} does not set \"quick_gelu\"; they need no --config",
            file.string(), config_path->string());
   } else if (of_openai) {
     model.layout = "OpenAI TorchScript archive";
     model.config = infer_openai_config(model.weights, file.string());
     model.preprocess.size = model.config.image.image_size;
   } else {
-    fail("{}: {} does not tell its activation and preprocessing; name its open_clip configuration (--config)",
+    fail("{}: {} does not say which activation and preprocessing it needs; name its open_clip configuration (--config)",
          file.string(), torch_script ? "a TorchScript archive that is not OpenAI's" : "a bare state dict");
   }
   return model;
@@ -206,7 +207,8 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
                             const std::optional<path>& vocabulary) {
   const path found = find_model(name_or_path);
   const bool is_folder = std::filesystem::is_directory(found);
-  if (is_folder && config_path) fail("{}: a folder has its own configuration", found.string());
+  if (is_folder && config_path)
+    fail("{}: is a folder, which has its own configuration; leave out --config", found.string());
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
   make_scalars(model.weights);
   // open_clip's configurations of a sigmoid loss may leave it to training's --siglip.

@@ -90,7 +90,7 @@ path find_model(const std::string& name) {
   for (const auto& [openai_name, file] : openai_files)
     if (name == openai_name) {
       if (exists(openai_cache() / file)) return openai_cache() / file;
-      fail("{}: not at {}, where Python's clip.load leaves it; OpenAI's ViTs are in the Hugging Face hub as well ({})",
+      fail("{}: not found at {}, where Python's clip.load puts it; OpenAI's ViTs are also on the Hugging Face Hub ({})",
            name, (openai_cache() / file).string(), fmt::join(vocabulary_repositories, ", "));
     }
   constexpr std::string_view of_open_clip = "hf-hub:";

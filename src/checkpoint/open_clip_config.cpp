@@ -148,7 +148,7 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
   if (fields.has("tokenizer_kwargs") && !of_others) {
     const std::string clean = fields.object("tokenizer_kwargs").string("clean", "lower");
     if (clean != "lower" && !(of_transformers && clean == "whitespace"))
-      fields.refuse("tokenizer_kwargs", "texts are cleaned as \"lower\" does alone");
+      fields.refuse("tokenizer_kwargs", "only \"lower\" is supported for cleaning texts");
   }
   TextTowerConfig text;
   text.context_length = fields.integer("context_length", 77);

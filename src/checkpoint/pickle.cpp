@@ -95,7 +95,7 @@ class Unpickler {
   }
 
   void spend(std::size_t memory) {
-    if (memory > budget_) damaged("it unpacks to more than any model's");
+    if (memory > budget_) damaged("it unpacks to more data than any model has");
     budget_ -= memory;
   }
 
@@ -397,7 +397,7 @@ void Unpickler::step(Opcode opcode) {
       get(number<std::uint32_t>());
       break;
     default:
-      damaged(fmt::format("the opcode {:#04x} is not of data", static_cast<unsigned>(opcode)));
+      damaged(fmt::format("the opcode {:#04x} is not a data opcode", static_cast<unsigned>(opcode)));
   }
 }
 

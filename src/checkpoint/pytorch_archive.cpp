@@ -64,7 +64,7 @@ class Reader {
     for (const std::string& name : zip_.names())
       if (name.ends_with("/data.pkl") && std::count(name.begin(), name.end(), '/') == 1)
         return name.substr(0, name.size() - std::strlen("data.pkl"));
-    fail("{}: a ZIP file, but not of torch.save", path_.string());
+    fail("{}: a ZIP file, but not one that torch.save wrote", path_.string());
   }
 
   static bool is_tensor(const PickleValue& value) {
@@ -233,8 +233,10 @@ class Reader {
 
 PytorchArchive read_pytorch_archive(const std::filesystem::path& path) {
   if (const MappedFile file(path); !ZipArchive::is_zip(file.bytes()))
-    fail("{}: neither safetensors nor a PyTorch archive; a file older than PyTorch 1.6 has to be saved again",
-         path.string());
+    fail(
+        "{}: neither safetensors nor a PyTorch archive; a file from before PyTorch 1.6 has to be saved again by a "
+        "newer one",
+        path.string());
   return Reader(path).read();
 }
 

@@ -117,7 +117,7 @@ void write_model_folder(const path& folder, const ModelFiles& model, const ClipT
   const bool hugging_face = model.family == Family::hugging_face;
   // Hugging Face's files name the end token, for which open_clip's and OpenAI's take the largest id.
   if (hugging_face && tokenizer != nullptr && tokenizer->end_id() != model.config.text.end_id)
-    fail("model {}: texts end with the token {}, in its vocabulary with {}", model.config.name,
+    fail("model {}: texts end with the token {}, but in its vocabulary with {}", model.config.name,
          model.config.text.end_id, tokenizer->end_id());
   const Layout layout = hugging_face ? hugging_face_layout(model, weights_type)
                                      : open_clip_layout(model, weights_type, tokenizer != nullptr);

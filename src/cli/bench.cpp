@@ -60,7 +60,7 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
 
 int run(const GlobalOptions& global, const BenchOptions& options) {
   if (global.device != "cpu" && (options.kernels || !options.files.empty()))
-    fail("--kernels and --files measure the CPU, --device is {}", global.device);
+    fail("--kernels and --files measure only the CPU, but --device is {}", global.device);
   if (options.kernels) return bench_kernels(global, options);
   return options.files.empty() ? bench_tower(global, options) : bench_files(global, options);
 }
@@ -108,16 +108,22 @@ double TowerBench::seconds(std::size_t batch) {
 }
 
 void add_bench(CLI::App& app, const GlobalOptions& global, int& status) {
-  CLI::App* command = app.add_subcommand("bench", "Measure a model's towers beside the processor's peak");
+  CLI::App* command =
+      app.add_subcommand("bench", "Measure the speed of a model's towers, and its share of the processor's peak");
   const auto options = std::make_shared<BenchOptions>();
-  auto* tower =
-      command->add_option("--tower", options->tower, "image or text")->check(CLI::IsMember({"image", "text"}));
-  auto* batch =
-      command->add_option("--batch", options->batches, "default: 1,16,64")->delimiter(',')->check(within(1, 4096));
-  auto* full = command->add_flag("--full", options->full, "compute every token of the last layer and of a text");
+  auto* tower = command->add_option("--tower", options->tower, "tower to measure; default: image")
+                    ->check(CLI::IsMember({"image", "text"}));
+  auto* batch = command->add_option("--batch", options->batches, "batch sizes to measure; default: 1,16,64")
+                    ->delimiter(',')
+                    ->check(within(1, 4096));
+  auto* full =
+      command->add_flag("--full", options->full,
+                        "compute all tokens of the last layer and of a text, even those that the result does not need");
   auto* kernels = command->add_flag("--kernels", options->kernels,
-                                    "the operations that a tower is made of, one by one, as in a pass of --full");
-  command->add_option("--files", options->files, image_argument_help + std::string(": from files to embeddings"))
+                                    "measure the operations of a tower one by one, as in a pass with --full");
+  command
+      ->add_option("--files", options->files,
+                   image_argument_help + std::string("; measures all steps from files to embeddings"))
       ->excludes(tower, batch, full, kernels);
   kernels->excludes(batch, full);
   command->footer(

@@ -82,7 +82,7 @@ int run(const GlobalOptions& global, const ClassifyOptions& options) {
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
   if (labels.size() == 1 && !model.config().sigmoid_loss)
-    print_error("gondola: one label has all of a softmax's score; give others beside it, or use match");
+    print_error("gondola: with this model a single label always scores 1; give it alternatives, or use match");
   const ZeroShotClassifier classifier = make_classifier(model, labels, options);
   return for_each_embedding(global, model, images, options.exif, true,
                             [&](std::size_t index, std::span<const float> embedding) {
@@ -96,13 +96,13 @@ int run(const GlobalOptions& global, const ClassifyOptions& options) {
 
 void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<ClassifyOptions>();
-  CLI::App* command = app.add_subcommand("classify", "Tell which of these labels fits each image best");
+  CLI::App* command = app.add_subcommand("classify", "Find the labels that fit each image best");
   command->footer("Example: gondola classify cat.jpg --labels \"cat,dog,teapot\" --template \"a photo of a {}.\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  CLI::Option* labels = command->add_option("--labels", options->labels, "labels, separated by commas; may be repeated")
+  CLI::Option* labels = command->add_option("--labels", options->labels, "comma-separated labels; may be repeated")
                             ->allow_extra_args(false)
                             ->check(what_is_no_text);
-  command->add_option("--labels-file", options->labels_file, "in place of --labels: file with one label a line")
+  command->add_option("--labels-file", options->labels_file, "file with one label per line, instead of --labels")
       ->excludes(labels)
       ->check(CLI::ExistingFile);
   const auto has_placeholder = [](const std::string& text) {
@@ -110,17 +110,17 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
   };
   command
       ->add_option("--template", options->templates,
-                   "the text about a label, {} its place; given several times, their embeddings are averaged")
+                   "text to put each label into, in place of {}; if repeated, the embeddings are averaged")
       ->default_str(default_template)
       ->allow_extra_args(false)
       ->check(has_placeholder)
       ->check(what_is_no_text);
-  command->add_option("--top-k", options->top_k, "labels to show, best first")
+  command->add_option("--top-k", options->top_k, "number of labels to show, best first")
       ->check(within(1, 1'000'000))
       ->capture_default_str();
-  command->add_option("--min-score", options->min_score, "leave out labels below this score")->check(within(0.0, 1.0));
+  command->add_option("--min-score", options->min_score, "leave out labels that score less")->check(within(0.0, 1.0));
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
-  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
   command->callback([options, &global, &status] {
     if (options->templates.empty()) options->templates = {default_template};
     status = run(global, *options);

@@ -32,14 +32,14 @@ void run(const GlobalOptions& global, const ConvertOptions& options) {
   require_new_folder(options.out);
   catch_interrupts();
   ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
-  if (is_quantized(model.weights)) print_error("gondola: its int8 weights are written as {}", options.dtype);
+  if (is_quantized(model.weights)) print_error("gondola: the model's int8 weights are written as {}", options.dtype);
   model.weights = dequantize(model.weights);
   check_weights(model.config, model.weights);
   std::unique_ptr<ClipTokenizer> tokenizer;
   if (model.vocabulary) {
     tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model));
   } else {
-    print_error("gondola: the model has no vocabulary beside it; none is written");
+    print_error("gondola: no vocabulary found beside the model, so none is written (--vocab names one)");
   }
   model.family = options.layout == "hf" ? Family::hugging_face : Family::open_clip;
   stop_if_interrupted();
@@ -51,15 +51,15 @@ void run(const GlobalOptions& global, const ConvertOptions& options) {
 
 void add_convert(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* command = app.add_subcommand("convert", "Write a model in another layout");
-  command->add_option("--out", options->out, "folder to write, new or empty")->required();
+  CLI::App* command = app.add_subcommand("convert", "Convert a model to another layout");
+  command->add_option("--out", options->out, "folder to write to, new or empty")->required();
   command
       ->add_option("--to", options->layout,
-                   "hf (transformers' CLIPModel: ViTs only; its crop may lie a pixel elsewhere, and what is "
-                   "transparent becomes white) or open_clip")
+                   "hf (transformers' CLIPModel; ViTs only; the crop may shift by a pixel, transparency becomes white) "
+                   "or open_clip")
       ->check(CLI::IsMember({"hf", "open_clip"}))
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "how the weights are stored")
+  command->add_option("--dtype", options->dtype, "data type of the stored weights")
       ->check(CLI::IsMember({"fp32", "fp16", "bf16"}))
       ->capture_default_str();
   command->footer("Example: gondola convert ViT-B-32.pt --to hf --out clip-vit-base-patch32");

@@ -54,7 +54,7 @@ std::string append(EmbeddingFiles& files, const EmbedOptions& options, std::size
   if (!options.raw) normalise_rows(row, row.size());
   const bool half = options.dtype == "fp16";
   if (half && std::ranges::any_of(row, [](float value) { return std::isinf(float_from_half(half_from_float(value))); }))
-    return "its embedding has values beyond the 65504 of fp16, which another folder by --dtype fp32 keeps";
+    return "its embedding has values beyond 65504, the largest in fp16; use --dtype fp32 and another folder";
   files.append(index, half ? NpyType::float16 : NpyType::float32, row);
   return {};
 }
@@ -67,7 +67,7 @@ void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
   } catch (const std::exception& error) {
     files.save_what_can_be();
     if (files.saved() == 0) throw;
-    fail("{}; --resume goes on after {} of {}", error.what(), files.saved(), inputs);
+    fail("{}; --resume continues after {} of {}", error.what(), files.saved(), inputs);
   }
   files.finish();
 }
@@ -94,7 +94,7 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
   std::vector<std::string> again;
   for (const std::size_t index : failed) again.push_back(images[index]);
   if (!again.empty())
-    print_error("gondola: {} of the {} images that are done have no embedding and are tried again", again.size(),
+    print_error("gondola: {} of the {} images already processed have no embedding; trying them again", again.size(),
                 files.done());
   complete(files, images.size(), [&] {
     embed(again, [&](std::size_t i) { return failed[i]; });
@@ -167,8 +167,8 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
     images = expand_images(options.images);
     const auto misread = std::ranges::count_if(images, [](const auto& path) { return !is_valid_utf8(path); });
     if (misread > 0)
-      print_error("gondola: {} of {} paths are not UTF-8: the metadata has U+FFFD where they are not", misread,
-                  images.size());
+      print_error("gondola: {} of {} paths are not UTF-8; the metadata has U+FFFD in place of their invalid bytes",
+                  misread, images.size());
     Json images_made_by = made_by(options, model, describe_images(model));
     images_made_by["exif"] = options.exif;
     image_files.emplace(options.out, "img", std::move(images_made_by), images, options.resume);
@@ -182,24 +182,24 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
 
 void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<EmbedOptions>();
-  CLI::App* command = app.add_subcommand("embed", "Write the embeddings of images and texts as .npy");
+  CLI::App* command = app.add_subcommand("embed", "Write embeddings of images and texts to .npy files");
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
-      "writes embeddings/img_emb/img_emb_0.npy and, row by row, the paths: embeddings/metadata/metadata_0.parquet;\n"
-      "after a million, or ten minutes, img_emb_1.npy follows. With a tenth file all numbers get two digits, so that\n"
-      "names are in the order of the rows. What was interrupted goes on with --resume.");
+      "writes embeddings/img_emb/img_emb_0.npy, and the path of each row to embeddings/metadata/metadata_0.parquet.\n"
+      "After a million images or ten minutes it starts a new file, img_emb_1.npy. From the tenth file on, all numbers\n"
+      "have two digits, so that names sort in the order of the rows. An interrupted run continues with --resume.");
   command->add_option("IMAGE", options->images, image_argument_help);
-  command->add_option("--text-file", options->text_file, "file with one text a line, of which blank ones count")
+  command->add_option("--text-file", options->text_file, "file with one text per line; blank lines count as texts")
       ->check(CLI::ExistingFile);
   command->add_option("--out", options->out, "folder to write to")->required();
-  command->add_option("--dtype", options->dtype, "how the embeddings are stored")
+  command->add_option("--dtype", options->dtype, "data type of the stored embeddings")
       ->check(CLI::IsMember({"fp16", "fp32"}))
       ->capture_default_str();
-  command->add_flag("--raw", options->raw, "do not normalise to length 1");
+  command->add_flag("--raw", options->raw, "do not normalise embeddings to length 1");
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
-  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
   command->add_flag("--resume", options->resume,
-                    "go on after what --out has of the same images and texts, and try again what failed");
+                    "continue an earlier run with the same inputs and --out, and retry the images that failed");
   command->callback([options, &global, &status] {
     if (options->images.empty() && options->text_file.empty()) throw CLI::RequiredError("IMAGE or --text-file");
     status = run(global, *options);

@@ -36,7 +36,7 @@ void read_record(const fs::path& path, const Read& read) {
   try {
     read(parse_json(read_file(path), path.string()));
   } catch (const Json::exception&) {
-    fail("{}: is not what embed writes", path.string());
+    fail("{}: is damaged, or was not written by gondola embed", path.string());
   }
 }
 
@@ -66,12 +66,12 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
       throw;
     }
   } else if (!fs::exists(record)) {
-    fail("{}: has embeddings without {}, which cannot be resumed; name another folder", embeddings.string(),
+    fail("{}: has embeddings but no {}, without which they cannot be resumed; name another folder", embeddings.string(),
          record.filename().string());
   } else if (resume) {
     restore();
   } else {
-    fail("{}: has embeddings; go on with them by --resume, or name another folder", embeddings.string());
+    fail("{}: already has embeddings; continue with --resume, or name another folder", embeddings.string());
   }
 }
 
@@ -110,7 +110,7 @@ void EmbeddingFiles::require_same_model_as(const std::string& other_kind) const 
   if (!fs::exists(path)) return;
   read_record(path, [&](const Json& record) {
     if (record.at("made_by").at("weights") != made_by_.at("weights") && !is_abandoned(folder_ / (other_kind + "_emb")))
-      fail("{}: the embeddings in this folder are another model's", path.string());
+      fail("{}: the embeddings in this folder are another model's; name another folder", path.string());
   });
 }
 
@@ -118,7 +118,7 @@ void EmbeddingFiles::lock() {
   const fs::path folder = embeddings();
   make_folder(folder);
   lock_ = std::make_unique<FileLock>(folder / ".lock");
-  if (!lock_->try_lock_where_possible()) fail("{}: another process writes there", folder.string());
+  if (!lock_->try_lock_where_possible()) fail("{}: another process is writing there", folder.string());
   remove_temporaries(folder);
   if (kind_ == "img") remove_temporaries(metadata());
 }
@@ -131,21 +131,24 @@ void EmbeddingFiles::restore() {
       if (before == value) continue;
       if (key == "weights" || key == "model")
         fail("{}: the embeddings in this folder are another model's; name another folder", path.string());
-      fail("{}: {} was {} and is {} now; ask for it as it was, or name another folder", path.string(), key,
-           before.dump(), value.dump());
+      fail("{}: {} was {} and is {} now; set it as it was, or name another folder", path.string(), key, before.dump(),
+           value.dump());
     }
     const auto done = record.at("inputs").get<std::size_t>();
     if (done > inputs_.size())
-      fail("{}: {} inputs are embedded, more than are given; give the same in the same order, or name another folder",
-           path.string(), done);
+      fail(
+          "{}: {} inputs are embedded already, more than are given; give the same in the same order, or name another "
+          "folder",
+          path.string(), done);
     advance(done);
     if (record.at("inputs_hash") != hexadecimal(inputs_hash_))
       fail(
-          "{}: the {} inputs that are embedded are not the first of those given (a folder is listed anew each time); "
-          "name another folder for these",
+          "{}: the {} inputs embedded already are not the first of those given (a folder is listed anew each time); "
+          "give the same in the same order, or name another folder",
           path.string(), done);
     failed_ = record.value("failed", std::set<std::size_t>());  // which the first version did not write
-    if (!failed_.empty() && *failed_.rbegin() >= done) fail("{}: is not what embed writes", path.string());
+    if (!failed_.empty() && *failed_.rbegin() >= done)
+      fail("{}: is damaged, or was not written by gondola embed", path.string());
     rows_ = record.at("rows").get<std::vector<std::size_t>>();
     widen_names();
     for (std::size_t number = 0; number < rows_.size(); ++number)

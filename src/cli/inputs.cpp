@@ -54,7 +54,8 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
   }
   FoundImages found = find_images(argument);
   for (const auto& [extension, count] : found.foreign)
-    print_error("gondola: {}: {} {} left out, which is not supported", argument, count, extension);
+    print_error("gondola: {}: {} {} left out: format not supported, convert to JPEG or PNG first", argument, count,
+                extension);
   if (found.paths.empty()) found.paths.push_back(argument);  // read_image says so
   // Component by component, as fs::path orders them: "a/b" before "a-b".
   const auto rank = [](char c) { return static_cast<unsigned char>(c == '/' ? '\0' : c); };
@@ -89,7 +90,7 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
     const std::size_t before = images.size();
     const std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
     if (is_image(std::as_bytes(std::span(paths))) && !may_be_text(paths))
-      fail("stdin is an image, expected paths of images, one a line");
+      fail("stdin is an image, expected paths of images, one per line");
     const char end = paths.find('\0') == std::string::npos ? '\n' : '\0';  // find -print0
     for (std::size_t at = 0; at < paths.size();) {
       const std::size_t next = std::min(paths.find(end, at), paths.size());
@@ -115,7 +116,7 @@ Image read_image(const std::string& path, const DecodeOptions& options) {
     const fs::directory_iterator folder(path, unreadable);
     if (unreadable) throw;
     if (is_image_extension(fs::path(path).extension().string()))
-      fail("{0}: is a folder; {0}/ stands for its images", path);
+      fail("{0}: is a folder; write {0}/ for the images in it", path);
     fail("{}: no images ({}) in this folder", path, fmt::join(image_extensions, ", "));
   }
 }

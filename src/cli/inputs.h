@@ -11,7 +11,7 @@
 namespace gondola::cli {
 
 inline constexpr const char* image_argument_help =
-    "image file, folder of images, or - for paths from stdin, one a line (or of find -print0)";
+    "image file, folder of images, or - to read paths from stdin, one per line (or from find -print0)";
 
 /// The image files that the IMAGE arguments name: a file stands for itself, a folder for the images in it (by
 /// extension, recursively, through links, in name order, without hidden ones; stderr tells of those that are of other

@@ -62,7 +62,8 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
     std::error_code unknown;
     if (word.starts_with('-') && word != "-" && word != "--") {
-      if (std::filesystem::exists(word, unknown)) return "there is no option " + word + "; the file is ./" + word;
+      if (std::filesystem::exists(word, unknown))
+        return "there is no option " + word + "; if you mean the file, write ./" + word;
       std::vector<std::string> known = options_of(app);
       for (const CLI::App* command : app.get_subcommands())
         std::ranges::copy(options_of(*command), std::back_inserter(known));
@@ -83,7 +84,9 @@ int main(int argc, char** argv) {
   using namespace gondola;
   using namespace gondola::cli;
   prepare_standard_streams();
-  CLI::App app("CLIP in C++: classify, match and embed pictures by words; train your own.", "gondola");
+  CLI::App app(
+      "CLIP in C++: classify images by labels you make up, match and embed images and texts, train your own models",
+      "gondola");
   app.set_version_flag("--version", GONDOLA_VERSION);
   app.require_subcommand(1);
   app.fallthrough();  // global options may stand after the command
@@ -93,16 +96,17 @@ int main(int argc, char** argv) {
   };
   GlobalOptions global;
   CLI::Option* model =
-      app.add_option("--model", global.model, "folder, file or cached name; default: the model that comes with gondola")
+      app.add_option("--model", global.model,
+                     "folder, file or name of a cached model; default: the model that comes with gondola")
           ->check(not_empty("a model"))
           ->option_text("NAME|PATH");
-  app.add_option("--config", global.config, "open_clip model configuration of a bare state dict")
+  app.add_option("--config", global.config, "open_clip configuration, for a model file that comes without one")
       ->check(CLI::ExistingFile);
-  app.add_option("--vocab", global.vocab, "vocabulary, in place of the model's own")->check(CLI::ExistingPath);
-  app.add_option("--threads", global.threads, "at most so many; default: all processors that it may use")
+  app.add_option("--vocab", global.vocab, "vocabulary to use instead of the model's own")->check(CLI::ExistingPath);
+  app.add_option("--threads", global.threads, "number of threads, at most one per available processor (the default)")
       ->check(within(1, std::numeric_limits<int>::max()))
       ->transform(no_more_than(available_processors()));
-  app.add_option("--device", global.device, "cpu, cuda or cuda:N; default: cpu")
+  app.add_option("--device", global.device, "where to run the model: cpu, cuda or cuda:N; default: cpu")
       ->check(CLI::Validator(
           [](const std::string& device) {
             const std::string digits = device.starts_with("cuda:") ? device.substr(5) : "0";
@@ -112,11 +116,11 @@ int main(int argc, char** argv) {
             return known && numbered ? std::string() : "expected cpu, cuda or cuda:N, found " + device;
           },
           "DEVICE"));
-  app.add_option(
-         "--precision", global.precision,
-         "default: on the processor int8 for an int8 model, else bf16 where it has it, else fp32; on a GPU bf16")
+  app.add_option("--precision", global.precision,
+                 "precision of the linear layers; auto (default) is bf16 on a GPU; on the CPU it is int8 for an int8 "
+                 "model,\nelse bf16 if the processor supports it, else fp32")
       ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}));
-  app.add_flag("--json", global.json, "one JSON object a line");
+  app.add_flag("--json", global.json, "print one JSON object per line");
   app.add_flag(end_of_options)->group("");  // hidden
 
   int status = 0;
@@ -133,13 +137,13 @@ int main(int argc, char** argv) {
   add_train(app, global, status);
   for (const char* command : {"info", "convert", "quantize"})
     app.get_subcommand(command)
-        ->add_option("MODEL", global.model, "in place of --model")
+        ->add_option("MODEL", global.model, "folder, file or name of a cached model; same as --model")
         ->excludes(model)
         ->option_text(" ")
         ->check(not_empty("a model"));
   for (CLI::App* command : app.get_subcommands({})) {
     if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(not_empty("a folder"));
-    command->footer(command->get_footer() + "\nOptions of every command (--model, --json …): gondola -h");
+    command->footer(command->get_footer() + "\nOptions common to all commands (--model, --json, …): gondola -h");
   }
 
   constexpr int wrong_usage = 2;
@@ -153,7 +157,7 @@ int main(int argc, char** argv) {
     std::string message = what_is_wrong(app, error);
     std::erase(message, verbatim);
     print_error("gondola: {}", message);
-    print_error("gondola -h and gondola COMMAND -h say what is expected");
+    print_error("gondola -h and gondola COMMAND -h show the usage");
     return wrong_usage;
   } catch (const std::exception& error) {
     print_error("gondola: {}", error.what());

@@ -66,15 +66,15 @@ int run(const GlobalOptions& global, const MatchOptions& options) {
 void add_match(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<MatchOptions>();
   CLI::App* command = app.add_subcommand(
-      "match", "Tell how well each text fits each image: its cosine similarity, and its score beside the other texts");
+      "match", "Show how well each text fits each image: its cosine similarity, and its score among the texts");
   command->footer("Example: gondola match beach.jpg --text \"a sunny beach\" --text \"a city at night\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  command->add_option("--text", options->texts, "a text; to be repeated")
+  command->add_option("--text", options->texts, "text to match with the images; may be repeated")
       ->required()
       ->allow_extra_args(false)
       ->check(what_is_no_text);
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
-  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
   command->callback([options, &global, &status] { status = run(global, *options); });
 }
 

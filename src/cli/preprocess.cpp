@@ -96,10 +96,10 @@ int run(const GlobalOptions& global, const PreprocessOptions& options) {
 void add_preprocess(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<PreprocessOptions>();
   CLI::App* command =
-      app.add_subcommand("preprocess", "Write what the image tower is fed: DIR/NAME.npy, fp32, 3 × H × W");
+      app.add_subcommand("preprocess", "Write images as the image tower receives them: DIR/NAME.npy, fp32, 3 × H × W");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  command->add_option("--out", options->out, "folder of the tensors")->required();
-  command->add_flag("--exif", options->exif, "turn images upright by their EXIF orientation");
+  command->add_option("--out", options->out, "folder to write the tensors to")->required();
+  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
   command->footer("Example: gondola preprocess cat.jpg --out tensors");
   command->callback([options, &global, &status] { status = run(global, *options); });
 }

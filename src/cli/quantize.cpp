@@ -73,11 +73,11 @@ void print_text(const QuantizationReport& report) {
   }
   fmt::print("{} of {} layers in int8, {} in bf16\n", report.layers.size() - kept, report.layers.size(), kept);
   if (!std::ranges::any_of(report.layers, [](const auto& layer) { return layer.weight.starts_with("visual."); }))
-    fmt::print("the image tower, a ModifiedResNet, stays as it is\n");
+    fmt::print("the image tower, a ModifiedResNet, is not quantised\n");
   print_cosines("images", report.images);
   print_cosines("texts", report.texts);
-  fmt::print("the best of {} labels is that of fp32 for {:.1f} % of {} images\n", report.labels, 100 * report.agreement,
-             report.images.count);
+  fmt::print("the best of {} labels is the same as in fp32 for {:.1f} % of {} images\n", report.labels,
+             100 * report.agreement, report.images.count);
 }
 
 int run(const GlobalOptions& global, const QuantizeOptions& options) {
@@ -116,16 +116,16 @@ int run(const GlobalOptions& global, const QuantizeOptions& options) {
 
 void add_quantize(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<QuantizeOptions>();
-  CLI::App* command = app.add_subcommand("quantize", "Write a model in int8, calibrated by images");
+  CLI::App* command = app.add_subcommand("quantize", "Quantise a model to int8, calibrated on images");
   command
       ->add_option("--calibrate", options->images,
-                   "photos like those to come, a few hundred, every other one of which judges: " +
+                   "a few hundred photos like those to come, half to calibrate, half to measure the result: " +
                        std::string(image_argument_help))
       ->required();
-  command->add_option("--out", options->out, "folder to write, new or empty")->required();
+  command->add_option("--out", options->out, "folder to write to, new or empty")->required();
   command
       ->add_option("--labels-file", options->labels_file,
-                   "labels to judge by, one a line; default: words of the vocabulary")
+                   "file with labels to measure the result with, one per line; default: words of the vocabulary")
       ->check(CLI::ExistingFile);
   command->footer("Example: gondola quantize openai/clip-vit-base-patch32 --calibrate photos/ --out clip-int8");
   command->callback([options, &global, &status] { status = run(global, *options); });

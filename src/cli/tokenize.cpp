@@ -65,7 +65,7 @@ int run(const GlobalOptions& global, const TokenizeOptions& options) {
 
 void add_tokenize(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<TokenizeOptions>();
-  CLI::App* command = app.add_subcommand("tokenize", "Show the tokens that the text tower is fed");
+  CLI::App* command = app.add_subcommand("tokenize", "Show the tokens of texts, as the text tower receives them");
   command->add_option("TEXT", options->texts, "text, in quotes")->required()->check(what_is_no_text);
   command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
   command->footer("Example: gondola tokenize \"a photo of a dog\" --json");

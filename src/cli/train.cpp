@@ -17,7 +17,7 @@ namespace {
 [[noreturn]] void run_trainer(const std::vector<std::string>& arguments) {
   const std::filesystem::path program = program_folder() / "gondola-train";
   if (!std::filesystem::exists(program))
-    fail("{}: not built; it needs PyTorch: scripts/setup --train && scripts/build gondola gondola-train",
+    fail("{}: not built; it needs PyTorch: run scripts/setup --train && scripts/build gondola gondola-train",
          program.string());
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -31,13 +31,14 @@ void refuse_options_of(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options())
     if (option->count() > 0)
       throw CLI::ValidationError(option->get_name(),
-                                 "is no option of train, whose recipe has train.threads, train.device …");
+                                 "is not an option of train; set train.threads, train.device, … in its recipe");
 }
 
 }  // namespace
 
 void add_train(CLI::App& app, const GlobalOptions&, int&) {
-  CLI::App* command = app.add_subcommand("train", "Train a model from (image, text) pairs: RECIPE.toml --out RUN");
+  CLI::App* command =
+      app.add_subcommand("train", "Train a model on (image, text) pairs: gondola train RECIPE.toml --out RUN");
   command->prefix_command();  // all arguments, -h too, are gondola-train's
   command->set_help_flag();
   command->fallthrough(false);

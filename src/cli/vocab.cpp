@@ -40,16 +40,19 @@ void run(const GlobalOptions& global, const VocabOptions& options) {
   } else {
     print_line("{}: {} tokens", options.out.string(), tokenizer.size());
   }
-  if (tokenizer.size() < options.size) print_error("gondola: the texts have no more pairs to merge");
+  if (tokenizer.size() < options.size)
+    print_error("gondola: the texts have no more pairs to merge, so the vocabulary is smaller than --size");
 }
 
 }  // namespace
 
 void add_vocab(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   auto options = std::make_shared<VocabOptions>();
-  CLI::App* command = app.add_subcommand("vocab", "Train a byte-level BPE vocabulary from texts, one a line");
-  command->add_option("FILE", options->files, "text files, UTF-8")->required()->check(CLI::ExistingFile);
-  command->add_option("--size", options->size, "tokens of the vocabulary, at least 514")
+  CLI::App* command = app.add_subcommand("vocab", "Train a byte-level BPE vocabulary on text files");
+  command->add_option("FILE", options->files, "text files in UTF-8, one text per line")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command->add_option("--size", options->size, "number of tokens, at least 514")
       ->required()
       ->check(within(smallest_vocabulary, 10'000'000));
   command->add_option("--out", options->out, "folder to write vocab.json and merges.txt to, new or empty")->required();

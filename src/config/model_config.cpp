@@ -32,8 +32,7 @@ void validate_image(const ModelConfig& config) {
   if (image.architecture == ImageArchitecture::modified_resnet) {
     if (image.width % 2 != 0) fail("{}: ModifiedResNet width {} is odd", title(config), image.width);
     if (image.image_size % 32 != 0)
-      fail("{}: image size {} is not a multiple of 32, by which a ModifiedResNet divides", title(config),
-           image.image_size);
+      fail("{}: image size {} is not a multiple of 32, as a ModifiedResNet needs", title(config), image.image_size);
     for (int blocks : image.stage_blocks) check_range(config, "blocks of a stage", blocks, 1, 256);
     return;
   }

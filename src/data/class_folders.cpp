@@ -62,7 +62,7 @@ std::vector<ImageClass> find_classes(const fs::path& root) {
   for (const ImageClass& one : classes) named.push_back(one.folder);
   std::sort(named.begin(), named.end());
   if (const auto twice = std::adjacent_find(named.begin(), named.end()); twice != named.end())
-    fail("{}: the folder {} stands twice", table.string(), *twice);
+    fail("{}: the folder {} is listed twice", table.string(), *twice);
   for (const std::string& folder : folders)
     if (!std::binary_search(named.begin(), named.end(), folder))
       fail("{}: has no line for the folder {}", table.string(), folder);
@@ -76,7 +76,7 @@ std::vector<std::string> list_images(const fs::path& folder) {
   const auto add_image = [&](const fs::directory_entry& file) {
     if (!is_image_extension(file.path().extension().string())) return;
     std::error_code unknown;
-    if (!file.is_regular_file(unknown)) fail("{}: is a link to nothing", file.path().string());
+    if (!file.is_regular_file(unknown)) fail("{}: is a broken link", file.path().string());
     paths.push_back(file.path().string());
   };
   find_files(folder, add_image, [](const fs::path& unreadable, std::error_code error) {
@@ -92,8 +92,8 @@ void refuse_table(const fs::path& root, const std::string& only_class) {
     const std::string extension = lower_ascii(entry.path().extension().string());
     if (entry.path().filename() != "classes.tsv" &&
         (extension == ".csv" || extension == ".tsv" || extension == ".parquet" || extension == ".tar"))
-      fail("{}: would be pictures of one class, \"{}\"; name {} if that is meant", root.string(), only_class,
-           entry.path().string());
+      fail("{}: would be read as pictures of one class, \"{}\"; if you mean {}, name that instead", root.string(),
+           only_class, entry.path().string());
   }
 }
 

@@ -132,7 +132,7 @@ std::filesystem::path resolve_image(const std::filesystem::path& table, const st
   if (is_there(beside)) return beside;
   if (is_there(in_images)) return in_images;
   if (std::filesystem::path(image).is_absolute()) fail("{}: there is no image {}", table.string(), image);
-  fail("{}: image {} is neither {} nor {}", table.string(), image, beside.string(), in_images.string());
+  fail("{}: image {} not found, neither as {} nor as {}", table.string(), image, beside.string(), in_images.string());
 }
 
 std::unique_ptr<Dataset> open_dataset(const std::string& source, const std::vector<std::string>& templates) {

@@ -206,7 +206,7 @@ std::string Transfer::try_once() {
   if (status == 206 && !begun_) return "an empty range";
   if (status == 206 && received_ != whole_) {
     if (!whole_ || received_ > *whole_) validator_.clear();
-    return "a part of what was asked for";
+    return "only part of what was requested";
   }
   return {};
 }

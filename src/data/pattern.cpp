@@ -102,7 +102,8 @@ std::vector<std::string> expand_urls(const std::string& pattern) {
   expand_braces("", pattern, pattern, urls);
   for (const std::string& url : urls) {
     const std::string name = without_secrets(url);
-    if (name.find('*') != std::string::npos) fail("{}: a server's files cannot be listed by *; {{000..127}} can", name);
+    if (name.find('*') != std::string::npos)
+      fail("{}: a server's files cannot be listed by *; use a range such as {{000..127}}", name);
     if (!lower_ascii(name).ends_with(".tar")) fail("{}: expected the URL of a .tar file", name);
   }
   return urls;

@@ -35,7 +35,7 @@ RemoteFiles::RemoteFiles(fs::path folder, std::size_t kept) : folder_(std::move(
     for (int i = 0; i < downloads_at_a_time; ++i) threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& error) {
     stop();
-    fail("{}: no thread for downloads can be started: {}", folder_.string(), error.what());
+    fail("{}: cannot start a thread for downloads: {}", folder_.string(), error.what());
   } catch (...) {  // of memory
     stop();
     throw;

@@ -138,7 +138,7 @@ class WebDataset : public Dataset {
     constexpr std::size_t kept_at_a_time = 256;
     std::size_t groups = 0;
     std::optional<Error> damage;
-    Progress progress("counting samples, which a sizes.json saves", shards_.size(), "shards");
+    Progress progress("counting samples (a sizes.json avoids this)", shards_.size(), "shards");
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
       if (shard < sizes.size()) {
         samples_.add(sizes[shard]);
@@ -149,7 +149,7 @@ class WebDataset : public Dataset {
       std::optional<Error> found;
       samples_.add(walk(*open(shard), groups, found).size());
       if (found) {
-        print_error("{}; the {} samples before that are taken", found->what(), samples_.size_of(shard));
+        print_error("{}; the {} samples before that are used", found->what(), samples_.size_of(shard));
         damage = found;
       }
       progress.update(shard + 1);

@@ -23,7 +23,8 @@ void* load_plugin() {
   const auto version = reinterpret_cast<const char* (*)()>(::dlsym(library, encoder_plugin_version_function));
   const std::string found = version == nullptr ? "another version" : version();
   if (found != encoder_plugin_version())
-    fail("{}: is of the build \"{}\", this program of \"{}\"", file.string(), found, encoder_plugin_version());
+    fail("{}: comes from the build \"{}\", this program from \"{}\"; build and install both together", file.string(),
+         found, encoder_plugin_version());
   return library;
 }
 

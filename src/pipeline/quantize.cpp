@@ -124,7 +124,7 @@ class Split {
     if (embeddings.empty()) fail("none of the images can be read; the first: {}", errors.begin()->second);
     if (!errors_) errors_ = errors;
     if (!std::ranges::equal(*errors_ | std::views::keys, errors | std::views::keys))
-      fail("images that could be read before cannot be now, or the reverse: {}",
+      fail("an image that could be read before cannot be read now, or the reverse: {}",
            errors.empty() ? errors_->begin()->second : errors.rbegin()->second);
     return embeddings;
   }
@@ -287,7 +287,7 @@ EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<cons
 ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, ThreadPool& pool,
                     QuantizationReport& report) {
   if (is_quantized(model.weights)) fail("{}: is int8 already", model.config.name);
-  if (inputs.images == 0) fail("{}: int8 is calibrated by images, and there are none", model.config.name);
+  if (inputs.images == 0) fail("{}: int8 is calibrated on images, and there are none", model.config.name);
   if (!inputs.labels.empty() && inputs.tokenizer == nullptr) fail("{}: labels need a vocabulary", model.config.name);
   const CalibrationTexts texts = make_texts(model.config, inputs);
   Split calibrating(inputs, model.preprocess, pool, 0, texts.calibration);

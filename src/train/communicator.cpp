@@ -153,7 +153,7 @@ void Communicator::wait(const std::function<void()>& work) {
   } catch (const std::exception& error) {
     const std::string verdict = watch == nullptr ? "" : watch->verdict();
     if (!verdict.empty()) fail("{}", verdict);
-    fail("rank {} of {} lost another: {}", rank_, size_, without_stack(error.what()));
+    fail("rank {} of {} lost the connection to another: {}", rank_, size_, without_stack(error.what()));
   }
 }
 

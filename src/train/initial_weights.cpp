@@ -59,8 +59,10 @@ void check_preprocess(const std::string& name, const PreprocessConfig& theirs, c
   const PreprocessConfig& ours = recipe.preprocess;
   const auto require = [&](const char* key, bool same) {
     if (!same && !recipe.given.contains(fmt::format("preprocess.{}", key)))
-      fail("{}: has another preprocess.{} than the recipe, which says nothing of it (gondola info --model shows it)",
-           name, key);
+      fail(
+          "{}: has another preprocess.{} than the recipe's default; set it in the recipe (gondola info --model shows "
+          "it)",
+          name, key);
   };
   require("mean", theirs.mean == ours.mean);
   require("std", theirs.std == ours.std);

@@ -89,7 +89,8 @@ Loader::~Loader() {
 
 void Loader::check_ranks(const Recipe& recipe, int ranks) {
   if (recipe.batch_size % ranks != 0)
-    fail("train.batch_size is {}, which {} ranks cannot share equally", recipe.batch_size, ranks);
+    fail("train.batch_size is {}, which {} ranks cannot share equally; it must be a multiple of their number",
+         recipe.batch_size, ranks);
 }
 
 std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& recipe) {

@@ -72,42 +72,46 @@ void print_plan(Recipe recipe, const Plan& plan) {
 
 int main(int argc, char** argv) {
   prepare_standard_streams();
-  CLI::App app("Trains a CLIP model from (image, text) pairs.", "gondola train");
+  CLI::App app("Train a CLIP model on (image, text) pairs", "gondola train");
   app.set_version_flag("--version", GONDOLA_VERSION);
   std::string recipe_name;
   std::filesystem::path out;
   std::vector<std::string> overrides;
   bool resume = false;
   std::int64_t traced_steps = 0;
-  app.add_option("RECIPE", recipe_name, "a TOML file, or the name of one that comes along: openai-b32, siglip-b16 …")
+  app.add_option("RECIPE", recipe_name,
+                 "TOML file, or the name of a recipe that comes with gondola: openai-b32, siglip-b16, …")
       ->required();
-  CLI::Option* out_option =
-      app.add_option("--out", out, "folder of the run: checkpoints, metrics.jsonl, tensorboard, report.html, model");
-  app.add_option("--set", overrides, "section.key=value, in place of the recipe's")->allow_extra_args(false);
+  CLI::Option* out_option = app.add_option(
+      "--out", out, "folder for the run's checkpoints, metrics.jsonl, tensorboard, report.html and model");
+  app.add_option("--set", overrides, "section.key=value to use instead of the recipe's; may be repeated")
+      ->allow_extra_args(false);
   app.add_flag("--resume", resume, "continue the run in --out, if there is one");
-  app.add_option("--trace", traced_steps, "write the first so many steps into trace.json, for chrome://tracing")
+  app.add_option("--trace", traced_steps, "record this many steps, from the start, in trace.json for chrome://tracing")
       ->check(CLI::Range(0, 1'000'000));
   Plan plan;
-  CLI::Option* simulate = app.add_option("--simulate", plan.ranks, "say what a step takes on so many ranks: 1,8,128")
-                              ->delimiter(',')
-                              ->allow_extra_args(false)
-                              ->check(CLI::Range(1, 1'000'000))
-                              ->excludes(out_option);
+  CLI::Option* simulate =
+      app.add_option("--simulate", plan.ranks,
+                     "estimate the time of a step on each of these numbers of ranks, such as 1,8,128; trains nothing")
+          ->delimiter(',')
+          ->allow_extra_args(false)
+          ->check(CLI::Range(1, 1'000'000))
+          ->excludes(out_option);
   CLI::Option* rate = app.add_option("--pairs-per-second", plan.pairs_per_second,
-                                     "of one rank alone, its batch not split, for --simulate")
+                                     "pairs per second of one rank alone without micro-batches, needed by --simulate")
                           ->needs(simulate)
                           ->check(CLI::Range(1e-3, 1e9));
   simulate->needs(rate);
-  app.add_option("--bandwidth", plan.link.bytes_per_second, "bytes a second between ranks, each way")
+  app.add_option("--bandwidth", plan.link.bytes_per_second, "bytes per second between two ranks, in each direction")
       ->needs(simulate)
       ->check(CLI::Range(1., 1e15))
       ->capture_default_str();
-  app.add_option("--latency", plan.link.latency_seconds, "seconds from one rank to the next")
+  app.add_option("--latency", plan.link.latency_seconds, "seconds of latency between two ranks")
       ->needs(simulate)
       ->check(CLI::Range(0., 1e3))
       ->capture_default_str();
   app.footer(
-      "Several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun.\n"
+      "To train in several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun\n"
       "Example: gondola train openai-b32 --out runs/b32 --set model.vocab_size=8192 --set "
       "'data.train=[\"pairs/{00000..00999}.tar\"]'");
   constexpr int wrong_usage = 2;
@@ -160,7 +164,7 @@ int main(int argc, char** argv) {
       message = "there is no option " + *option + spelling_suggestion(option->substr(0, option->find('=')), known);
     }
     print_error("gondola train: {}", message);
-    print_error("gondola train -h says what is expected");
+    print_error("gondola train -h shows the usage");
     return wrong_usage;
   } catch (const std::exception& error) {
     print_error("gondola train: {}", message_of(error));

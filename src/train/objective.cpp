@@ -53,7 +53,7 @@ Objective::Objective(const Recipe& recipe, Communicator& communicator, at::Scala
   }
   train(true);
   if (normalises_batches(*model_) && recipe.micro_batch_size > 0)
-    fail("train.micro_batch_size: a ModifiedResNet normalises over its whole batch, which a micro-batch is not");
+    fail("train.micro_batch_size must be 0 for a ModifiedResNet, which normalises over the whole batch");
   if (communicator.size() > 1)
     model_->synchronise_batch_norms([&communicator](const at::Tensor& x) { return sum_over_ranks(x, communicator); });
   sync_ = std::make_unique<GradientSync>(parameters_, communicator);

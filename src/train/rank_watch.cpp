@@ -48,7 +48,7 @@ Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool ser
     guarding_ = std::thread([this] { guard(); });
   } catch (const std::system_error& error) {
     stop();
-    fail("no thread to watch the other ranks can be started: {}", error.what());
+    fail("cannot start a thread to watch the other ranks: {}", error.what());
   } catch (...) {  // of memory
     stop();
     throw;

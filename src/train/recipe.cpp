@@ -288,7 +288,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   const auto require = [&](bool condition, const char* message) {
     if (!condition) fail("{}: {}", origin, message);
   };
-  require(!recipe.train.empty(), "data.train names no source, as --set 'data.train=[\"pairs.csv\"]' does");
+  require(!recipe.train.empty(), "data.train names no source; set it, as in --set 'data.train=[\"pairs.csv\"]'");
   const auto is_share = [](double value) { return value >= 0 && value <= 1; };
   for (const AugmentConfig& augment : recipe.augment) {
     require(augment.min_crop_area > 0 && augment.min_crop_area <= 1,
@@ -303,9 +303,9 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");
   require(recipe.max_broken >= 0, "data.max_broken cannot be negative");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
-  require(recipe.steps > 0 || recipe.epochs > 0, "train needs either steps or epochs, above 0");
+  require(recipe.steps > 0 || recipe.epochs > 0, "train needs either steps or epochs above 0");
   require(recipe.steps == 0 || recipe.epochs == 0,
-          "train has both steps and epochs; set the one that is not meant to 0 (--set train.epochs=0)");
+          "train has both steps and epochs; set the one you do not want to 0 (--set train.epochs=0)");
   require(recipe.micro_batch_size >= 0, "train.micro_batch_size cannot be negative");
   require(recipe.patch_dropout >= 0 && recipe.patch_dropout < 1, "train.patch_dropout must be within [0, 1)");
   require(recipe.patch_dropout == 0 || recipe.model.image.architecture == ImageArchitecture::vit,
@@ -336,10 +336,10 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.threads >= 0 && recipe.threads <= 1024, "train.threads must be within [0, 1024]");
   require(recipe.vocab_size == 0 || recipe.vocab_size >= smallest_vocabulary,
           "model.vocab_size must be 0, for none, or at least 514");
-  require(
-      !(recipe.vocabulary && recipe.vocab_size > 0),
-      "model has both vocabulary and vocab_size; set the one that is not meant to nothing (--set model.vocab_size=0)");
-  require(!recipe.templates.empty() && !recipe.validation_templates.empty(), "data has an empty list of templates");
+  require(!(recipe.vocabulary && recipe.vocab_size > 0),
+          "model has both vocabulary and vocab_size; unset the one you do not want (--set model.vocab_size=0)");
+  require(!recipe.templates.empty() && !recipe.validation_templates.empty(),
+          "data.templates and validation_templates must not be empty");
   require(!recipe.low_pass_stem || recipe.model.image.architecture == ImageArchitecture::modified_resnet,
           "model.low_pass_stem: a VisionTransformer has no stem");
   require(!recipe.batch_norm_embeddings || !(recipe.lock_image || recipe.lock_text),
@@ -365,7 +365,7 @@ void override_value(toml::table& table, const std::string& assignment) {
   } catch (const toml::parse_error& not_toml) {
     const bool list = assignment.find_first_of("[{", equals) == equals + 1;
     if (list)
-      fail("--set {}: {} (words in a list need quotes, which the shell hands on of --set 'KEY=[\"WORD\"]')", assignment,
+      fail("--set {}: {} (quote the words in a list, and the whole for the shell: --set 'KEY=[\"WORD\"]')", assignment,
            not_toml.description());
     try {  // a word without quotes is a string
       single = toml::parse(assignment.substr(0, equals + 1) + '"' + assignment.substr(equals + 1) + '"');

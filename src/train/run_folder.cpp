@@ -49,7 +49,7 @@ void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   try {
     parse_json(read_file(file), file.string()).get_to(earlier);
   } catch (const Json::exception&) {
-    fail("{}: is not what a run writes", file.string());
+    fail("{}: is damaged, or was not written by a run", file.string());
   }
   auto values = recipe.values;
   for (auto* map : {&earlier, &values})
@@ -92,10 +92,10 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
     // A run that failed before its first checkpoint may simply be started again.
     if (!resume && !fs::exists(recipe_file)) fail("{}: is not empty, and not the folder of a run", path_.string());
     if (!resume && (has_checkpoint() || fs::exists(model())))
-      fail("{}: has a run, which --resume continues", path_.string());
+      fail("{}: already has a run; --resume continues it", path_.string());
     if (!fs::exists(recipe_file) && !has_checkpoint()) {  // what a launcher or a shell keeps there may stay
       for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
-        if (fs::exists(written)) fail("{}: is there, but no recipe.json: not the folder of a run", written.string());
+        if (fs::exists(written)) fail("{}: exists without a recipe.json: not the folder of a run", written.string());
     }
   }
   make_folder(checkpoints());

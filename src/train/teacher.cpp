@@ -32,7 +32,10 @@ Teacher::Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer, Communica
   require_equal(name, "vocab_size", text.vocab_size, ours.vocab_size);
   require_equal(name, "causal", text.causal, ours.causal);
   if (text.pooling == TextPooling::last)
-    fail("teacher.model {}: takes the last position, which texts cut to their length do not have", name);
+    fail(
+        "teacher.model {}: its text tower reads the last position of the context, but texts in training are padded "
+        "only to the longest of a batch",
+        name);
   check_vocabulary(files, name, tokenizer);
 
   model_ = std::make_shared<ClipModel>(files.config);

@@ -50,8 +50,8 @@ ClipTokenizer find_tokenizer(const Recipe& recipe, const Dataset& data) {
         train_bpe([&](const auto& visit) { data.for_each_caption(visit); }, recipe.vocab_size));
   if (const auto vocabulary = default_vocabulary(recipe)) return ClipTokenizer::load(*vocabulary);
   fail(
-      "the recipe's model has neither vocabulary nor vocab_size, and neither the model to begin with nor the caches "
-      "have one; model.vocab_size=8192 trains one");
+      "no vocabulary: the recipe sets neither model.vocabulary nor model.vocab_size, and there is none beside the "
+      "initial model or in the caches; --set model.vocab_size=8192 trains one");
 }
 
 /// The recipe's vocabulary, the run's own from an earlier start, one trained from the captions, or the default, which
@@ -119,7 +119,8 @@ std::vector<std::string> warnings(const Recipe& recipe) {
   for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.initial_image, "image"),
                                                std::tuple(recipe.lock_text, &recipe.initial_text, "text")})
     if (locked && recipe.initial.empty() && initial->empty())
-      lines.push_back(fmt::format("the {0} tower is locked as it is, random: no model.initial_{0}", tower));
+      lines.push_back(fmt::format(
+          "the {0} tower is locked with random weights: neither model.initial nor model.initial_{0} is set", tower));
   if (recipe.bf16 && recipe.device == "cpu" && active_isa() < Isa::avx512bf16)
     lines.push_back("this processor has no bf16: --set train.precision=fp32 is faster");
   return lines;
@@ -133,7 +134,7 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   const auto batches = static_cast<double>(Loader::batches_per_epoch(*data, recipe));
   if (recipe.epochs * batches > 1e15) fail("train.epochs = {} of {} batches are too many", recipe.epochs, batches);
   if (recipe.steps == 0) recipe.steps = std::llround(recipe.epochs * batches);
-  if (recipe.steps == 0) fail("train.epochs = {} of {} batches is no step", recipe.epochs, batches);
+  if (recipe.steps == 0) fail("train.epochs = {} of {} batches is less than a step", recipe.epochs, batches);
   Hash shards;
   for (const Part& part : data->parts())
     for (const std::size_t samples : part.shards) shards.add(fmt::format("{} ", samples));

@@ -17,7 +17,7 @@ std::string nested(int depth) {
 
 TEST(Json, RefusesDuplicateKeysInOneObject) {
   EXPECT_THAT([] { parse_json(R"({"a": 1, "b": {"c": 1, "c": 2}})", "f.json"); },
-              ThrowsMessage<Error>(HasSubstr("f.json: JSON key \"c\" stands twice")));
+              ThrowsMessage<Error>(HasSubstr("f.json: JSON key \"c\" appears twice")));
   EXPECT_NO_THROW(parse_json(R"({"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]})", "f.json"));
 }
 

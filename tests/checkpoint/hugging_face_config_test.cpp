@@ -92,7 +92,7 @@ TEST(HuggingFacePreprocess, RefusesWhatWouldChangeTheResult) {
   const std::pair<const char*, const char*> refused[] = {
       {R"({"size": {"height": 32, "width": 40}})", "squares"},
       {R"({"size": {"shortest_edge": 40}})", "40 pixels"},
-      {R"({"size": {"shortest_edge": 32}, "crop_size": 24})", "cropped to 24"},
+      {R"({"size": {"shortest_edge": 32}, "crop_size": 24})", "crops them to 24"},
       {R"({"size": {"shortest_edge": 32}, "do_center_crop": false})", "do_center_crop"},
       {R"({"resample": 1})", "resample"},
       {R"({"rescale_factor": 0.0078125})", "rescale_factor"},

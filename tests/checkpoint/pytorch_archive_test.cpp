@@ -138,7 +138,7 @@ TEST(Pickle, RefusesToMultiplyWhatItHolds) {
   const auto refused = [](const std::string& pickle, const char* why) {
     EXPECT_THAT([&] { Pickle(std::as_bytes(std::span(pickle)), "bomb"); }, ThrowsMessage<Error>(HasSubstr(why)));
   };
-  const char* too_much = "more than any model";
+  const char* too_much = "more data than any model";
   const auto repeated = [](const std::string& opcodes, int times) {
     std::string pickle;
     for (int i = 0; i < times; ++i) pickle += opcodes;

@@ -76,7 +76,7 @@ TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
     EmbeddingFiles files = open(true);
     EXPECT_EQ(files.done(), 4u);
     embed(files, 6);
-    EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("another process writes there")));
+    EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("another process is writing there")));
     files.finish();
     EXPECT_THAT(firsts(2), ElementsAre(4, 5));
     EXPECT_THAT(files.rows(), ElementsAre(2, 1, 2));
@@ -122,7 +122,8 @@ TEST_F(Files, RefuseARecordOfFailuresThatCannotBe) {
   EXPECT_EQ(record.at("failed"), Json({1, 2, 3, 4, 5}));
   record["failed"] = {99};
   std::ofstream(path) << record;
-  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("img_emb.json: is not what embed writes")));
+  EXPECT_THAT([&] { open(true); },
+              ThrowsMessage<Error>(HasSubstr("img_emb.json: is damaged, or was not written by gondola embed")));
 }
 
 TEST_F(Files, AreCompleteAfterAWhile) {
@@ -220,7 +221,7 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
   EXPECT_NO_THROW(open(false, made_by, {"a cat"}, "text"));
   const std::string record = read_file(folder_.path() / "img_emb.json");
   std::ofstream(folder_.path() / "img_emb.json") << "{\"rows\": 3}";
-  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("is not what embed writes")));
+  EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("was not written by gondola embed")));
   fs::remove(folder_.path() / "img_emb.json");
   EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("cannot be resumed")));
   std::ofstream(folder_.path() / "img_emb.json") << record;
@@ -258,8 +259,8 @@ TEST_F(Embed, GoesOnAfterAnInterruptAndLosesNothing) {
   const std::string stopped = " 2> " + out("message") + " & while kill -0 $! && [ ! -d " + out("parts") +
                               "/img_emb ]; do sleep 0.01; done; kill -INT $!; wait $!; exit $?; :";
   EXPECT_EQ(run(embed + out("parts") + stopped).status, 1);
-  EXPECT_THAT(read_file(folder_.path() / "message"), HasSubstr("--resume goes on after"));
-  EXPECT_THAT(run(embed + out("parts")).error, HasSubstr("has embeddings; go on with them by --resume"));
+  EXPECT_THAT(read_file(folder_.path() / "message"), HasSubstr("--resume continues after"));
+  EXPECT_THAT(run(embed + out("parts")).error, HasSubstr("already has embeddings; continue with --resume"));
   const Result resumed = run(embed + out("parts") + " --resume");
   ASSERT_EQ(resumed.status, 0) << resumed.error;
   ASSERT_EQ(resumed.lines().size(), 2u);
@@ -279,7 +280,7 @@ TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
   EXPECT_EQ(run(embed).status, 1);
   const Result again = run(embed + " --resume");
   EXPECT_EQ(again.status, 1);
-  EXPECT_THAT(again.error, HasSubstr("1 of the 3 images that are done have no embedding and are tried again"));
+  EXPECT_THAT(again.error, HasSubstr("1 of the 3 images already processed have no embedding; trying them again"));
 }
 
 TEST_F(Embed, SaysWhosePathsCannotBeKept) {

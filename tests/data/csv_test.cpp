@@ -138,7 +138,7 @@ TEST(CsvDataset, TakesAnImageThatIsNoNameForOneThatIsNotThere) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.csv").string();
   write(path, "image,caption\n" + std::string(5000, 'x') + ",a text\n");
-  EXPECT_THAT([&] { open_dataset(path)->get(0); }, ThrowsMessage<Error>(HasSubstr("is neither")));
+  EXPECT_THAT([&] { open_dataset(path)->get(0); }, ThrowsMessage<Error>(HasSubstr("not found, neither as")));
 }
 
 TEST(CsvDataset, SurvivesDamage) {

@@ -57,7 +57,7 @@ TEST(ClassFolders, AreSearchedThroughLinks) {
   EXPECT_EQ(data->get(0).image, "one");
   EXPECT_EQ(data->get(1).image, "two");
   std::filesystem::remove(folder.path() / "elsewhere" / "2.jpg");
-  EXPECT_THAT([&] { open_dataset(root.string()); }, ThrowsMessage<Error>(HasSubstr("dog/2.jpg: is a link to nothing")));
+  EXPECT_THAT([&] { open_dataset(root.string()); }, ThrowsMessage<Error>(HasSubstr("dog/2.jpg: is a broken link")));
 }
 
 /// A table's pictures are often in a folder beside it.
@@ -106,7 +106,7 @@ TEST(ClassFolders, SayWhatIsWrong) {
   write(folder.path() / "classes.tsv", "n01\n");
   EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("at least one name")));
   write(folder.path() / "classes.tsv", "n01\tx\nn01\ty\n");
-  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("stands twice")));
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("listed twice")));
 }
 
 /// They would be waited for.

@@ -229,7 +229,9 @@ TEST_F(Runs, SayWhatMayNotBeMeant) {
       recipe(vit, {"train.steps=3", "train.schedule=constant", "train.cooldown_steps=2", "train.lock=[\"image\"]"}));
   const std::string doubtful = testing::internal::GetCapturedStderr();
   EXPECT_THAT(doubtful, HasSubstr("drops right after its warm-up: train.warmup_steps 2 and cooldown_steps 2 are"));
-  EXPECT_THAT(doubtful, HasSubstr("the image tower is locked as it is, random: no model.initial_image"));
+  EXPECT_THAT(
+      doubtful,
+      HasSubstr("the image tower is locked with random weights: neither model.initial nor model.initial_image"));
   testing::internal::CaptureStderr();
   run("plain", recipe(vit, {"train.steps=4", "train.schedule=constant", "train.cooldown_steps=2"}));
   EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(AnyOf(HasSubstr("drops right"), HasSubstr("locked"))));

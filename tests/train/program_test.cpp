@@ -75,7 +75,7 @@ TEST_F(Simulate, RefusesRanksThatCannotShareTheBatch) {
 }
 
 TEST_F(Simulate, SaysWhereToLookAfterAWrongOption) {
-  EXPECT_THAT(simulate("--nope"), testing::EndsWith("\ngondola train -h says what is expected\n"));
+  EXPECT_THAT(simulate("--nope"), testing::EndsWith("\ngondola train -h shows the usage\n"));
   EXPECT_EQ(status_, 2);
 }
 

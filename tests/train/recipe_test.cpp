@@ -311,8 +311,8 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   refuses(good, {"augment.erase_probability=-1"}, "erase_probability");
   refuses(good, {"data.captions_per_image=0"}, "data.captions_per_image");
   refuses(good, {"data.max_broken=-1"}, "data.max_broken");
-  refuses(good, {"data.templates=[]"}, "empty list of templates");
-  refuses(good, {"data.validation_templates=[]"}, "empty list of templates");
+  refuses(good, {"data.templates=[]"}, "must not be empty");
+  refuses(good, {"data.validation_templates=[]"}, "must not be empty");
   refuses(good, {"teacher.weight=0"}, "teacher.weight");
   refuses(good, {"train.micro_batch_size=-1"}, "train.micro_batch_size");
   refuses(good, {"train.patch_dropout=1"}, "train.patch_dropout must be");

@@ -269,7 +269,7 @@ TEST_F(RecipeErrors, NeedOneLengthAndAtLeastAStep) {
   EXPECT_THAT([&] { read_recipe(recipe_, {"train.steps=0"}); }, ThrowsMessage<Error>(HasSubstr("either")));
   const Recipe short_of_one = read_recipe(recipe_, {"train.steps=0", "train.epochs=0.01"});
   EXPECT_THAT([&] { Trainer(short_of_one, folder_.path() / "run", false, test::alone); },
-              ThrowsMessage<Error>(HasSubstr("no step")));
+              ThrowsMessage<Error>(HasSubstr("less than a step")));
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
@@ -337,7 +337,7 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
     EXPECT_NO_THROW(Trainer(read_recipe(recipe_, {value}), run, true, test::alone)) << value;
   write(run / "recipe.json", "[]");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, true, test::alone); },
-              ThrowsMessage<Error>(HasSubstr("recipe.json: is not what a run writes")));
+              ThrowsMessage<Error>(HasSubstr("recipe.json: is damaged, or was not written by a run")));
   fs::remove_all(run / "checkpoints");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, false, test::alone); },
               ThrowsMessage<Error>(HasSubstr("--resume")));
