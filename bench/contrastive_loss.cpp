@@ -1,5 +1,5 @@
-// bench_contrastive_loss softmax|sigmoid DIM BATCH…: seconds and peak memory above the features of the contrastive loss
-// with its backward pass, alone, and its rate beside a plain matrix product's.
+// bench_contrastive_loss softmax|sigmoid DIM BATCH…: measures the contrastive loss with its backward pass on one
+// process: seconds, peak memory beyond the features, and its rate relative to a plain matrix product's.
 #include <fmt/format.h>
 #include <malloc.h>
 #include <torch/types.h>
@@ -14,7 +14,7 @@
 
 namespace {
 
-/// "VmRSS:", or "VmHWM:", the most since the count began anew.
+/// A field of /proc/self/status in MB: "VmRSS:", or "VmHWM:", the peak since the last reset.
 double megabytes(const char* what) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -52,14 +52,14 @@ int main(int argc, char** argv) {
     };
     const auto images = unit(), texts = unit(), rows = torch::arange(batch, torch::kLong);
     const auto scale = torch::tensor(3.0f).requires_grad_(true), bias = torch::tensor(-10.0f).requires_grad_(true);
-    ::malloc_trim(0);                             // what a smaller batch freed is no gift to this one
-    std::ofstream("/proc/self/clear_refs") << 5;  // the count of the most memory begins anew
+    ::malloc_trim(0);                             // gives back what a smaller batch freed
+    std::ofstream("/proc/self/clear_refs") << 5;  // resets the peak
     const double before = megabytes("VmRSS:");
     Communicator alone;
     const double seconds = seconds_of([&] {
       contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {.sigmoid = sigmoid}, alone).backward();
     });
-    const double flops = 4 * 2.0 * static_cast<double>(batch * batch * dim);  // logits twice, and two gradients
+    const double flops = 4 * 2.0 * static_cast<double>(batch * batch * dim);  // the logits twice, and two gradients
     fmt::print(
         "batch {:6}: {:7.2f} s, {:7.1f} MB above {:.0f} MB of features, {:.0f} GFLOP/s, {:.0f} % of matmul's rate\n",
         batch, seconds, megabytes("VmHWM:") - before, 2.0 * static_cast<double>(batch * dim) * 4 / 1e6,

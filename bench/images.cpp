@@ -1,5 +1,5 @@
-// bench_images REPEATS FILE…: milliseconds a photo that decoding, resizing to the crop of 224 and preprocessing
-// (resizing included) take on one core, the best of REPEATS rounds over all files. bench/images runs it beside Pillow.
+// bench_images REPEATS FILE…: prints the milliseconds per photo that decoding, resizing to a crop of 224 and
+// preprocessing (resizing included) take on one core; best of REPEATS rounds. bench/images compares them with Pillow's.
 #include <fmt/format.h>
 
 #include <algorithm>

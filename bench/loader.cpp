@@ -1,6 +1,6 @@
-// bench_loader CSV BATCH SIZE: images a second of the training loader (train/loader.h) from a file of image,caption
-// rows, with open_clip's augmentation: a crop of 0.9 to 1 of the area. Two threads, as beside a tower on the processor;
-// the best of three passes.
+// bench_loader CSV BATCH SIZE: prints the images per second that the training loader (train/loader.h) delivers from a
+// file of image,caption rows, with open_clip's augmentation: a crop of 0.9 to 1 of the area. It uses two threads, as it
+// does when the towers run on the CPU; best of three passes.
 #include <fmt/format.h>
 
 #include <algorithm>

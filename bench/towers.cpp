@@ -1,5 +1,5 @@
-// bench_towers MODEL TOWER BATCH REPEATS PRECISION: seconds that one batch takes, the best of REPEATS, on random
-// weights. bench/compare runs it beside PyTorch.
+// bench_towers MODEL TOWER BATCH REPEATS PRECISION: prints the seconds that one batch takes with random weights, best
+// of REPEATS. bench/compare compares them with PyTorch's.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 
 using namespace gondola;
 
-/// Weights that keep activations in range: scaled by their fan-in, norms at 1.
+/// Random weights that keep activations in range: scaled by their fan-in, with norms at 1.
 TensorMap random_weights(const ModelConfig& config) {
   Random random(1);
   TensorMap weights;
@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
   const auto encoder = make_cpu_encoder(config, weights, {precision}, pool);
   std::vector<float> pixels(batch * 3 * size * size, 0.5f);
   std::vector<float> embeddings(batch * static_cast<std::size_t>(config.embed_dim));
-  // The end token last: every position is computed.
+  // The end token comes last, so that every position is computed.
   std::vector<std::int32_t> ids(batch * context, 320);
   for (std::size_t i = 0; i < batch; ++i) ids[(i + 1) * context - 1] = config.text.end_id;
   const auto run = [&] {

@@ -1,8 +1,7 @@
-// bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: pairs a second of a training step (the
-// objective and the optimiser) on random pixels and texts of TEXT_TOKENS tokens, and the share of the peak that
-// the model's arithmetic takes (three times the forward pass's). The best of STEPS; the last one's parts go to
-// train_step.json, for chrome://tracing. Keys: device, micro_batch_size,
-// activation_checkpointing (1).
+// bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]: prints the pairs per second of a training step
+// (objective and optimiser) on random pixels and texts of TEXT_TOKENS tokens, and the fraction of the peak that the
+// model's arithmetic (three times the forward pass) reaches; best of STEPS. A trace of the last step goes to
+// train_step.json, for chrome://tracing. Keys: device, micro_batch_size, activation_checkpointing (only 1).
 #include <fmt/format.h>
 #include <torch/cuda.h>
 #include <torch/types.h>

@@ -1,5 +1,5 @@
-# `cmake --install` gives the programs, libgondola with its headers, the default model, and what find_package(Gondola)
-# needs.
+# `cmake --install` installs the programs, libgondola with its headers, the default model, and what
+# find_package(Gondola) needs.
 include(CMakePackageConfigHelpers)
 
 set(gondola_package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/Gondola)
@@ -8,7 +8,7 @@ install(TARGETS gondola_shared EXPORT GondolaTargets LIBRARY DESTINATION ${CMAKE
 install(DIRECTORY include/gondola DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/models)
 if(TARGET gondola-train)
-  # They need the libtorch that they were built with, which stays where it is.
+  # Both need the libtorch that they were built with, which is not installed along with them.
   set(gondola_rpath ${TORCH_INSTALL_PREFIX}/lib ${GONDOLA_ARROW})
   set_target_properties(gondola-train gondola_torch PROPERTIES INSTALL_RPATH "${gondola_rpath}")
   install(TARGETS gondola_torch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/gondola)

@@ -1,13 +1,13 @@
 # gondola_room(NAME [USES room…] [LINKS library…] [PRIVATE_LINKS library…])
 #
-# One room of the house: every .cpp of src/NAME becomes the static library gondola_NAME. USES lists the rooms it
-# includes (tests/architecture holds the #include lines against the rows of docs/architecture.md).
-# A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that instruction set (base/cpu.h), without
-# those above it that the code asks about, whatever CMAKE_CXX_FLAGS allow, and reached only behind a run-time check.
-# A product and a sum become one rounding only where the code says so, so that a function gives the same bits wherever it
-# is inlined and whatever it is compiled for.
-# -Wrestrict is wrong about std::string's operator+ in GCC 12 (its bug 105651). Whoever builds this as a part of another
-# project may have a compiler that warns of more.
+# Adds a room of the house: the .cpp files of src/NAME, except main.cpp and encoder_plugin.cpp, become the static
+# library gondola_NAME. USES lists the rooms it includes (tests/architecture compares the #include lines with the rows
+# of docs/architecture.md). A file called *_avx2.cpp, *_avx512vnni.cpp, *_amx.cpp and so on is compiled for that
+# instruction set (base/cpu.h) and without the higher ones that the code tests for, whatever CMAKE_CXX_FLAGS allow. It
+# is reached only behind a run-time check. A product and a sum are fused into one rounding only where the code says so,
+# so that a function gives the same bits wherever it is inlined and whatever it is compiled for.
+# GCC 12's -Wrestrict is wrong about std::string's operator+ (its bug 105651). Warnings are errors only at top level,
+# since other projects that include this one may use compilers that warn about more.
 set(GONDOLA_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wno-restrict)
 if(PROJECT_IS_TOP_LEVEL)
   list(APPEND GONDOLA_WARNINGS -Werror)
@@ -24,7 +24,7 @@ function(gondola_room NAME)
     target_link_libraries(gondola_${NAME} PUBLIC gondola_${room})
   endforeach()
   target_link_libraries(gondola_${NAME} PUBLIC ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
-  # GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for a mistake of ours.
+  # GCC 12 warns about undefined operands inside its own AVX-512 intrinsics.
   set(common -mavx2 -mfma -mf16c -mno-avxvnni -Wno-maybe-uninitialized -Wno-uninitialized)
   set(avx2 ${common} -mno-avx512f)
   set(avx512 ${common} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mno-avx512vnni -mno-avx512bf16
@@ -41,12 +41,12 @@ function(gondola_room NAME)
 endfunction()
 
 # gondola_tests(NAME [USES room…] [LINKS library…] [DEPENDS target…]): tests/NAME/*.cpp become the program test_NAME,
-# every case of which is a CTest test.
+# and each of its cases a CTest test.
 function(gondola_tests NAME)
   cmake_parse_arguments(ARG "" "" "USES;LINKS;DEPENDS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${NAME}/*.cpp)
   add_executable(test_${NAME} ${sources})
-  # To compile them takes longer than to run them.
+  # Tests take longer to compile than to run.
   target_compile_options(test_${NAME} PRIVATE ${GONDOLA_WARNINGS} $<$<CONFIG:Release>:-O1> $<$<CONFIG:Sanitized>:-O0>)
   target_compile_definitions(test_${NAME} PRIVATE
     GONDOLA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" GONDOLA_BINARY_DIR="${PROJECT_BINARY_DIR}")

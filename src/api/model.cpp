@@ -31,7 +31,7 @@ Image decode(const RgbImage& rgb) {
   return image;
 }
 
-/// n × embed_dim values of length 1 each.
+/// The embeddings of n images: n × embed_dim values, each row of length 1.
 std::vector<float> embed_inputs(LoadedModel& model, std::span<const ImageInput> images) {
   std::vector<float> embeddings;
   embeddings.reserve(images.size() * model.embed_dim());

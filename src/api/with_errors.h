@@ -6,7 +6,7 @@
 
 namespace gondola {
 
-/// What `body` returns; a path that the file system refuses to look at becomes an Error.
+/// Returns body(); an exception for a path that the file system refuses to access becomes an Error.
 template <class Body>
 auto with_errors(const Body& body) {
   try {

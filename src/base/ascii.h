@@ -8,7 +8,7 @@
 
 namespace gondola {
 
-/// ASCII letters in lower case, whatever the locale.
+/// Converts ASCII letters to lower case, whatever the locale.
 inline std::string lower_ascii(std::string_view text) {
   std::string lower(text);
   for (char& c : lower)
@@ -16,7 +16,7 @@ inline std::string lower_ascii(std::string_view text) {
   return lower;
 }
 
-/// Nothing unless all of the text is a number without a sign that 64 bits hold.
+/// Parses the whole text as an unsigned 64-bit number without a sign; nullopt if it is not one.
 inline std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);

@@ -36,7 +36,7 @@ __attribute__((target("xsave"))) std::uint64_t enabled_state() {
   return _xgetbv(0);
 }
 
-/// Linux grants the AMX tile data on request only (arch/x86/include/uapi/asm/prctl.h).
+/// Linux grants access to the AMX tile data on request only (arch/x86/include/uapi/asm/prctl.h).
 bool request_tile_permission() {
   constexpr int arch_req_xcomp_perm = 0x1023, xfeature_xtiledata = 18;
   return ::syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_xtiledata) == 0;
@@ -51,7 +51,7 @@ bool includes(Isa best, Isa isa) {
   return isa <= best && (isa != Isa::avx2vnni || has_avx_vnni());
 }
 
-/// The best of processor and system; whether AMX may be used is still to be asked.
+/// The best that processor and system support; permission to use AMX is yet to be requested.
 Isa detect() {
   const Registers basic = cpuid(1);
   constexpr int osxsave = 27, avx = 28, fma = 12, f16c = 29;
@@ -82,7 +82,7 @@ Isa detect() {
 Isa choose() {
   Isa best = detect();
   const auto wanted = environment("GONDOLA_ISA");
-  // It is not asked for in vain: a process that has it needs larger signal stacks.
+  // Requested only if it will be used: a process with this permission needs larger signal stacks.
   if (best == Isa::amx && (wanted.value_or("amx") != "amx" || !request_tile_permission())) best = Isa::avx512bf16;
   if (!wanted) return best;
   for (std::size_t i = 0; i < names.size(); ++i) {

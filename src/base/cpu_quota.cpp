@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Of one group: "200000 100000" or "max 100000" microseconds in version 2; in version 1 two files, -1 for no limit.
+/// The quota of one group. Version 2: "200000 100000" or "max 100000" µs; version 1: two files, -1 for no limit.
 std::optional<double> quota_of(const fs::path& group) {
   double quota = 0, period = 0;
   if (std::ifstream both(group / "cpu.max"); both >> quota >> period) return quota / period;
@@ -20,7 +20,7 @@ std::optional<double> quota_of(const fs::path& group) {
   return std::nullopt;
 }
 
-/// The least of a group and of those that it is in. Inside a container what mounts the groups may know only some.
+/// The least quota of a group and its ancestors. Inside a container only some of them may be mounted.
 std::optional<double> least_quota(const fs::path& root, fs::path group) {
   std::optional<double> least;
   for (bool at_root = false; !at_root; group = group.parent_path()) {
@@ -41,7 +41,7 @@ std::optional<double> cpu_quota(const fs::path& groups, const fs::path& own) {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const bool is_of_cpus = ("," + controllers + ",").find(",cpu,") != std::string::npos;
     if (!controllers.empty() && !is_of_cpus) continue;
-    // A folder of several controllers has a link of each one's name.
+    // If several controllers share a folder, there is a link to it named after each of them.
     if (const auto quota = least_quota(is_of_cpus ? groups / "cpu" : groups, line.substr(second + 1)))
       least = std::min(least.value_or(*quota), *quota);
   }

@@ -7,23 +7,23 @@
 
 namespace gondola {
 
-/// The value of an environment variable; nothing when it is empty or not set.
+/// The value of an environment variable; nullopt if it is empty or not set.
 std::optional<std::string> environment(const char* name);
 
 /// $XDG_CACHE_HOME, or ~/.cache.
 std::filesystem::path cache_home();
 
-/// This machine's name; "?" where it has none.
+/// This machine's name; "?" if it is unknown.
 std::string host_name();
 
-/// The program or library that this code is in. Throws Error when that is not to be found.
+/// The path of the program or library that contains this code. Throws Error if it cannot be found.
 std::filesystem::path own_binary();
 
-/// Where the running program is.
+/// The folder of the running program.
 std::filesystem::path program_folder();
 
-/// The folders of this name that come along with the program: beside a build in the source tree
-/// (build/release/gondola), and beside an installed program (bin/gondola).
+/// The folders of this name that are shipped with the program: in share/gondola of an installation (bin/gondola), and
+/// in the source tree of a build (build/release/gondola).
 std::vector<std::filesystem::path> shipped_folders(const std::string& name);
 
 }  // namespace gondola

@@ -33,7 +33,7 @@ class Descriptor {
   int fd_;
 };
 
-constexpr int without_waiting = O_RDONLY | O_NONBLOCK;  // for who may write into a pipe
+constexpr int without_waiting = O_RDONLY | O_NONBLOCK;  // does not wait for a writer to open a pipe
 
 struct stat file_status(const Descriptor& file, const std::filesystem::path& path) {
   struct stat status {};
@@ -93,7 +93,7 @@ void check_regular_file(const std::filesystem::path& path) {
 }
 
 void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view)>& visit) {
-  std::error_code unknown;  // opening it says what is wrong
+  std::error_code unknown;  // opening it reports the error
   if (std::filesystem::is_directory(path, unknown)) fail("{}: is a folder, expected a file", path.string());
   std::ifstream input(path);
   if (!input) fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
@@ -101,7 +101,7 @@ void for_each_line(const std::filesystem::path& path, const std::function<void(s
   for (std::string line; std::getline(input, line); first = false) {
     std::string_view text = line;
     if (first && text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-    if (text.empty() && input.eof()) break;  // a byte order mark is no line
+    if (text.empty() && input.eof()) break;  // a lone byte order mark is not a line
     if (text.ends_with('\r')) text.remove_suffix(1);
     visit(text);
   }
@@ -135,7 +135,7 @@ void require_new_folder(const std::filesystem::path& path) {
 }
 
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
-  std::random_device random;  // machines that share a folder may have equal process numbers
+  std::random_device random;  // process numbers may coincide on machines that share a folder
   return path.parent_path() / fmt::format(".{:08x}{:08x}.tmp", random(), random());
 }
 
@@ -179,7 +179,7 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
 
 RandomAccessFile::RandomAccessFile(const std::filesystem::path& path, std::string name)
     : name_(name.empty() ? path.string() : std::move(name)),
-      descriptor_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {  // a pipe would be waited for
+      descriptor_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {  // does not wait for a pipe's writer
   if (descriptor_ < 0) fail("{}: cannot be opened: {}", name_, std::strerror(errno));
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {

@@ -4,19 +4,19 @@
 
 namespace gondola {
 
-/// Held by one process at a time; released by the system when that dies.
+/// A lock on a file, held by one process at a time. The system releases it when the process dies.
 class FileLock {
  public:
-  /// Opens the file, or makes it, and does not lock it yet. Throws Error.
+  /// Opens or creates the file; does not lock it yet. Throws Error if that fails.
   explicit FileLock(std::filesystem::path path);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
 
-  /// Whether the lock is held now; if not, another has it. Throws Error where the file system has no locks.
+  /// Takes the lock if it is free; false if another process holds it. Throws Error if the file system has no locks.
   bool try_lock();
 
-  /// The same, but true where the file system has no locks.
+  /// The same, but true if the file system has no locks.
   bool try_lock_where_possible();
 
  private:

@@ -17,13 +17,13 @@ bool is_within(const fs::path& path, const fs::path& folder) {
 struct Search {
   const std::function<void(const fs::directory_entry&)>& visit;
   const std::function<void(const fs::path&, std::error_code)>& unreadable;
-  fs::path whole;                           ///< a place, which is a folder's path without links
-  std::map<fs::path, fs::path> links = {};  ///< to follow, and the places where they lead
-  std::set<std::string> seen = {};          ///< places
+  fs::path whole;                           ///< the searched folder's place: its path without links
+  std::map<fs::path, fs::path> links = {};  ///< to follow, and the places they lead to
+  std::set<std::string> seen = {};          ///< places already searched
 
   void through(const fs::path& folder) {
     in(folder, whole);
-    // Not as they are met: several may lead to one place, and the first by name shall, wherever this runs.
+    // Only now, in the order of their names: if several lead to one place, the first one wins on every system.
     while (!links.empty()) {
       const auto link = links.extract(links.begin());
       in(link.key(), link.mapped());
@@ -32,7 +32,7 @@ struct Search {
 
   void in(const fs::path& folder, const fs::path& place) {
     if (!seen.insert(place.string()).second) return;
-    std::error_code error, unknown;  // the latter of what is gone by now
+    std::error_code error, unknown;  // the latter for entries that are gone by now
     for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
       if (is_hidden(entry->path())) continue;
       const bool link = entry->is_symlink(unknown);
@@ -48,7 +48,7 @@ struct Search {
     if (error) unreadable(folder, error);
   }
 
-  /// Whether the search comes by it only through a link.
+  /// Whether the search reaches a place only through a link.
   bool is_elsewhere(const fs::path& place) const {
     if (is_within(whole, place)) return false;
     return !is_within(place, whole) || std::ranges::any_of(place.lexically_relative(whole), is_hidden);
@@ -63,7 +63,7 @@ bool is_hidden(const fs::path& path) {
 
 void find_files(const fs::path& folder, const std::function<void(const fs::directory_entry&)>& visit,
                 const std::function<void(const fs::path&, std::error_code)>& unreadable) {
-  std::error_code unknown;  // to search it says what is wrong
+  std::error_code unknown;  // searching it reports the error
   Search{visit, unreadable, fs::canonical(folder, unknown)}.through(folder);
 }
 

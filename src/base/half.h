@@ -19,7 +19,7 @@ inline std::uint16_t half_from_float(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
   const std::uint16_t sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000u);
   const std::uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude >= 0x7f800000u) {  // infinity stays, a NaN stays quiet
+  if (magnitude >= 0x7f800000u) {  // infinity stays, a NaN becomes quiet
     const std::uint32_t payload = magnitude > 0x7f800000u ? 0x200u | (magnitude >> 13 & 0x3ff) : 0;
     return static_cast<std::uint16_t>(sign | 0x7c00u | payload);
   }

@@ -5,7 +5,7 @@
 
 namespace gondola {
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits: quick, and the same on every machine; no defence against forgery.
+/// FNV-1a (Fowler, Noll, Vo), 64 bits: fast, and the same on every machine; no defence against forgery.
 class Hash {
  public:
   void add(std::string_view bytes) {

@@ -25,7 +25,7 @@ void receive(int) {
   errno = error;
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
-  std::signal(SIGHUP, SIG_IGN);  // a shell that ends sends it, and then the kernel once more
+  std::signal(SIGHUP, SIG_IGN);  // an exiting shell sends it, then the kernel sends it again
 }
 
 }  // namespace
@@ -36,7 +36,7 @@ void catch_interrupts() {
   for (const int each : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before {};
     ::sigaction(each, nullptr, &before);
-    if (each != SIGHUP || before.sa_handler != SIG_IGN) ::sigaction(each, &action, nullptr);  // nohup ignores it
+    if (each != SIGHUP || before.sa_handler != SIG_IGN) ::sigaction(each, &action, nullptr);  // ignored under nohup
   }
   std::signal(SIGPIPE, SIG_IGN);
 }

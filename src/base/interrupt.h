@@ -2,15 +2,15 @@
 
 namespace gondola {
 
-/// From here on SIGINT, SIGTERM and SIGHUP (unless that is ignored) only set a flag, so that long work can stop
-/// cleanly; a second SIGINT or SIGTERM kills as usual. A pipe that nobody reads any more fails to be written, as a full
-/// disk does, and kills nobody.
+/// Makes SIGINT, SIGTERM and, unless it is ignored, SIGHUP only set a flag, so that long work can stop cleanly; a
+/// second SIGINT or SIGTERM kills the process as usual. Ignores SIGPIPE: writing to a pipe that nobody reads fails like
+/// writing to a full disk.
 void catch_interrupts();
 
-/// Whether such a signal has arrived.
+/// Whether one of these signals has arrived.
 bool interrupted();
 
-/// Throws Error once it has.
+/// Throws Error if one of them has.
 void stop_if_interrupted();
 
 }  // namespace gondola

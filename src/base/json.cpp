@@ -9,7 +9,7 @@
 namespace gondola {
 
 Json parse_json(std::string_view text, const std::string& origin) {
-  // The library would take it for the end, and whatever follows for nothing.
+  // The library would stop at a NUL and ignore what follows.
   if (text.find('\0') != text.npos) fail("{}: not valid JSON: a NUL at byte {}", origin, text.find('\0'));
   constexpr int max_depth = 64;
   std::vector<std::set<std::string>> keys;  // of the objects that are open

@@ -13,7 +13,7 @@
 namespace gondola {
 namespace {
 
-/// The header is padded to this size, so that it can be written again in place when the number of rows is known.
+/// The header is padded to this size, so that it can be rewritten in place when the number of rows is known.
 constexpr std::size_t header_size = 128;
 
 std::string header(NpyType type, std::span<const std::size_t> shape) {

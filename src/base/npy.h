@@ -11,21 +11,21 @@ namespace gondola {
 
 enum class NpyType { float16, float32 };
 
-/// Writes an .npy file (NEP 1, version 1.0, C order, little endian) row by row; its shape is (rows, row_size).
-/// The number of rows need not be known before.
+/// Writes an .npy file (NEP 1, version 1.0, C order, little endian) of shape (rows, row_size) row by row. The number of
+/// rows need not be known in advance.
 class NpyWriter {
  public:
   NpyWriter(std::filesystem::path path, NpyType type, std::size_t row_size);
   /// Appends one row of row_size values.
   void append(std::span<const float> row);
-  /// Writes the final header and flushes the file to the disk; what cannot be done shows now.
+  /// Rewrites the header with the number of rows and flushes the file to the disk. Throws Error if that fails.
   void complete();
-  /// complete(), and then renames the file into place. A writer that is destroyed unfinished leaves no file.
+  /// Calls complete() and renames the file into place. A writer destroyed before that leaves no file.
   void finish();
   ~NpyWriter();
 
  private:
-  /// Closes the file and throws Error unless `written`: what is lost then would be missing among the rows.
+  /// Closes the file and throws Error unless `written`: writing on would leave a gap in the rows.
   void require(bool written);
   void write(std::string_view bytes);
   void write_header();

@@ -9,8 +9,8 @@
 namespace gondola {
 namespace {
 
-/// Thrift's compact protocol (apache/thrift, doc/specs/thrift-compact-protocol.md), of which Parquet's headers are
-/// made: structs of numbered fields. Fields must be written in ascending order.
+/// Thrift's compact protocol (apache/thrift, doc/specs/thrift-compact-protocol.md), in which Parquet's headers are
+/// written: structs of numbered fields. Fields must be written in ascending order.
 class ThriftWriter {
  public:
   void integer32(int field, std::int64_t value) {
@@ -74,7 +74,7 @@ class ThriftWriter {
   std::vector<int> outer_fields_;
 };
 
-// Numbers of apache/parquet-format, src/main/thrift/parquet.thrift.
+// Constants of apache/parquet-format, src/main/thrift/parquet.thrift.
 constexpr int type_byte_array = 6, repetition_required = 0, converted_utf8 = 0;
 constexpr int encoding_plain = 0, encoding_rle = 3, codec_uncompressed = 0, page_data = 0;
 constexpr std::string_view magic = "PAR1";
@@ -91,7 +91,7 @@ std::string page_header(std::size_t page_size, std::size_t values) {
   header.begin_struct(5);
   header.integer32(1, static_cast<std::int64_t>(values));
   header.integer32(2, encoding_plain);
-  header.integer32(3, encoding_rle);  // definition levels, of which a required column has none
+  header.integer32(3, encoding_rle);  // definition levels; a required column has none
   header.integer32(4, encoding_rle);  // repetition levels
   header.end_struct();
   return header.finish();
@@ -148,7 +148,7 @@ void write_row_group(ThriftWriter& footer, const std::string& column, std::int64
   footer.integer64(5, rows);
   footer.integer64(6, chunk_size);                               // uncompressed
   footer.integer64(7, chunk_size);                               // compressed
-  footer.integer64(9, static_cast<std::int64_t>(magic.size()));  // of the first page
+  footer.integer64(9, static_cast<std::int64_t>(magic.size()));  // offset of the first page
   footer.end_struct();
   footer.end_struct();
   footer.integer64(2, chunk_size);

@@ -15,7 +15,7 @@ inline constexpr std::array<std::string_view, 3> precision_names = {"fp32", "bf1
 constexpr std::string_view name(Precision precision) {
   return precision_names[static_cast<std::size_t>(precision)];
 }
-/// "fp32", "bf16", "int8"; nothing for "auto". Throws Error for other names.
+/// Parses "fp32", "bf16" or "int8"; nullopt for "auto". Throws Error for other names.
 std::optional<Precision> parse_precision(std::string_view name);
 
 /// Bytes of one value.

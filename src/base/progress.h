@@ -7,16 +7,16 @@
 
 namespace gondola {
 
-/// A progress line on stderr with rate and time left: redrawn in place at most ten times a second, or where stderr is
-/// no terminal printed at intervals.
+/// A progress line on stderr with rate and time left: redrawn in place at most ten times a second or, if stderr is not
+/// a terminal, printed at intervals.
 class Progress {
  public:
-  /// `total` may be 0 when it is not known.
+  /// `total` is 0 if it is not known.
   Progress(std::string label, std::uint64_t total, std::string unit,
            std::chrono::milliseconds log_interval = std::chrono::seconds(30));
   ~Progress();
   void update(std::uint64_t done);
-  /// Takes the line away, so that something else may be printed.
+  /// Clears the line, so that something else can be printed.
   void clear();
 
  private:

@@ -9,8 +9,8 @@
 
 namespace gondola {
 
-/// How many letters of a word have to be replaced, added, left out or exchanged with their neighbours for it to become
-/// another: the optimal string alignment distance (Damerau 1964).
+/// The optimal string alignment distance (Damerau 1964): how many letters must be replaced, inserted, deleted or
+/// swapped with a neighbour to turn one word into the other.
 inline std::size_t spelling_distance(std::string_view from, std::string_view to) {
   std::vector<std::size_t> before, above, row(to.size() + 1);
   for (std::size_t j = 0; j <= to.size(); ++j) row[j] = j;
@@ -26,8 +26,8 @@ inline std::size_t spelling_distance(std::string_view from, std::string_view to)
   return row.back();
 }
 
-/// "; did you mean …?" for a word that is none of `known`, whose nearest has at most a third of its letters wrong; else
-/// nothing.
+/// "; did you mean …?" with the nearest of `known` to a word that is not among them, if at most a third of its letters
+/// are wrong; else "".
 inline std::string spelling_suggestion(std::string_view word, const auto& known) {
   std::string_view nearest;
   std::size_t least = word.size() / 3 + 1;

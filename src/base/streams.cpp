@@ -19,7 +19,7 @@ std::string printable(std::string_view text) {
 
 void prepare_standard_streams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-    if (::fcntl(descriptor, F_GETFD) == -1) ::open("/dev/null", O_RDONLY);  // takes the lowest
+    if (::fcntl(descriptor, F_GETFD) == -1) ::open("/dev/null", O_RDONLY);  // takes the lowest free descriptor
   static char lines[1 << 16];
   std::setvbuf(stdout, lines, _IOLBF, sizeof lines);
 }
@@ -30,7 +30,7 @@ void print_verbatim(const std::string& line) {
 }
 
 void print_error_line(const std::string& line) {
-  constexpr std::size_t longest = 4000;  // messages quote what files hold, of any length
+  constexpr std::size_t longest = 4000;  // messages quote file contents of any length
   const std::string whole =
       printable(std::string_view(line).substr(0, longest)) + (line.size() > longest ? " …\n" : "\n");
   std::fwrite(whole.data(), 1, whole.size(), stderr);

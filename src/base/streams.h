@@ -8,25 +8,24 @@
 
 namespace gondola {
 
-/// To be called first in main. A standard stream that is closed becomes /dev/null (which refuses what is written), or
-/// else the next file that is opened would be given its place and everything that is printed; and stdout hands on every
-/// line as soon as it ends.
+/// Must be called first in main. Opens closed standard streams on /dev/null (read-only: writing to it fails); otherwise
+/// the next file opened would take their descriptor and receive all that is printed. Also makes stdout line-buffered.
 void prepare_standard_streams();
 
-/// Text that a terminal may be shown: control characters other than tabs become \xNN, and bytes that are not UTF-8
-/// U+FFFD, so that names, labels and what files hold can neither steer it nor begin a line.
+/// Text that is safe to show on a terminal: control characters other than tabs become \xNN, and bytes that are not
+/// UTF-8 become U+FFFD, so that names, labels and file contents can neither control it nor start a new line.
 std::string printable(std::string_view text);
 
-/// Writes a line to stdout as it is. Throws Error when that cannot be done.
+/// Writes a line to stdout as it is. Throws Error if that fails.
 void print_verbatim(const std::string& line);
 
-/// Writes a line to stdout, made printable. Throws Error when that cannot be done.
+/// Writes a line to stdout, made printable. Throws Error if that fails.
 template <typename... Arguments>
 void print_line(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   print_verbatim(printable(fmt::format(format, std::forward<Arguments>(arguments)...)));
 }
 
-/// Writes a line to stderr. Unlike print_line it does not throw when that cannot be done, as when a disk is full.
+/// Writes a line to stderr, made printable. Unlike print_line it ignores failures, such as a full disk.
 void print_error_line(const std::string& line);
 
 template <typename... Arguments>

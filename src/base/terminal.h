@@ -5,7 +5,7 @@
 
 namespace gondola {
 
-/// The columns of the terminal that a stream writes to; 80 where that is not known.
+/// The width in columns of the terminal that a stream writes to; 80 if it is not known.
 std::size_t terminal_width(std::FILE* stream);
 
 }  // namespace gondola

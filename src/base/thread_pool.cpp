@@ -27,7 +27,7 @@ ThreadPool::ThreadPool(int threads) {
     const std::size_t started = workers_.size() + 1;
     stop();
     fail("only {} of {} threads can be started; ask for fewer", started, threads);
-  } catch (...) {  // of memory
+  } catch (...) {  // out of memory
     stop();
     throw;
   }

@@ -11,14 +11,14 @@
 
 namespace gondola {
 
-/// How many processors this process can keep busy: those that it may run on, and at most cpu_quota() rounded up.
+/// How many processors this process can keep busy: those that it may run on, but at most cpu_quota() rounded up.
 int available_processors();
 
 /// A fixed set of threads that share one loop at a time. The calling thread is one of them, so a pool of 1 has none of
 /// its own and runs everything in place.
 class ThreadPool {
  public:
-  /// 0 threads are one for each of available_processors(). Throws Error when the system does not allow so many.
+  /// `threads` = 0 means available_processors(). Throws Error if the system does not allow so many threads.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -26,9 +26,9 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Calls body(index, thread) once for every index in [0, count), in any order, from threads numbered
-  /// [0, threads()), the caller being 0. Returns when all are done; rethrows the first exception (the remaining indices
-  /// are then skipped). One caller at a time; not to be nested.
+  /// Calls body(index, thread) once for every index in [0, count), in any order, from threads numbered [0, threads()),
+  /// the caller being 0. Returns when all are done; rethrows the first exception, after which the remaining indices are
+  /// skipped. One caller at a time; must not be nested.
   void for_each(std::size_t count, const std::function<void(std::size_t index, int thread)>& body);
 
  private:
@@ -36,7 +36,7 @@ class ThreadPool {
   void work(int thread);
   void run_items(int thread);
 
-  const int process_ = ::getpid();  // threads do not come along when it is forked
+  const int process_ = ::getpid();  // a forked process does not inherit the threads
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable start_, done_;

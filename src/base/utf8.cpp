@@ -5,8 +5,8 @@
 namespace gondola {
 namespace {
 
-/// Bytes of the well-formed sequence at the start of `bytes`, or 0; `prefix` is the length of its longest part that
-/// starts one (Unicode 14, table 3-7), at least 1.
+/// Bytes of the well-formed sequence at the start of `bytes`, or 0 if there is none; `prefix` becomes the length of the
+/// longest prefix of `bytes` that can begin a sequence (Unicode 14, table 3-7), at least 1.
 std::size_t sequence_length(std::string_view bytes, std::size_t& prefix) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned char first = byte(0);

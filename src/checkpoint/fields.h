@@ -7,8 +7,7 @@
 
 namespace gondola {
 
-/// The fields of one JSON object of a configuration, each checked when it is read. A field that is null counts as
-/// absent.
+/// The fields of one JSON object in a configuration, each checked when it is read. A null field counts as absent.
 class Fields {
  public:
   Fields(const Json& object, std::string origin);
@@ -25,9 +24,9 @@ class Fields {
   Fields object(const char* key) const;
   const Json& operator[](const char* key) const { return object_[key]; }
 
-  /// Throws Error that calls the field unsupported, with its value.
+  /// Throws Error that calls the field unsupported and shows its value.
   [[noreturn]] void refuse(const std::string& key, const std::string& why) const;
-  /// Refuses the fields that are set to something other than what has no effect (false, 0, null).
+  /// Refuses each field that is set to anything but false, 0 or null, which have no effect.
   void refuse_set(std::initializer_list<const char*> keys, const std::string& why) const;
   /// Refuses every field that is not in one of the lists.
   void refuse_others(std::initializer_list<std::initializer_list<const char*>> known) const;

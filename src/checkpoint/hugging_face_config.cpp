@@ -11,10 +11,10 @@
 namespace gondola {
 namespace {
 
-/// Pillow's numbers, by Interpolation.
+/// Pillow's filter numbers, indexed by Interpolation.
 constexpr std::array<int, 3> resample_numbers = {0, 2, 3};
 
-/// transformers' id of old configurations, whose texts are pooled at the largest id (its PR 24773).
+/// eos_token_id of old transformers configurations, whose texts are pooled at the largest id (transformers PR 24773).
 constexpr int legacy_end_id = 2;
 
 Activation read_activation(const Fields& fields) {
@@ -27,14 +27,14 @@ Activation read_activation(const Fields& fields) {
 
 constexpr const char* activation_names[] = {"gelu", "gelu_pytorch_tanh", "quick_gelu"};  // by Activation
 
-/// "text_config", over which the older "text_config_dict" has precedence.
+/// Returns "text_config" or "vision_config"; the older "text_config_dict" or "vision_config_dict" takes precedence.
 Json tower_object(const Json& json, const std::string& name) {
   for (const std::string& key : {name + "_dict", name})
     if (json.contains(key) && !json.at(key).is_null()) return json.at(key);
   return Json::object();
 }
 
-/// Which weights are int8 shows in the weights.
+/// Refuses other formats. Which weights are int8 is seen from the weights themselves.
 void check_quantization(const Fields& fields) {
   const std::pair<const char*, const char*> known[] = {{"quant_method", "compressed-tensors"},
                                                        {"format", "int-quantized"}};
@@ -76,7 +76,7 @@ TextTowerConfig read_text_tower(const Fields& fields) {
     text.pooling = TextPooling::end_token;
     text.end_id = end_id;
     text.start_id = fields.integer("bos_token_id", 49406);
-    text.pad_id = end_id;  // as transformers pads; above it stays 0, since vocab_size − 1 may be beyond the vocabulary
+    text.pad_id = end_id;  // as transformers pads; above it stays 0, as vocab_size − 1 may lie outside the vocabulary
   }
   return text;
 }

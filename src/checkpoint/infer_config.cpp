@@ -21,21 +21,21 @@ class Shapes {
       fail("{}: has no weight {}, from which the architecture is inferred; name a configuration (--config)", origin_,
            name);
     const std::vector<std::int64_t>& shape = found->second.shape;
-    constexpr std::int64_t most = 1 << 20;  // of which products still fit an int
+    constexpr std::int64_t most = 1 << 20;  // products of such sizes still fit an int
     if (shape.size() != dimensions || shape[dimension] > most)
       fail("{}: the weight {} has shape {}, expected {} dimensions of a sensible size", origin_, name,
            format_shape(shape), dimensions);
     return static_cast<int>(shape[dimension]);
   }
 
-  /// How many of prefix + "0", "1", … + suffix there are.
+  /// The number of weights named prefix + "0", "1", … + suffix.
   int count(const std::string& prefix, const std::string& suffix) const {
     int number = 0;
     while (has(prefix + std::to_string(number) + suffix)) ++number;
     return number;
   }
 
-  /// The side of the square of positions, one of which is the pooled token's.
+  /// The side of the square grid of positions; one more position is the pooled token's.
   int grid(const std::string& name) const {
     const int positions = extent(name, 2, 0) - 1;
     const int side = static_cast<int>(std::lround(std::sqrt(std::max(positions, 0))));

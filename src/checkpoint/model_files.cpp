@@ -29,7 +29,7 @@ Json read_json(const path& file) {
   return parse_json(read_regular_file(file, max_json_bytes), file.string());
 }
 
-/// {"model_cfg": …, "preprocess_cfg": …}, or a model configuration alone.
+/// Takes {"model_cfg": …, "preprocess_cfg": …} or a bare model configuration.
 void apply_open_clip_config(const Json& json, const path& file, ModelFiles& model) {
   const bool wrapped = json.is_object() && json.contains("model_cfg");
   model.config = read_open_clip_config(wrapped ? json.at("model_cfg") : json, file.string());
@@ -39,8 +39,8 @@ void apply_open_clip_config(const Json& json, const path& file, ModelFiles& mode
   model.family = Family::open_clip;
 }
 
-/// Whether it is safetensors, by its name or, since the blobs of caches have other names, by its start: the header's
-/// length in eight bytes, then JSON. Throws Error for what is no weights at all.
+/// Whether a file is safetensors: by its extension or, since blobs in caches have other names, by its start (the
+/// header's length in eight bytes, then JSON). Throws Error for a Git LFS pointer.
 bool is_safetensors(const path& file) {
   const MappedFile mapped(file);
   const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
@@ -53,7 +53,7 @@ TensorMap read_weights(const path& file) {
   return is_safetensors(file) ? read_safetensors(file) : read_pytorch_archive(file).tensors;
 }
 
-/// What large models are saved as: {"weight_map": {weight: file beside it, …}}.
+/// Reads a large model saved in shards, by its index: {"weight_map": {weight: file beside the index, …}}.
 TensorMap read_shards(const path& index) {
   const Json json = read_json(index);
   const Json map = json.is_object() ? json.value("weight_map", Json()) : Json();
@@ -73,7 +73,7 @@ TensorMap read_shards(const path& index) {
 }
 
 using Names = std::span<const char* const>;
-/// In the order in which open_clip looks for them (factory.py, _find_checkpoint_in_dir): four of its own, four of
+/// In the order in which open_clip looks for them (factory.py, _find_checkpoint_in_dir): its own four names, then four
 /// others.
 constexpr std::array open_clip_weights = {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
                                           "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
@@ -83,12 +83,12 @@ constexpr Names own_open_clip_weights = Names(open_clip_weights).first(4);
 constexpr std::array hugging_face_weights = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                              "pytorch_model.bin.index.json"};
 
-/// Whether a file is one of these in a folder with the configuration of that name.
+/// Whether a file is named as one of `weights` and has a configuration named `config` beside it.
 bool has_config(const path& file, const char* config, Names weights) {
   return std::ranges::find(weights, file.filename().string()) != weights.end() && exists(file.parent_path() / config);
 }
 
-/// The first of the files that exists.
+/// The first of the files that exists, or nothing.
 std::optional<path> first_of(const path& folder, Names names) {
   for (const char* name : names)
     if (exists(folder / name)) return folder / name;
@@ -111,8 +111,8 @@ ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
   return model;
 }
 
-/// What an image processor was saved as, null if it was not, and where: transformers 5 has it within
-/// processor_config.json, which it prefers.
+/// The saved image processor, or null, and the file it belongs to. transformers 5 keeps it in processor_config.json,
+/// and prefers that one.
 std::pair<Json, path> image_processor_of(const path& folder) {
   const path of_all = folder / "processor_config.json", own = folder / "preprocessor_config.json";
   if (exists(of_all)) {
@@ -144,7 +144,7 @@ ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
 }
 
 ModelFiles read_folder(const path& folder) {
-  // A repository may hold both layouts, of which a cache may have fetched the weights of one.
+  // A repository may hold both layouts, and a cache the weights of only one of them.
   const bool open_clip = exists(folder / "open_clip_config.json"), hugging_face = exists(folder / "config.json");
   if (!open_clip && !hugging_face)
     fail("{}: has neither open_clip_config.json nor config.json{}", folder.string(),
@@ -211,7 +211,7 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
     fail("{}: is a folder, which has its own configuration; leave out --config", found.string());
   ModelFiles model = is_folder ? read_folder(found) : read_single_file(found, config_path);
   make_scalars(model.weights);
-  // open_clip's configurations of a sigmoid loss may leave it to training's --siglip.
+  // open_clip's configuration of a sigmoid-loss model may not say so: training sets it by --siglip.
   if (model.weights.contains("logit_bias")) model.config.sigmoid_loss = true;
   model.config.name = name_or_path;
   const path beside = is_folder ? found : absolute(found).parent_path();

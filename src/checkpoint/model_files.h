@@ -11,7 +11,7 @@
 
 namespace gondola {
 
-/// A model as it was read: its weights under OpenAI's names, whatever layout they came in.
+/// A model as read from disk: its weights have OpenAI's names, whatever layout they came in.
 ///
 /// The schema (OpenAI clip/model.py, which open_clip shares): `visual.conv1.weight`, `visual.class_embedding`,
 /// `visual.positional_embedding`, `visual.ln_pre.*`,
@@ -26,29 +26,29 @@ struct ModelFiles {
   TensorMap weights;
   Family family = Family::open_clip;
   std::string layout;            ///< "OpenAI TorchScript archive", "Hugging Face folder", …
-  std::filesystem::path source;  ///< the file that holds the weights
-  /// The one that was named, else what is found in the folder, beside the file, or in the caches.
+  std::filesystem::path source;  ///< the file that holds the weights, or the index of its shards
+  /// The vocabulary that the caller named, else one found in the folder, beside the file, or in the caches.
   std::optional<std::filesystem::path> vocabulary;
-  /// Nobody named it, and the model has a configuration: it may have fewer tokens than that has room for.
+  /// The model comes with a configuration, and no vocabulary was named: its own may have fewer tokens than vocab_size.
   bool own_vocabulary = false;
 };
 
-/// Reads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors; `config_path`, an
-/// open_clip model configuration, tells what a bare state dict leaves open), or a name that the local caches resolve.
-/// `vocabulary` takes the place of the model's own. Throws Error that says what was looked for.
+/// Reads a model from a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors;
+/// `config_path`, an open_clip model configuration, supplies what a bare state dict does not say), or a name that the
+/// local caches resolve. `vocabulary` replaces the model's own. Throws Error that says what was looked for.
 ModelFiles load_model_files(const std::string& name_or_path,
                             const std::optional<std::filesystem::path>& config_path = std::nullopt,
                             const std::optional<std::filesystem::path>& vocabulary = std::nullopt);
 
-/// Of the model's vocabulary. Throws Error that says where one was looked for, or why it is not the model's.
+/// Loads the tokenizer of the model's vocabulary. Throws Error that says where it looked, or why it does not match.
 ClipTokenizer load_tokenizer(const ModelFiles& model);
 
 /// Writes the folder of model.family. Hugging Face's loads with transformers.CLIPModel.from_pretrained (config.json,
-/// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), open_clip's
-/// with its `local-dir:` (open_clip_config.json, open_clip_model.safetensors, vocab.json, merges.txt, …).
-/// Without `weights_type` weights keep theirs, int8 ones too, which transformers reads with compressed-tensors. The
-/// weights come last: a folder that has them is whole. Throws Error, and leaves a new or empty folder as it was, when a
-/// file cannot be written and for what Hugging Face's layout cannot say, as a ModifiedResNet.
+/// model.safetensors, preprocessor_config.json, vocab.json, merges.txt, tokenizer_config.json, …), open_clip's with its
+/// `local-dir:` (open_clip_config.json, open_clip_model.safetensors, vocab.json, merges.txt, …). Without `weights_type`
+/// weights keep their types, int8 included, which transformers reads with compressed-tensors. The weights are written
+/// last: a folder that has them is complete. Throws Error when a file cannot be written, which leaves a new or empty
+/// folder as it was, and for what the layout cannot express, such as a ModifiedResNet in Hugging Face's.
 void write_model_folder(const std::filesystem::path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
                         std::optional<DType> weights_type);
 

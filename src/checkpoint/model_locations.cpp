@@ -17,7 +17,7 @@ namespace {
 using std::filesystem::exists;
 using std::filesystem::path;
 
-/// clip.available_models() and the files that clip.load leaves in its cache.
+/// The names in clip.available_models() and the files that clip.load leaves in its cache.
 constexpr std::array<std::pair<const char*, const char*>, 9> openai_files = {{{"RN50", "RN50.pt"},
                                                                               {"RN101", "RN101.pt"},
                                                                               {"RN50x4", "RN50x4.pt"},
@@ -36,7 +36,7 @@ path openai_cache() {
   return path(environment("HOME").value_or("/")) / ".cache" / "clip";
 }
 
-/// A folder that a variable names, with ~ for the user's own, which no shell has put there (an .env file, Docker).
+/// The folder that an environment variable names. Expands ~, which no shell has done for an .env file or Docker.
 std::optional<path> folder_in(const char* variable) {
   const auto value = environment(variable);
   const auto home = environment("HOME");
@@ -44,7 +44,7 @@ std::optional<path> folder_in(const char* variable) {
   return value;
 }
 
-/// huggingface_hub's rules.
+/// The cache folder by huggingface_hub's rules.
 path hugging_face_cache() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
     if (const auto folder = folder_in(name)) return *folder;
@@ -66,7 +66,7 @@ std::optional<path> cached_snapshot(const std::string& repository) {
   return snapshot;
 }
 
-/// Of a file or folder, which only a mistake keeps from being there, rather than of a repository.
+/// Whether a name can only mean a file or folder, not a repository; one that does not exist is then a mistake.
 bool is_path(const std::string& name) {
   const path given(name);
   for (const char* beginning : {"/", "./", "../", "~"})

@@ -17,11 +17,11 @@ constexpr int default_head_width = 64;
 constexpr double default_mlp_ratio = 4;
 constexpr double default_norm_eps = 1e-5;
 
-// By TextPooling and ResizeMode; the first is the default.
+// open_clip's names, indexed by TextPooling and ResizeMode; the first is the default.
 constexpr std::array<const char*, 4> poolings = {"argmax", "eos", "last", "first"};
 constexpr std::array<const char*, 3> resize_modes = {"shortest", "longest", "squash"};
 
-/// The value of the enumeration whose name a field holds.
+/// The enumerator that a field names.
 template <class Enum, std::size_t count>
 Enum read_choice(const Fields& fields, const char* key, const std::array<const char*, count>& names) {
   const auto found = std::ranges::find(names, fields.string(key, names.front()));
@@ -29,7 +29,7 @@ Enum read_choice(const Fields& fields, const char* key, const std::array<const c
   return static_cast<Enum>(found - names.begin());
 }
 
-/// Both towers' settings of the custom attention block.
+/// Refuses the settings of the custom attention block, which both towers share.
 void refuse_custom_blocks(const Fields& fields) {
   if (fields.string("block_type", "default") != "default") fields.refuse("block_type", custom_block);
   fields.refuse_set({"qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"},
@@ -103,7 +103,7 @@ ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
         "final_ln_after_pool", "act_kwargs", "norm_kwargs", "image_seq_len"},
        {"attentional_pool", "output_tokens", "input_patchnorm", "global_average_pool", "ls_init_value", "block_type",
         "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"},
-       // Of training, of towers that are refused above, or (the kind of position embedding) written in the weights.
+       // Only for training, for towers refused above, or (the kind of position embedding) evident from the weights.
        {"patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "pos_embed_type", "timm_model_name",
         "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
         "timm_model_kwargs"}});
@@ -138,13 +138,13 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
         "proj_bias", "proj_type", "act_kwargs", "norm_kwargs", "eos_id", "pad_id", "bos_id", "text_arch"},
        {"embed_cls", "output_tokens", "variable_text", "final_ln_after_pool", "ls_init_value", "block_type", "qk_norm",
         "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "hf_model_name"},
-       // They choose a tokenizer, whose vocabulary is looked for apart from the towers.
+       // They choose a tokenizer; its vocabulary is looked up independently of the towers.
        {"hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "tokenizer_type", "tiktoken_name",
-        // Of text towers that are refused above.
+        // For text towers refused above.
         "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "hf_model_config"}});
   const int vocab_size = fields.integer("vocab_size", openai_vocab_size);
-  const bool of_transformers = !fields.string("hf_tokenizer_name", "").empty();  // which makes lower case itself
-  const bool of_others = of_transformers && vocab_size != openai_vocab_size;     // as BERT's, which is not built
+  const bool of_transformers = !fields.string("hf_tokenizer_name", "").empty();  // lower-cases by itself
+  const bool of_others = of_transformers && vocab_size != openai_vocab_size;     // such as BERT's, which is not built
   if (fields.has("tokenizer_kwargs") && !of_others) {
     const std::string clean = fields.object("tokenizer_kwargs").string("clean", "lower");
     if (clean != "lower" && !(of_transformers && clean == "whitespace"))
@@ -170,7 +170,7 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
   return text;
 }
 
-/// The shortest ratio that gives the width back, as open_clip truncates it.
+/// A ratio from which open_clip, which truncates width × ratio, gets mlp_width back.
 double mlp_ratio(int mlp_width, int width) {
   double ratio = static_cast<double>(mlp_width) / width;
   if (static_cast<int>(width * ratio) != mlp_width) ratio = std::nextafter(ratio, HUGE_VAL);
@@ -231,8 +231,8 @@ ModelConfig read_open_clip_config(const Json& json, const std::string& origin) {
   for (const char* key : {"multimodal_cfg", "genlip_cfg", "genlap_cfg"})
     if (fields.has(key)) fields.refuse(key, "models that generate text are not supported");
   fields.refuse_set({"nonscalar_logit_scale"}, "a logit scale for each class is not supported");
-  // A custom_text model keeps its text tower under "text."; the weights' names tell that. init_logit_scale and
-  // output_dict are of training.
+  // A custom_text model keeps its text tower under "text."; the weights' names show that. init_logit_scale and
+  // output_dict only matter in training.
   fields.refuse_others({{"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_bias",
                          "init_logit_scale", "nonscalar_logit_scale", "output_dict", "audio_cfg", "audio_naflex_cfg",
                          "multimodal_cfg", "genlip_cfg", "genlap_cfg"}});

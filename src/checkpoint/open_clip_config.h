@@ -9,11 +9,11 @@
 namespace gondola {
 
 /// Reads an open_clip model configuration ({"embed_dim": …, "vision_cfg": {…}, "text_cfg": {…}}, open_clip/model.py).
-/// A field that would change the result and that the towers cannot follow is an Error, as is an unknown one. `origin`
-/// names the file in messages.
+/// Throws Error for an unknown field, and for one that would change the result in a way the towers do not support.
+/// `origin` names the file in messages.
 ModelConfig read_open_clip_config(const Json& json, const std::string& origin);
 
-/// The configuration that read_open_clip_config reads back. Throws Error for what open_clip cannot express.
+/// Writes a configuration that read_open_clip_config reads back. Throws Error for what open_clip cannot express.
 nlohmann::ordered_json to_open_clip_config(const ModelConfig& config);
 
 /// Reads "preprocess_cfg" (null: open_clip's defaults) for a tower of the given image size.

@@ -9,7 +9,7 @@ namespace {
 
 using Tag = std::pair<std::string_view, std::string_view>;
 
-/// In the order of names.
+/// Sorted by name.
 constexpr std::array<Tag, 108> tags = {{
     {"RN101-quickgelu/openai", "timm/resnet101_clip.openai"},
     {"RN101-quickgelu/yfcc15m", "timm/resnet101_clip.yfcc15m"},

@@ -10,7 +10,7 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-/// Python's pickletools lists them.
+/// The opcodes, documented in Python's pickletools.
 enum Opcode : unsigned char {
   MARK = '(',
   STOP = '.',
@@ -67,14 +67,15 @@ enum Opcode : unsigned char {
   BYTEARRAY8 = 0x96,
 };
 
-/// Of all but texts. A state dict's tensor takes about thirty opcodes.
+/// Budget for everything but texts. A tensor in a state dict takes about thirty opcodes.
 constexpr std::size_t most_memory = 256 << 20;
-/// An opcode adds at most a value, or an entry to a value, the stack, the marks or the memo, and what it spends itself.
+/// Covers what an opcode adds at most: one value, or one entry of a value, the stack, the marks or the memo. Opcodes
+/// that add more spend it separately.
 constexpr std::size_t memory_of_opcode = 160;
 
 }  // namespace
 
-/// The stack machine of a pickle. Texts are parts of it; all else that grows is paid for from one budget.
+/// The stack machine of a pickle. Texts are parts of the pickle; everything else that grows is charged to one budget.
 class Unpickler {
  public:
   Unpickler(std::span<const std::byte> bytes, const std::string& origin, std::deque<PickleValue>& values)
@@ -144,7 +145,7 @@ class Unpickler {
     return value;
   }
 
-  /// Everything above the last mark, which goes too.
+  /// Pops everything above the last mark, and the mark itself.
   std::vector<const PickleValue*> pop_marked() {
     if (marks_.empty()) damaged("no mark");
     const auto from = stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back());
@@ -187,7 +188,7 @@ class Unpickler {
 
   void append(const std::vector<const PickleValue*>& items) {
     PickleValue* target = top();
-    if (target->kind != Kind::list && target->kind != Kind::set) return;  // a class of its own: not data we read
+    if (target->kind != Kind::list && target->kind != Kind::set) return;  // an object of some class: not data we read
     target->items.insert(target->items.end(), items.begin(), items.end());
   }
 
@@ -197,7 +198,7 @@ class Unpickler {
     const PickleValue* callee = pop();
     PickleValue* call = make(Kind::call);
     call->items.push_back(callee);
-    // REDUCE and NEWOBJ have the arguments in a tuple, NEWOBJ_EX also those by name, which are of no interest here.
+    // REDUCE and NEWOBJ pass the arguments in a tuple; NEWOBJ_EX also passes keyword arguments, which are ignored.
     if (popped[0]->kind != Kind::tuple) return;
     spend(popped[0]->items.size() * sizeof popped[0]);  // many calls may share one tuple
     call->items.insert(call->items.end(), popped[0]->items.begin(), popped[0]->items.end());
@@ -267,7 +268,7 @@ void Unpickler::step(Opcode opcode) {
     case LONG4:
       make_long(number<std::uint32_t>());
       break;
-    case BINFLOAT:  // which no tensor's description has
+    case BINFLOAT:  // skipped: no tensor's description has one
       take(sizeof(double));
       make(Kind::real);
       break;

@@ -9,17 +9,17 @@
 
 namespace gondola {
 
-/// A value of a pickle. Classes and functions are names, and calling one is a value too: reading a pickle runs nothing.
+/// A value in a pickle. Classes and functions are names, and a call is a value too: reading a pickle runs nothing.
 struct PickleValue {
   enum class Kind { none, boolean, integer, real, text, bytes, tuple, list, dict, set, global, persistent, call };
   Kind kind = Kind::none;
   std::int64_t integer = 0;  ///< of a boolean or an integer (0 for one that needs more than 64 bits)
   std::string text;          ///< of text and bytes; of a global: "module name"
-  /// Of a tuple, list or set; of a persistent value its id alone; of a call what is called, then its arguments.
+  /// Items of a tuple, list or set; of a persistent value, its id alone; of a call, the callee and then its arguments.
   std::vector<const PickleValue*> items;
-  /// Of a dict, or set into what a call returns.
+  /// Entries of a dict, or those set on the object that a call returns.
   std::vector<std::pair<const PickleValue*, const PickleValue*>> entries;
-  const PickleValue* state = nullptr;  ///< what BUILD gives an object
+  const PickleValue* state = nullptr;  ///< what BUILD passes to an object
 
   /// Whether this is a call of the global "module name".
   bool calls(std::string_view global) const {
@@ -27,8 +27,8 @@ struct PickleValue {
   }
 };
 
-/// The values of one pickle (protocols 2 to 5, the opcodes that Python writes for data), which refer to one another and
-/// may do so in circles. They take at most 256 MiB and the pickle's own size. Throws Error, its message led by
+/// The values of one pickle (protocols 2 to 5, the opcodes that Python writes for data). They refer to one another,
+/// possibly in cycles, and take at most 256 MiB plus the pickle's own size. Throws Error whose message begins with
 /// `origin`.
 class Pickle {
  public:

@@ -27,7 +27,7 @@ constexpr std::array<std::pair<std::string_view, DType>, 20> storage_types = {{
     {"torch uint8", DType::uint8},          {"torch bool", DType::boolean},
 }};
 
-/// A key of a dict or an entry of one, by its text.
+/// The value of a text key in a dict; null when it is not there.
 const PickleValue* find(const PickleValue& dict, std::string_view key) {
   for (const auto& [name, value] : dict.entries)
     if (name->kind == Kind::text && name->text == key) return value;
@@ -87,17 +87,17 @@ class Reader {
     }
   }
 
-  /// One long string may be the name of a million tensors.
+  /// Guards against one long string that is the name of a million tensors.
   void check_length(const std::string& name) const {
     constexpr std::size_t longest = 1024;
     if (name.size() > longest) fail("{}: a tensor's name has more than {} bytes", path_.string(), longest);
   }
 
-  /// The parameters and buffers of a module of TorchScript, and of the modules in it.
+  /// Reads the parameters and buffers of a TorchScript module and its submodules.
   void read_module(const PickleValue& module, const std::string& prefix, int depth, TensorMap& tensors) {
     constexpr int deepest = 64;
     if (depth > deepest) fail("{}: its modules are nested deeper than {} levels", path_.string(), deepest);
-    constexpr std::size_t most_attributes = 1 << 17;  // modules that share others can make a tree without end
+    constexpr std::size_t most_attributes = 1 << 17;  // shared submodules can unfold into a huge tree
     if (module.state == nullptr) return;
     for (const auto& [key, value] : module.state->entries) {
       if (++attributes_ > most_attributes) fail("{}: its modules have too many attributes", path_.string());
@@ -120,7 +120,7 @@ class Reader {
     const std::vector<const PickleValue*>& items = call.items;  // the function, then its arguments
     const std::string& function = items[0]->text;
     if (function == "torch._utils _rebuild_parameter" || function == "torch._utils _rebuild_parameter_with_state") {
-      // A parameter of a parameter is not something that PyTorch writes, and could be endless.
+      // PyTorch never writes a parameter of a parameter, and such a chain could be endless.
       if (items.size() < 2 || !is_tensor(*items[1]) || items[1]->items[0]->text.find("parameter") != std::string::npos)
         refuse(name, "a parameter without a tensor");
       return read_tensor(name, *items[1]);
@@ -139,7 +139,7 @@ class Reader {
     SharedBytes data;
   };
 
-  /// A persistent id: ("storage", type, key, device, elements).
+  /// Reads the storage that a persistent id names: ("storage", type, key, device, elements).
   Storage read_storage(const std::string& name, const PickleValue& value, const PickleValue* type) {
     const PickleValue* id = value.kind == Kind::persistent ? value.items[0] : nullptr;
     if (id == nullptr || id->items.size() < 3 || id->items[2]->kind != Kind::text) refuse(name, "it has no storage");
@@ -165,7 +165,7 @@ class Reader {
     return sizes;
   }
 
-  /// The elements that shape and strides (in elements) pick from the storage, in C order.
+  /// The elements that shape and strides (in elements) select from the storage, in C order.
   Tensor view(const std::string& name, const Storage& storage, std::int64_t offset, std::vector<std::int64_t> shape,
               const std::vector<std::int64_t>& strides) {
     const std::size_t size = size_of(storage.type);
@@ -187,8 +187,8 @@ class Reader {
     Tensor tensor{storage.type, std::move(shape), {}, storage.data.owner};
     if (empty) return tensor;
     if (offset < 0 || elements > stored || last >= stored) refuse(name, "it reaches beyond its storage");
-    // Many tensors may share one storage, but a file's tensors are together hardly larger than it. What joins or
-    // converts them copies each.
+    // Many tensors may share one storage, but together they are hardly larger than the file. Joining or converting
+    // copies each of them, hence the limit.
     viewed_ += static_cast<std::size_t>(elements) * size;
     if (viewed_ > 2 * zip_.size()) refuse(name, "it and others share the same storage too often");
     if (is_contiguous) {
@@ -212,7 +212,7 @@ class Reader {
     return make_tensor(tensor.type, std::move(tensor.shape), std::move(gathered));
   }
 
-  /// torch.nn.DataParallel's.
+  /// Drops the prefix that torch.nn.DataParallel adds.
   static void drop_module_prefix(TensorMap& tensors) {
     constexpr std::string_view prefix = "module.";
     if (!std::all_of(tensors.begin(), tensors.end(), [&](const auto& item) { return item.first.starts_with(prefix); }))
@@ -225,8 +225,8 @@ class Reader {
   std::filesystem::path path_;
   ZipArchive zip_;
   std::string prefix_;
-  std::size_t attributes_ = 0;  ///< of modules, read so far
-  std::size_t viewed_ = 0;      ///< bytes of the tensors so far
+  std::size_t attributes_ = 0;  ///< attributes of modules read so far
+  std::size_t viewed_ = 0;      ///< bytes of the tensors read so far
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace {
 using std::filesystem::path;
 
 constexpr std::size_t length_bytes = 8;
-constexpr std::uint64_t max_header = 100'000'000;  // the reference implementation's
+constexpr std::uint64_t max_header = 100'000'000;  // as in the reference implementation
 constexpr const char* metadata_key = "__metadata__";
 
 constexpr std::array<std::string_view, 10> type_names = {"BOOL", "U8",  "I8",   "I16", "I32",
@@ -41,7 +41,7 @@ DType read_type(const Json& value, const path& file, const std::string& tensor) 
   fail("{}: tensor {} has the unsupported type {}", file.string(), tensor, value.dump());
 }
 
-/// The number of bytes of a shape, or an Error when it cannot be held.
+/// The size in bytes of a tensor of this shape. Throws Error when it overflows.
 std::uint64_t byte_count(const std::vector<std::int64_t>& shape, DType type, const path& file,
                          const std::string& tensor) {
   std::int64_t bytes = static_cast<std::int64_t>(size_of(type));
@@ -78,7 +78,7 @@ Tensor read_entry(const std::string& name, const Json& entry, std::span<const st
   return tensor;
 }
 
-/// The format allows neither holes nor overlaps nor bytes that no tensor holds.
+/// Checks that the tensors cover the data exactly: the format allows no holes, no overlaps and no unused bytes.
 void check_coverage(const TensorMap& tensors, std::span<const std::byte> data, const path& file) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
   for (const auto& [name, tensor] : tensors) {
@@ -137,7 +137,7 @@ TensorMap read_safetensors(const path& file) {
 void write_safetensors(const path& file, const TensorMap& tensors, const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[metadata_key] = metadata;
-  // Wider types first, so that every tensor of a mapped file is aligned; the names' order within a type.
+  // Wider elements first, so that every tensor of a mapped file is aligned; by name among equals.
   std::vector<const TensorMap::value_type*> order;
   for (const auto& item : tensors) order.push_back(&item);
   std::stable_sort(order.begin(), order.end(), [](const auto* left, const auto* right) {

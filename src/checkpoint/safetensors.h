@@ -12,7 +12,8 @@ namespace gondola {
 /// no duplicate names, the data covered without holes or overlaps, shapes that fit their bytes. Throws Error.
 TensorMap read_safetensors(const std::filesystem::path& path);
 
-/// Writes atomically; wider types first, so that a mapping is aligned, and in name order within a type.
+/// Writes the file atomically. Tensors are sorted by element size, widest first, so that all are aligned when mapped,
+/// and by name among equals.
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 

@@ -26,7 +26,7 @@ void append_floats(std::span<const std::byte> bytes, std::vector<float>& out) {
     out.push_back(static_cast<float>(load<Stored>(bytes.data() + at)));
 }
 
-/// A tensor over memory of its own.
+/// Makes a tensor that owns its memory.
 template <class Value>
 Tensor own(DType type, std::vector<std::int64_t> shape, std::vector<Value> values) {
   const auto owner = std::make_shared<const std::vector<Value>>(std::move(values));

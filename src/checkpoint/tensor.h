@@ -16,7 +16,7 @@ enum class DType { boolean, uint8, int8, int16, int32, int64, float16, bfloat16,
 std::size_t size_of(DType type);
 std::string_view name(DType type);
 
-/// A tensor in C order whose bytes live in a file's mapping or in memory that `owner` keeps alive.
+/// A tensor in C order whose bytes lie in a mapped file or in memory that `owner` keeps alive.
 struct Tensor {
   DType type = DType::float32;
   std::vector<std::int64_t> shape;
@@ -26,22 +26,22 @@ struct Tensor {
   std::int64_t elements() const;
 };
 
-/// Tensors over memory of their own.
+/// Make tensors that own their memory.
 Tensor make_tensor(DType type, std::vector<std::int64_t> shape, std::vector<std::byte> bytes);
 Tensor make_tensor(std::vector<std::int64_t> shape, std::vector<float> values);
 Tensor make_int8_tensor(std::vector<std::int64_t> shape, std::vector<std::int8_t> values);
 
-/// The values as fp32, whatever floating-point or integer type they are stored in.
+/// Returns the values as fp32, whatever floating-point or integer type they are stored in.
 std::vector<float> to_floats(const Tensor& tensor);
 
-/// The same values in fp32, fp16 or bf16, rounded to nearest even. Throws Error for another type, and for a finite
-/// value that would be infinite in fp16.
+/// Returns the same values in fp32, fp16 or bf16, rounded to nearest even. Throws Error for another type, and for a
+/// finite value that would overflow to infinity in fp16.
 Tensor convert(const Tensor& tensor, DType type);
 
 /// Tensors by name, in name order.
 using TensorMap = std::map<std::string, Tensor>;
 
-/// "[768, 3, 32, 32]", for messages.
+/// Formats a shape for messages: "[768, 3, 32, 32]".
 std::string format_shape(std::span<const std::int64_t> shape);
 
 }  // namespace gondola

@@ -86,12 +86,12 @@ bool drop_prefix(std::string& name, std::string_view prefix) {
   return true;
 }
 
-/// What a layer has: its scales where it is int8 (checkpoint/quantized_weights.h).
+/// Whether a layer has tensors of this kind; int8 weights come with scales (checkpoint/quantized_weights.h).
 bool is_kind(std::string_view kind) {
   return kind == "weight" || kind == "bias" || kind == "weight_scale";
 }
 
-/// One weight of a layer: "3.mlp.fc1.bias" below `to_prefix`.
+/// Adds one weight of a layer, e.g. `name` "3.mlp.fc1.bias", under `to_prefix`.
 void add_layer_weight(const std::string& full_name, const std::string& name, const std::string& to_prefix,
                       const TensorMap& weights, TensorMap& result) {
   const std::size_t dot = name.find('.');
@@ -106,7 +106,7 @@ void add_layer_weight(const std::string& full_name, const std::string& name, con
     if (!rest.starts_with(projection)) continue;
     const std::string kind = rest.substr(std::strlen(projection));
     if (!is_kind(kind)) break;
-    if (projection != projections[0]) return;  // all three are taken with the queries
+    if (projection != projections[0]) return;  // handled together with the queries
     const std::string from_layer = full_name.substr(0, full_name.size() - rest.size());
     std::array<const Tensor*, 3> parts{};
     for (std::size_t i = 0; i < 3; ++i) {
@@ -175,7 +175,7 @@ TensorMap from_open_clip_names(const TensorMap& weights) {
     std::string name = full_name;
     drop_prefix(name, "text.");
     if (name == "attn_mask" || name == "input_resolution" || name == "context_length" || name == "vocab_size")
-      continue;  // no weights: a buffer of open_clip, and numbers of OpenAI's archives
+      continue;  // not weights: a buffer of open_clip's, and numbers in OpenAI's archives
     if (name == "text_projection.weight") {
       result["text_projection"] = transpose(name, tensor);
     } else if (name == "text_projection.bias") {

@@ -4,13 +4,13 @@
 
 namespace gondola {
 
-/// The weights of transformers' CLIPModel under OpenAI's names: queries, keys and values joined, projections
-/// transposed. Throws Error for a name that CLIPModel does not have.
+/// Renames the weights of transformers' CLIPModel to OpenAI's names, joins queries, keys and values, and transposes the
+/// projections. Throws Error for a name that CLIPModel does not have.
 TensorMap from_hugging_face_names(const TensorMap& weights);
 TensorMap to_hugging_face_names(const TensorMap& weights);
 
-/// The weights of open_clip (also of its CustomTextCLIP, whose text tower is below "text.") or of OpenAI under OpenAI's
-/// names.
+/// Renames the weights of open_clip or OpenAI to OpenAI's names; also those of open_clip's CustomTextCLIP, whose text
+/// tower is under "text.".
 TensorMap from_open_clip_names(const TensorMap& weights);
 TensorMap to_open_clip_names(const TensorMap& weights);
 

@@ -23,8 +23,8 @@ void write_json(const path& file, const ordered_json& json) {
   write_file_atomically(file, json.dump(2) + "\n");
 }
 
-/// The weights in another type. Scalars and the statistics of BatchNorm keep theirs: they take no room, and a variance
-/// may lie outside fp16.
+/// Converts the weights to another type, except scalars and BatchNorm statistics: they take no room, and a variance may
+/// lie outside fp16's range.
 TensorMap convert_weights(const TensorMap& weights, std::optional<DType> type) {
   if (!type) return weights;
   TensorMap result;
@@ -40,8 +40,8 @@ TensorMap convert_weights(const TensorMap& weights, std::optional<DType> type) {
   return result;
 }
 
-/// What compressed-tensors calls int8 weights with a scale an output channel, and activations whose scales are found as
-/// they are made. `weights` have transformers' names.
+/// The quantization_config of compressed-tensors for int8 weights with one scale per output channel and activations
+/// that are quantised dynamically. `weights` have transformers' names.
 ordered_json quantization_config(const TensorMap& weights) {
   constexpr std::string_view kind = ".weight";
   ordered_json ignored = ordered_json::array();
@@ -82,7 +82,7 @@ void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int con
                                                   {"pad_token", end_of_text}});
 }
 
-/// The files of a folder besides its tokenizer's. What cannot be said in them is found as they are made.
+/// The files of a folder, except its tokenizer's. What the layout cannot express throws before any is written.
 struct Layout {
   std::vector<std::pair<const char*, ordered_json>> json;
   const char* weights_name;
@@ -101,8 +101,8 @@ Layout hugging_face_layout(const ModelFiles& model, std::optional<DType> weights
 
 Layout open_clip_layout(const ModelFiles& model, std::optional<DType> weights_type, bool own_tokenizer) {
   ordered_json config = to_open_clip_config(model.config);
-  // With local-dir: open_clip takes this folder's tokenizer whatever the name, and OpenAI's, which is known here by its
-  // size, when there is none.
+  // With local-dir:, open_clip takes this folder's tokenizer if the field is set, whatever its value, else OpenAI's,
+  // which is recognised here by its size.
   if (own_tokenizer && model.config.text.vocab_size != openai_vocab_size) config["text_cfg"]["hf_tokenizer_name"] = ".";
   const ordered_json both = {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}};
   return {{{"open_clip_config.json", both}},
@@ -115,7 +115,7 @@ Layout open_clip_layout(const ModelFiles& model, std::optional<DType> weights_ty
 void write_model_folder(const path& folder, const ModelFiles& model, const ClipTokenizer* tokenizer,
                         std::optional<DType> weights_type) {
   const bool hugging_face = model.family == Family::hugging_face;
-  // Hugging Face's files name the end token, for which open_clip's and OpenAI's take the largest id.
+  // Hugging Face's layout names the end token; open_clip and OpenAI take the largest id.
   if (hugging_face && tokenizer != nullptr && tokenizer->end_id() != model.config.text.end_id)
     fail("model {}: texts end with the token {}, but in its vocabulary with {}", model.config.name,
          model.config.text.end_id, tokenizer->end_id());

@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50, end_signature = 0x06054b50,
                         end64_signature = 0x06064b50, locator64_signature = 0x07064b50;
 constexpr std::size_t local_size = 30, central_size = 46, end_size = 22, end64_size = 56, locator64_size = 20;
-constexpr std::uint32_t in_zip64 = 0xffffffff;  // a field of 32 bits whose value stands in the 64-bit part
+constexpr std::uint32_t in_zip64 = 0xffffffff;  // marks a 32-bit field whose value is in the ZIP64 part
 
 template <class T>
 T field(std::span<const std::byte> record, std::size_t at) {

@@ -12,14 +12,14 @@
 
 namespace gondola {
 
-/// Bytes of a file's mapping, or inflated ones, that `owner` keeps alive.
+/// Bytes that `owner` keeps alive: part of a mapped file, or inflated ones.
 struct SharedBytes {
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;
 };
 
-/// A ZIP file (PKWARE APPNOTE 6.3), mapped; entries stored or deflated, sizes of 64 bits too. Every offset and size is
-/// checked against the file; what does not fit is an Error that names the file and the entry.
+/// A mapped ZIP file (PKWARE APPNOTE 6.3) with stored or deflated entries; ZIP64 sizes are supported. Every offset and
+/// size is checked against the file; what does not fit throws Error that names the file and the entry.
 class ZipArchive {
  public:
   explicit ZipArchive(const std::filesystem::path& path);
@@ -29,10 +29,10 @@ class ZipArchive {
 
   bool contains(const std::string& name) const { return entries_.contains(name); }
   std::vector<std::string> names() const;
-  /// Bytes of the file, and of what was inflated so far.
+  /// Size of the file plus the bytes inflated so far.
   std::uint64_t size() const { return file_->bytes().size() + inflated_; }
-  /// Throws Error when there is no such entry, when all that was inflated so far gets too large, and when its CRC-32 is
-  /// another: that of a deflated entry or, with `check_stored`, of any.
+  /// Reads an entry. Throws Error when there is none of that name, when too much has been inflated in all, and when the
+  /// CRC-32 does not match; that of a stored entry is only checked with `check_stored`.
   SharedBytes read(const std::string& name, bool check_stored = false);
 
  private:

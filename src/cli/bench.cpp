@@ -18,9 +18,9 @@
 namespace gondola::cli {
 namespace {
 
-constexpr int usual_text_tokens = 20;  ///< a caption; --full takes the whole context
+constexpr int usual_text_tokens = 20;  ///< a caption; --full uses the whole context
 
-/// Whether a text is computed to the end of the context, however short it is.
+/// Whether a text is always computed to the end of the context, however short it is.
 bool reads_padding(const TextTowerConfig& text) {
   return !text.causal || text.pooling == TextPooling::last;
 }
@@ -69,7 +69,7 @@ int run(const GlobalOptions& global, const BenchOptions& options) {
 
 double peak_rate(ThreadPool& pool, Precision precision) {
   PeakFunction* const peak = kernels_for(active_isa()).peak_of[static_cast<std::size_t>(precision)];
-  constexpr std::size_t steps = 200'000;  // milliseconds, as a pass of a small tower: others may take the cores sooner
+  constexpr std::size_t steps = 200'000;  // milliseconds, like a pass of a small tower; longer runs get interrupted
   constexpr double enough = 0.1;
   const auto threads = static_cast<std::size_t>(pool.threads());
   std::vector<double> operations(threads);

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the measurements of `gondola bench` share: bench.cpp times whole towers, bench_kernels.cpp the operations that a
-// tower is made of, bench_files.cpp the way from files to embeddings.
+// Shared by the measurements of `gondola bench`: bench.cpp times whole towers, bench_kernels.cpp the operations of a
+// tower, bench_files.cpp the way from files to embeddings.
 
 #include <algorithm>
 #include <chrono>
@@ -31,7 +31,7 @@ double seconds_of(const auto& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// The best of at least three runs and `enough` seconds, after one that warms up.
+/// The shortest time of at least three runs, which together take at least `enough` seconds, after one warm-up run.
 double best_seconds(double enough, const auto& body) {
   body();
   double best = seconds_of(body), sum = best;
@@ -43,10 +43,10 @@ double best_seconds(double enough, const auto& body) {
   return best;
 }
 
-/// Operations a second of all threads, from registers alone.
+/// Peak operations per second of all threads together, on registers alone.
 double peak_rate(ThreadPool& pool, Precision precision);
 
-/// A time, and the processor's peak as it was around it: clocks change with the load.
+/// A time, and the processor's peak rate as measured around it: clock speeds change with the load.
 struct MeasuredSeconds {
   double seconds = 0, peak = 0;
 };
@@ -55,16 +55,16 @@ MeasuredSeconds beside_peak(ThreadPool& pool, Precision precision, const auto& m
   return {seconds, std::max(before, peak_rate(pool, precision))};
 }
 
-/// One tower of a model, on noise.
+/// Times one tower of a model, on noise.
 class TowerBench {
  public:
   TowerBench(const ModelFiles& files, const std::string& tower, const std::string& device, Precision precision,
              bool full, ThreadPool& pool);
 
   Encoder& encoder() { return *encoder_; }
-  /// That the result needs, of one item.
+  /// FLOPs per item: those that its result needs, or all if `full`.
   double operations() const { return operations_; }
-  /// The best time of a batch.
+  /// The shortest time for a batch.
   double seconds(std::size_t batch);
 
  private:
@@ -75,11 +75,11 @@ class TowerBench {
   double operations_ = 0;
 };
 
-/// The parts of a tower's pass, each timed by itself at the shape it has there, beside the whole pass. Returns the exit
-/// status, as does the next.
+/// Times the parts of a tower's pass, each by itself at the shape it has there, and the whole pass. Returns the exit
+/// status, as does bench_files.
 int bench_kernels(const GlobalOptions& global, const BenchOptions& options);
 
-/// Files to embeddings: each stage, and all of them together.
+/// Times the way from files to embeddings: each stage, and all of them together.
 int bench_files(const GlobalOptions& global, const BenchOptions& options);
 
 }  // namespace gondola::cli

@@ -15,7 +15,7 @@
 namespace gondola::cli {
 namespace {
 
-/// What became of one file on its way to the tower, and how long one thread took.
+/// One file's way to the tower: the seconds that one thread took for each step, or what went wrong.
 struct Passage {
   double read = 0, decode = 0, preprocess = 0;
   double megapixels = 0;
@@ -49,8 +49,8 @@ std::vector<Passage> pass_all(const std::vector<std::string>& files, const Prepr
 
 struct Stage {
   const char* name;
-  double rate;        ///< images a second of all threads
-  double megapixels;  ///< a second; 0 where pixels do not matter
+  double rate;        ///< images per second, all threads together
+  double megapixels;  ///< per second; 0 where pixels do not matter
 };
 
 class FilesBench {
@@ -67,7 +67,7 @@ class FilesBench {
     leave_out_failures();
     if (files_.empty()) fail("none of the images can be read");
     const std::vector<Stage> parts = stages();
-    double seconds = 0;  // of all threads for one image, if they only did this work
+    double seconds = 0;  // for one image, if all threads did only this work
     for (const Stage& stage : parts) seconds += 1 / stage.rate;
     const double rate = files_rate();
     print_header();
@@ -92,7 +92,7 @@ class FilesBench {
     files_ = std::move(readable);
   }
 
-  /// By the files that were slow to decode, too: each stage's time is its sum over all of them.
+  /// The rate of each stage, from its total time over all files, slow ones included.
   std::vector<Stage> stages() {
     Passage sum;
     for (const Passage& passage : pass_all(files_, model_.preprocess, pool_)) {

@@ -21,10 +21,10 @@
 namespace gondola::cli {
 namespace {
 
-/// A transformer as the kernels see it: so many items of so many tokens are what one thread takes through it at a time.
+/// A transformer as the kernels see it: one thread takes `items` items of `tokens` tokens through it at a time.
 struct TowerShape : TransformerConfig {
   std::size_t items = 0, tokens = 0, embed_dim = 0;
-  std::size_t norms = 0;       ///< of all tokens, besides those in the layers
+  std::size_t norms = 0;       ///< of all tokens, in addition to those in the layers
   std::size_t patch_size = 0;  ///< 0 in a text tower
 
   std::size_t rows() const { return items * tokens; }
@@ -51,13 +51,13 @@ TowerShape text_shape(const ModelConfig& config) {
   return {{text, {}, text.causal}, items, size(text.context_length), size(config.embed_dim), 0, 0};
 }
 
-/// One kind of operation of a pass, as each thread does it.
+/// One kind of operation in a pass, as each thread does it.
 struct Part {
   std::string name;
   Precision precision = Precision::fp32;
   std::string shape;
   std::size_t calls = 0;
-  double operations = 0;  ///< of one call; 0 where the processor's peak is no measure
+  double operations = 0;  ///< per call; 0 where a share of the processor's peak means nothing
   bool inside_another = false;
 };
 
@@ -109,7 +109,7 @@ class KernelBench {
     Precision out = Precision::fp32;
   };
 
-  /// The time in which every thread makes all calls of a pass: body(thread, call).
+  /// Measures the time in which every thread makes all calls of a pass: body(thread, call).
   void time(const Show& show, const Part& part, const std::function<void(std::size_t, std::size_t)>& body) {
     constexpr double enough = 0.3;
     const auto threads = static_cast<std::size_t>(pool_.threads());
@@ -135,7 +135,7 @@ class KernelBench {
   void product(const Show& show, const char* product_name, Precision precision, std::size_t calls, ProductShape p,
                const ProductOptions& options) {
     const AlignedFloats weight = noise(p.depth * p.columns), bias = noise(p.columns);
-    std::vector<Linear> layers;  // each with weights of its own, as in the tower: they come from memory
+    std::vector<Linear> layers;  // each with its own weights, which come from memory, as in the tower
     for (std::size_t call = 0; call < calls; ++call)
       layers.emplace_back(kernels_, precision, std::span(weight.data(), weight.size()),
                           std::span(bias.data(), bias.size()), p.depth, p.columns);
@@ -244,7 +244,7 @@ class KernelBench {
     });
   }
 
-  /// To the precision that `out` and `fc2` read, where the operation before does not write it.
+  /// Converts to the precision that `out` and `fc2` read, where the operation before them does not write it.
   void convert(const Show& show) {
     if (precision_ != Precision::int8) return;
     const TowerShape& s = shape_;
@@ -266,7 +266,7 @@ class KernelBench {
   const Kernels& kernels_;
 };
 
-/// Prints the parts beside the whole pass.
+/// Prints the parts next to the whole pass.
 class PartPrinter {
  public:
   PartPrinter(bool json, std::string tower, int threads, MeasuredSeconds pass)

@@ -10,7 +10,7 @@ class App;
 
 namespace gondola::cli {
 
-/// The options that stand before or after every command.
+/// The options that may stand before or after every command.
 struct GlobalOptions {
   std::string model;  ///< empty: the default model
   std::optional<std::filesystem::path> config, vocab;
@@ -19,8 +19,8 @@ struct GlobalOptions {
   bool json = false;
 };
 
-/// Each command adds itself to the program: its options, its example, and a callback that runs it and returns the exit
-/// status in `status` (0 success, 1 something failed). The references outlive the parse.
+/// Each command adds itself to the program: its options, its example, and a callback that runs it and stores the exit
+/// status in `status` (0 success, 1 something failed). The references must outlive the parse.
 void add_classify(CLI::App& app, const GlobalOptions& global, int& status);
 void add_match(CLI::App& app, const GlobalOptions& global, int& status);
 void add_embed(CLI::App& app, const GlobalOptions& global, int& status);

@@ -38,7 +38,7 @@ struct EmbedOptions {
   bool raw = false, truncate = false, exif = false, resume = false;
 };
 
-/// All that the embeddings depend on beside their inputs; `model` is described for this kind of input.
+/// Everything that embeddings depend on except their inputs; `described` is the model described for such inputs.
 Json made_by(const EmbedOptions& options, const LoadedModel& model, const std::string& described) {
   return {{"weights", fmt::format("{:016x}", model.weights_hash())},
           {"model", fmt::format("{:016x}", hash_of(described))},
@@ -47,7 +47,7 @@ Json made_by(const EmbedOptions& options, const LoadedModel& model, const std::s
           {"raw", options.raw}};
 }
 
-/// What is wrong with the embedding, and then it is not appended, or nothing.
+/// Appends the embedding and returns an empty string, or returns what is wrong with it and does not append it.
 std::string append(EmbeddingFiles& files, const EmbedOptions& options, std::size_t index,
                    std::span<const float> embedding) {
   std::vector<float> row(embedding.begin(), embedding.end());
@@ -59,7 +59,7 @@ std::string append(EmbeddingFiles& files, const EmbedOptions& options, std::size
   return {};
 }
 
-/// Calls embed(), which appends the embeddings of what is left; what it has when it fails is kept.
+/// Calls embed(), which appends the remaining embeddings; if it fails, the ones that it has appended are kept.
 template <typename Embed>
 void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
   try {
@@ -155,7 +155,7 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
   std::vector<std::string> images, texts;
   std::optional<EmbeddingFiles> image_files, text_files;
   std::optional<TextStages> stages;
-  if (!options.text_file.empty()) {  // what is wrong with the texts is found now rather than after hours of images
+  if (!options.text_file.empty()) {  // finds mistakes in the texts now rather than after hours of images
     stages.emplace(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error));
     texts = read_text_lines(options.text_file);
     if (texts.empty()) fail("{}: has no text", options.text_file);

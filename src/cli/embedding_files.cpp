@@ -20,7 +20,7 @@ bool has_embeddings(const fs::path& folder) {
                      [](const fs::directory_entry& entry) { return entry.path().extension() == ".npy"; });
 }
 
-/// Whether who began this was killed before the first file; not to be known where the file system has no locks.
+/// Whether the process that began this was killed before its first file; false if the file system has no locks to tell.
 bool is_abandoned(const fs::path& folder) {
   if (!fs::exists(folder)) return true;
   try {
@@ -40,7 +40,7 @@ void read_record(const fs::path& path, const Read& read) {
   }
 }
 
-/// As clip-retrieval, which has as many digits as the count of files needs.
+/// As in clip-retrieval: as many digits as the number of files has.
 std::size_t digits_of(std::size_t files) {
   return fmt::to_string(files).size();
 }
@@ -57,7 +57,7 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
   lock();
   const fs::path record = record_of(kind_), embeddings = this->embeddings();
   if (!has_embeddings(embeddings)) {
-    write_record();  // first: of two processes that begin at once with other models, one at least sees the other's
+    write_record();  // first: of two processes that start at once with different models, at least one sees the other's
     try {
       require_same_model_as(kind_ == "img" ? "text" : "img");
     } catch (const Error&) {
@@ -185,9 +185,9 @@ void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const flo
 void EmbeddingFiles::save() {
   const std::size_t digits = digits_of(rows_.size());
   if (writer_) {
-    const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // gone, should this fail
+    const std::unique_ptr<NpyWriter> writer = std::move(writer_);  // dropped if this fails
     if (kind_ == "img") {
-      writer->complete();  // should the disk be full, there is no metadata without embeddings
+      writer->complete();  // before the metadata: a full disk must not leave metadata without embeddings
       make_folder(metadata());
       write_parquet(metadata(rows_.size(), digits), "image_path", written_);
     }
@@ -197,11 +197,11 @@ void EmbeddingFiles::save() {
   }
   write_record();
   saved_ = done_;
-  if (digits_of(rows_.size()) > digits) widen_names();  // after the record: whoever resumes knows how many there are
+  if (digits_of(rows_.size()) > digits) widen_names();  // after the record, which tells a resumed run how many exist
 }
 
 void EmbeddingFiles::save_what_can_be() noexcept {
-  if (!writer_) return;  // nothing since the last file, or that one failed
+  if (!writer_) return;  // nothing new since the last file, or writing that one failed
   try {
     save();
   } catch (const std::exception&) {

@@ -16,23 +16,23 @@
 
 namespace gondola::cli {
 
-/// When a file of embeddings is complete: what a crash loses at most.
+/// The size or age at which a file of embeddings is complete, which is the most that a crash loses.
 struct FileLimit {
-  std::size_t rows = 1'000'000;  ///< as clip-retrieval
+  std::size_t rows = 1'000'000;  ///< as in clip-retrieval
   std::chrono::seconds time = std::chrono::minutes(10);
 };
 
-/// What embed writes of its images ("img") or texts ("text"), in the layout of clip-retrieval:
-/// DIR/KIND_emb/KIND_emb_N.npy and, of images, their paths in DIR/metadata/metadata_N.parquet, row by row. All numbers
-/// are of one width (with the tenth file, "0" becomes "00"): files in the order of their names are in that of the rows.
-/// DIR/KIND_emb.json tells what they are made of and how far they are, so that a call that was stopped can be resumed.
-/// Each file appears whole, and one process at a time writes them.
+/// The files that embed writes for images ("img") or texts ("text"), in the layout of clip-retrieval:
+/// DIR/KIND_emb/KIND_emb_N.npy and, for images, the path of each row in DIR/metadata/metadata_N.parquet. All numbers
+/// have the same width (with the tenth file, "0" becomes "00"), so that names sort in the order of the rows.
+/// DIR/KIND_emb.json records how the embeddings were made and how many inputs are done, so that an interrupted run can
+/// be resumed. Each file appears only when it is whole, and only one process at a time writes them.
 class EmbeddingFiles {
  public:
-  /// `made_by` is all that a row depends on beside its input; its "weights" are the model's. Throws Error when DIR has
-  /// embeddings of this kind, unless `resume` is given and they are made by the same from the first of these inputs;
-  /// when it has the other kind's by another model; and when another process writes there. `inputs` must outlive the
-  /// object.
+  /// `made_by` is everything that a row depends on except its input; its "weights" are the model's. Throws Error when
+  /// DIR has embeddings of this kind, unless `resume` is set and they were made by the same from the first of these
+  /// inputs; when it has embeddings of the other kind by another model; and when another process is writing there.
+  /// `inputs` must outlive the object.
   EmbeddingFiles(std::filesystem::path folder, std::string kind, Json made_by, std::span<const std::string> inputs,
                  bool resume, const FileLimit& limit = {});
   ~EmbeddingFiles();
@@ -40,20 +40,20 @@ class EmbeddingFiles {
   EmbeddingFiles& operator=(const EmbeddingFiles&) = delete;
 
   std::size_t done() const { return done_; }                       ///< inputs that have been processed
-  const std::set<std::size_t>& failed() const { return failed_; }  ///< those of them without an embedding: append()
-  std::size_t saved() const { return saved_; }                     ///< inputs that a resumed call will go on after
-  /// Of each file.
+  const std::set<std::size_t>& failed() const { return failed_; }  ///< those of them without an embedding, see append()
+  std::size_t saved() const { return saved_; }                     ///< inputs after which a resumed run continues
+  /// The number of rows in each file.
   const std::vector<std::size_t>& rows() const { return rows_; }
   std::filesystem::path file(std::size_t number) const;
 
-  /// The embedding of inputs[index], of one that failed or of one that is not done. Those between the last that is done
-  /// and this have none.
+  /// Appends the embedding of inputs[index], which failed before or is not done yet. Inputs that are skipped, between
+  /// the last one done and this one, count as failed.
   void append(std::size_t index, NpyType type, std::span<const float> embedding);
 
-  /// Completes the file that was begun, when something went wrong: where that fails, without it.
+  /// Completes the unfinished file after something went wrong, or gives it up if that fails.
   void save_what_can_be() noexcept;
 
-  /// Completes the last file, when no input is left. Throws Error.
+  /// Completes the last file once no input is left. Throws Error.
   void finish();
 
  private:
@@ -79,11 +79,11 @@ class EmbeddingFiles {
   std::unique_ptr<FileLock> lock_;
 
   std::size_t done_ = 0, saved_ = 0;
-  Hash inputs_hash_;              ///< of those done
-  std::set<std::size_t> failed_;  ///< of those done
+  Hash inputs_hash_;              ///< of the inputs done
+  std::set<std::size_t> failed_;  ///< of the inputs done
   std::vector<std::size_t> rows_;
 
-  std::unique_ptr<NpyWriter> writer_;  ///< of the file that was begun
+  std::unique_ptr<NpyWriter> writer_;  ///< of the unfinished file
   std::chrono::steady_clock::time_point begun_;
   std::vector<std::string> written_;  ///< the inputs of its rows
 };

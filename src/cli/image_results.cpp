@@ -17,15 +17,15 @@
 namespace gondola::cli {
 namespace {
 
-/// Code points of what is printed: the columns of a terminal, save for wide and combining characters.
+/// Code points of the printed name, i.e. terminal columns, except for wide and combining characters.
 std::size_t columns(const std::string& name) {
   const std::string text = printable(name);
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char byte) { return (byte & 0xc0) != 0x80; }));
 }
 
-/// Throws Error when many images have failed since the last that did not, and its folder is gone: of a disk that was
-/// lost all others would fail as well, hours of work at full speed.
+/// Throws Error when many images in a row have failed and the folder of the last good one is gone: if the disk was
+/// lost, the rest, hours of work, would fail as well, at full speed.
 void check_place(const std::string& last_good, std::size_t failures_in_a_row) {
   constexpr std::size_t many = 1000;
   if (last_good.empty() || failures_in_a_row % many != 0) return;

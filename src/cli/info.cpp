@@ -17,7 +17,7 @@
 namespace gondola::cli {
 namespace {
 
-// Each by its enumeration.
+// Indexed by their enumerations.
 constexpr const char* activations[] = {"GELU", "GELU (tanh)", "QuickGELU"};
 constexpr const char* text_poolings[] = {"largest id", "end token", "last position", "first position"};
 constexpr const char* resize_modes[] = {"shorter side, centre crop", "longer side, padding", "both sides"};
@@ -101,7 +101,7 @@ nlohmann::ordered_json describe(const ModelFiles& model, const GlobalOptions& gl
             {"text", name(tower_precision(global, model, "text"))}}}};
 }
 
-/// "key: value" lines; the fields of an object on one line.
+/// Prints one line per key; the fields of an object share a line.
 void print_text(const nlohmann::ordered_json& description) {
   const std::function<std::string(const nlohmann::ordered_json&)> written = [&](const nlohmann::ordered_json& value) {
     if (value.is_string()) return value.get<std::string>();

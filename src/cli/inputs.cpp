@@ -22,16 +22,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Of pictures that people have and we do not read.
+/// Common image formats that are not supported.
 constexpr std::array<std::string_view, 14> foreign_extensions = {
     ".heic", ".heif", ".avif", ".jxl", ".tif", ".tiff", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2"};
 
 struct FoundImages {
   std::vector<std::string> paths;
-  std::map<std::string, std::size_t> foreign;  ///< pictures of other kinds, by extension
+  std::map<std::string, std::size_t> foreign;  ///< images of unsupported formats, by extension
 };
 
-/// A folder that cannot be read stands for itself: so does reading it as an image fail, and says why.
+/// A folder that cannot be read stands for itself: reading it as an image fails too, and says why.
 FoundImages find_images(const fs::path& folder) {
   FoundImages found;
   find_files(
@@ -56,7 +56,7 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
   for (const auto& [extension, count] : found.foreign)
     print_error("gondola: {}: {} {} left out: format not supported, convert to JPEG or PNG first", argument, count,
                 extension);
-  if (found.paths.empty()) found.paths.push_back(argument);  // read_image says so
+  if (found.paths.empty()) found.paths.push_back(argument);  // read_image reports it
   // Component by component, as fs::path orders them: "a/b" before "a-b".
   const auto rank = [](char c) { return static_cast<unsigned char>(c == '/' ? '\0' : c); };
   std::ranges::sort(found.paths, [&](const std::string& a, const std::string& b) {
@@ -65,7 +65,7 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
   std::ranges::move(found.paths, std::back_inserter(images));
 }
 
-/// Paths may begin like an image does: "BMW/1.jpg", "GIF89a.gif".
+/// Whether the bytes may be text although they start like an image, as paths can: "BMW/1.jpg", "GIF89a.gif".
 bool may_be_text(std::string_view bytes) {
   bytes = bytes.substr(0, 32);
   const auto is_control = [](char c) { return c > 0 && c < ' ' && c != '\n' && c != '\r' && c != '\t'; };
@@ -98,7 +98,7 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
       at = next + 1;
       if (end == '\n' && path.ends_with('\r')) path.pop_back();
       stop_if_interrupted();
-      if (is_image_extension(fs::path(path).extension().string()))  // of millions not one is looked at
+      if (is_image_extension(fs::path(path).extension().string()))  // there may be millions: none is looked at
         images.push_back(std::move(path));
       else if (!path.empty())
         append_expanded(path, images);

@@ -17,15 +17,15 @@
 
 namespace {
 
-/// CLI11 takes "[a, b]" for a list and drops its brackets; behind this byte it is a word like any other.
+/// CLI11 takes "[a, b]" for a list and drops its brackets; after this byte it is a word like any other.
 constexpr char verbatim = '\x1f';
 
-/// A flag in the place of "--": it ends a list of values, and leads no word out of its command.
+/// A flag that replaces "--": it ends a list of values, but the words after it still belong to the same command.
 constexpr const char* end_of_options = "--end-of-options";
 
-/// The words after the program's name, the last first, as CLI11 wants them. Those of train are gondola-train's to read.
-/// CLI11 would take the word after "--option=" for its value, and for an option what follows "--" once it has a
-/// positional, and does not with that byte there.
+/// The words after the program's name, in reverse order, as CLI11 wants them. Those of train are left to gondola-train.
+/// Without the byte `verbatim`, CLI11 would take the word after "--option=" for its value and, once it has a
+/// positional, take what follows "--" for options.
 std::vector<std::string> words_of(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
@@ -48,7 +48,7 @@ void take_words_verbatim(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands({})) take_words_verbatim(*command);
 }
 
-/// Those that its help shows.
+/// The options that the help shows.
 std::vector<std::string> options_of(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options())
@@ -56,7 +56,7 @@ std::vector<std::string> options_of(const CLI::App& app) {
   return names;
 }
 
-/// A word that nothing expects is the likeliest mistake: named before what is missing since it was not understood.
+/// An unexpected word is the likeliest mistake: name it before what is missing because the word was not understood.
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (const std::string& word : app.remaining(/*recurse=*/true)) {

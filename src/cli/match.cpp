@@ -28,7 +28,7 @@ void print_json(const std::string& image, const MatchOptions& options, std::span
   print_verbatim(to_json_line({{"image", image}, {"texts", texts}}));
 }
 
-/// Without scores where they are empty.
+/// Omits the scores if they are empty.
 void print_text(const std::string& image, const MatchOptions& options, std::span<const float> cosines,
                 std::span<const double> scores) {
   std::vector<TableRow> rows;
@@ -45,7 +45,7 @@ int run(const GlobalOptions& global, const MatchOptions& options) {
   std::vector<float> texts =
       embed_texts(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error), options.texts);
   normalise_rows(texts, dim);
-  const bool score_tells = model.config().sigmoid_loss || options.texts.size() > 1;  // one has all of a softmax
+  const bool score_tells = model.config().sigmoid_loss || options.texts.size() > 1;  // one text has all of a softmax
   return for_each_embedding(
       global, model, images, options.exif, true, [&](std::size_t index, std::span<const float> embedding) {
         std::vector<float> unit(embedding.begin(), embedding.end());

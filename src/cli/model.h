@@ -9,13 +9,13 @@
 
 namespace gondola::cli {
 
-/// The model named by --model, or the default model beside the program. Throws Error where there is none.
+/// The model named by --model, or the default model beside the program. Throws Error if there is neither.
 std::string model_name(const GlobalOptions& global);
 
-/// That model, and how the global options want it loaded.
+/// That model, and how to load it according to the global options.
 ModelSource model_source(const GlobalOptions& global);
 
-/// The precision that a model's tower, "image" or "text", runs in under --precision.
+/// The precision in which a model's tower, "image" or "text", runs under --precision.
 Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower);
 
 }  // namespace gondola::cli

@@ -27,7 +27,7 @@ struct QuantizeOptions {
   fs::path out;
 };
 
-/// Of one embedding, which is its own mean, nothing is left to compare without it.
+/// A single embedding is its own mean: without it, nothing is left to compare.
 bool has_centred(const EmbeddingCosines& cosines) {
   return cosines.count > 1;
 }

@@ -45,7 +45,7 @@ int run(const GlobalOptions& global, const TokenizeOptions& options) {
       encoded = tokenizer.encode(text, model.config.text.context_length,
                                  options.truncate ? Overflow::truncate : Overflow::error);
     } catch (const Error& error) {
-      wrong = error.what();  // it does not fit the context
+      wrong = error.what();  // it does not fit the context, or has an added token
       status = 1;
     }
     if (encoded && global.json) {

@@ -13,7 +13,7 @@
 namespace gondola::cli {
 namespace {
 
-/// Becomes gondola-train, which stands beside this program.
+/// Replaces this process with gondola-train, which is in the same folder.
 [[noreturn]] void run_trainer(const std::vector<std::string>& arguments) {
   const std::filesystem::path program = program_folder() / "gondola-train";
   if (!std::filesystem::exists(program))
@@ -26,7 +26,7 @@ namespace {
   fail("{}: cannot be run: {}", program.string(), std::strerror(errno));
 }
 
-/// An option before the command would not be handed on.
+/// Refuses options before the command, which would not be passed on.
 void refuse_options_of(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options())
     if (option->count() > 0)
@@ -39,7 +39,7 @@ void refuse_options_of(const CLI::App& app) {
 void add_train(CLI::App& app, const GlobalOptions&, int&) {
   CLI::App* command =
       app.add_subcommand("train", "Train a model on (image, text) pairs: gondola train RECIPE.toml --out RUN");
-  command->prefix_command();  // all arguments, -h too, are gondola-train's
+  command->prefix_command();  // all arguments, even -h, are gondola-train's
   command->set_help_flag();
   command->fallthrough(false);
   command->callback([command, &app] {

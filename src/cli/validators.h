@@ -10,7 +10,7 @@
 
 namespace gondola::cli {
 
-/// Nothing unless all of the word is a number.
+/// Parses a number; returns nothing unless the whole word is one.
 template <class Number>
 std::optional<Number> number_of(const std::string& word) {
   Number number{};
@@ -20,7 +20,7 @@ std::optional<Number> number_of(const std::string& word) {
   return number;
 }
 
-/// A number within [low, high], which "nan" and "3 words" are not.
+/// Accepts numbers within [low, high], but not "nan" or "3 words".
 template <class Number>
 CLI::Validator within(Number low, Number high) {
   return CLI::Validator(
@@ -34,7 +34,7 @@ CLI::Validator within(Number low, Number high) {
       "");
 }
 
-/// Makes a larger whole number `most`.
+/// Reduces a larger whole number to `most`.
 inline CLI::Validator no_more_than(int most) {
   return CLI::Validator(
       [=](std::string& word) {

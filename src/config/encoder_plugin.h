@@ -8,9 +8,9 @@
 
 namespace gondola {
 
-/// The library beside the program that computes on a GPU, and what it exports: a function that tells its
-/// encoder_plugin_version, and one that is make_torch_encoder (torch_towers/torch_encoder.h). They share C++ types with
-/// the program, so that both must be of one build.
+/// The library beside the program, which computes on a GPU, and its exports: a function that returns its
+/// encoder_plugin_version, and make_torch_encoder (torch_towers/torch_encoder.h). Library and program share C++ types,
+/// so both must come from the same build.
 inline constexpr const char* encoder_plugin_file = "libgondola-torch.so";
 inline constexpr const char* encoder_plugin_version_function = "gondola_encoder_version";
 inline constexpr const char* encoder_plugin_make_function = "gondola_make_encoder";

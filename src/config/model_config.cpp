@@ -9,7 +9,7 @@
 namespace gondola {
 namespace {
 
-/// That of a recipe may have no name.
+/// The model of a recipe may have no name.
 std::string title(const ModelConfig& config) {
   return config.name.empty() ? "model" : "model " + config.name;
 }
@@ -74,7 +74,7 @@ struct Cost {
   double flops = 0;
 };
 
-/// The convolutions of a ModifiedResNet, each with its BatchNorm (weight and bias), at the resolution they run in.
+/// The convolutions of a ModifiedResNet, each with its BatchNorm (weight and bias), at the resolution they run at.
 Cost resnet_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
   Cost cost;
   const auto convolution = [&](std::int64_t in, std::int64_t out, int kernel, std::int64_t side) {
@@ -140,7 +140,7 @@ Cost text_cost(const ModelConfig& config) {
   return cost;
 }
 
-/// Queries, attention, its output and the MLP of all tokens but the pooled one.
+/// What the last layer need not compute: queries, attention, its output and the MLP of all tokens but the pooled one.
 double unneeded_flops(int tokens, double width, double mlp_width) {
   return (tokens - 1) * (4 * width * width + 4 * width * mlp_width + 4 * tokens * width);
 }
@@ -165,7 +165,7 @@ ModelConfig vit(int embed_dim, int image_size, int patch_size, int width, int la
 ModelConfig resnet(int embed_dim, int image_size, std::array<int, 4> stage_blocks, int width, int text_width) {
   ModelConfig config = vit(embed_dim, image_size, 32, width, 12, width * 32 / 64, text_width);
   config.image.architecture = ImageArchitecture::modified_resnet;
-  config.image.mlp_width = ImageTowerConfig().mlp_width;  // a ViT's, here without meaning
+  config.image.mlp_width = ImageTowerConfig().mlp_width;  // a ViT's, unused here
   config.image.stage_blocks = stage_blocks;
   return config;
 }

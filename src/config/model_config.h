@@ -9,10 +9,10 @@ namespace gondola {
 enum class Activation {
   gelu,        ///< x·Φ(x), with erf
   gelu_tanh,   ///< its tanh approximation
-  quick_gelu,  ///< x·σ(1.702x), of OpenAI's models
+  quick_gelu,  ///< x·σ(1.702x), used by OpenAI's models
 };
 
-/// Whose layout a model's folder is written in.
+/// Whose folder layout a model uses.
 enum class Family { open_clip, hugging_face };
 
 enum class ImageArchitecture { vit, modified_resnet };
@@ -20,9 +20,9 @@ enum class ImageArchitecture { vit, modified_resnet };
 /// How a ViT's tokens become one vector.
 enum class ImagePooling { class_token, average };
 
-/// The position whose vector stands for the text.
+/// The position whose vector represents the text.
 enum class TextPooling {
-  largest_id,  ///< the first largest id: OpenAI's argmax, right where the end token is the largest
+  largest_id,  ///< the first largest id: OpenAI's argmax, correct if the end token has the largest id
   end_token,   ///< the first end_id (open_clip's "eos", transformers where eos_token_id != 2)
   last,        ///< the last position
   first,       ///< position 0
@@ -41,7 +41,7 @@ struct ImageTowerConfig {
   double norm_eps = 1e-5;
   bool pre_norm = true;  ///< LayerNorm before the first block (ln_pre)
   ImagePooling pooling = ImagePooling::class_token;
-  bool final_norm_after_pooling = false;  ///< relevant to average pooling; the class token commutes with it
+  bool final_norm_after_pooling = false;  ///< matters only for average pooling: taking the class token commutes with it
   // ModifiedResNet only:
   std::array<int, 4> stage_blocks = {3, 4, 6, 3};
 
@@ -52,7 +52,7 @@ struct ImageTowerConfig {
   bool operator==(const ImageTowerConfig&) const = default;
 };
 
-/// Of the vocabulary that OpenAI's and most other models share.
+/// Size of the vocabulary that OpenAI's and most other models share.
 inline constexpr int openai_vocab_size = 49408;
 
 struct TextTowerConfig {
@@ -73,9 +73,9 @@ struct TextTowerConfig {
   bool operator==(const TextTowerConfig&) const = default;
 };
 
-/// All that decides what a CLIP model computes, save its weights. open_clip's reader refuses a file with a field that
-/// would change the result and has no place here; that of Hugging Face's layout reads what CLIPConfig knows, as
-/// transformers does.
+/// Everything that determines what a CLIP model computes, except its weights. The open_clip reader refuses a file with
+/// a field that would change the result and has no counterpart here; the Hugging Face reader reads the fields that
+/// CLIPConfig knows, as transformers does.
 struct ModelConfig {
   std::string name;  ///< for messages only: "ViT-B-32", a folder's name
   int embed_dim = 512;
@@ -83,29 +83,29 @@ struct ModelConfig {
   TextTowerConfig text;
   bool sigmoid_loss = false;  ///< a pair's score is a sigmoid of scale·cosine + bias, instead of a softmax over texts
 
-  /// Throws Error when a value is out of range or two of them do not fit (width and heads, image and patch size …).
+  /// Throws Error if a value is out of range or two do not fit each other (width and heads, image and patch size …).
   void validate() const;
 };
 
 struct ParameterCount {
   std::int64_t image = 0, text = 0;
-  std::int64_t total = 0;  ///< with logit_scale
+  std::int64_t total = 0;  ///< with logit_scale and, for the sigmoid loss, logit_bias
 };
 ParameterCount count_parameters(const ModelConfig& config);
 
-/// Floating-point operations of one forward pass of one item, a multiplication and an addition counted as two
-/// (open_clip's docs/model_profile.csv), all tokens and all context positions included.
+/// Floating-point operations of the forward pass of one item, over all tokens and all context positions. A
+/// multiplication and an addition count as two (as in open_clip's docs/model_profile.csv).
 struct ForwardFlops {
   double image = 0, text = 0;
 };
 ForwardFlops count_forward_flops(const ModelConfig& config);
 
-/// The same for a pass that computes of a transformer's last layer only what the pooled token needs, and `text_tokens`
-/// tokens of a text.
+/// The same for a pass over `text_tokens` tokens of a text that computes only what the pooled token needs in a
+/// transformer's last layer.
 ForwardFlops count_needed_flops(const ModelConfig& config, int text_tokens);
 
-/// Configurations by their open_clip name ("ViT-B-32", "RN50", "ViT-B-32-quickgelu", "tiny-test"). Throws Error that
-/// lists the known names otherwise.
+/// The configuration of an open_clip name ("ViT-B-32", "RN50", "ViT-B-32-quickgelu", "tiny-test"). Throws Error with a
+/// list of the known names for any other name.
 ModelConfig preset(const std::string& name);
 
 }  // namespace gondola

@@ -29,8 +29,8 @@ std::vector<std::string> list_folders(const fs::path& root) {
   return folders;
 }
 
-/// classes.tsv: one class a line, its folder and then its names. Its order gives the labels, so that a part of a set
-/// (some folders missing) keeps the numbers of the whole.
+/// Reads classes.tsv: one class per line, its folder and then its names. Its order gives the labels, so that a subset
+/// of a data set (some folders missing) keeps the labels of the whole.
 std::vector<ImageClass> read_class_table(const fs::path& table) {
   check_regular_file(table);
   std::vector<ImageClass> classes;
@@ -86,7 +86,7 @@ std::vector<std::string> list_images(const fs::path& folder) {
   return paths;
 }
 
-/// A table's pictures are often in a folder beside it, of which a class would be made.
+/// Refuses a folder with a table: its images are often in a folder beside it, which would be read as a class.
 void refuse_table(const fs::path& root, const std::string& only_class) {
   for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
     const std::string extension = lower_ascii(entry.path().extension().string());

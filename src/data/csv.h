@@ -7,21 +7,21 @@
 
 namespace gondola {
 
-/// Reads delimited text row by row (RFC 4180): fields may stand in double quotes, inside which separators and line
-/// breaks are text and "" is a quote. Lines end in "\n", "\r\n" or "\r"; empty lines are skipped.
+/// Reads delimited text row by row (RFC 4180): fields may be in double quotes, inside which separators and line breaks
+/// are text and "" is a quote. Lines end in "\n", "\r\n" or "\r"; empty lines are skipped.
 class CsvReader {
  public:
-  /// `text` must outlive the reader; `origin` stands in messages; `offset` is where a row begins.
+  /// `text` must outlive the reader; `origin` names it in messages; `offset` is where a row begins.
   CsvReader(std::string_view text, char separator, std::string origin, std::size_t offset = 0)
       : text_(text), separator_(separator), origin_(std::move(origin)), position_(offset) {}
 
-  /// The next row's fields; false at the end. Throws Error for a quote that is not closed or is followed by text.
+  /// Reads the next row; false at the end. Throws Error for a quote that is not closed or is followed by text.
   bool next(std::vector<std::string>& fields);
 
   /// Where the row that next() returned begins.
   std::size_t row_offset() const { return row_offset_; }
 
-  /// "data.csv: line 3", of that row.
+  /// That row's place for messages: "data.csv: line 3".
   std::string place() const { return place_of(row_offset_); }
 
  private:

@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
 
-/// Rows of (image, caption). Only where each row begins is kept, grouped by image in the order of first appearance;
-/// the text is read again from the mapped file.
+/// Rows of (image, caption). Only the offset of each row is kept, grouped by image in order of first appearance; the
+/// text is read again from the mapped file.
 class CsvDataset : public Dataset {
  public:
   CsvDataset(const fs::path& path, char separator) : file_(path), separator_(separator) {
@@ -65,7 +65,7 @@ class CsvDataset : public Dataset {
     caption_column_ = column("caption");
   }
 
-  /// Empty at the end.
+  /// The next row's fields; empty at the end.
   std::vector<std::string> read_row(CsvReader& rows) const {
     std::vector<std::string> fields;
     if (rows.next(fields) && fields.size() != columns_)
@@ -73,7 +73,7 @@ class CsvDataset : public Dataset {
     return fields;
   }
 
-  /// The file may have been written over since it was opened.
+  /// The fields of the row at `offset`. The file may have been overwritten since it was opened.
   std::vector<std::string> row_at(std::size_t offset) const {
     CsvReader rows = reader(offset);
     std::vector<std::string> fields = read_row(rows);
@@ -98,7 +98,7 @@ class CsvDataset : public Dataset {
   MappedFile file_;
   char separator_;
   std::size_t columns_ = 0, image_column_ = 0, caption_column_ = 0;
-  Grouped rows_of_;  // of each sample, where they begin in the file
+  Grouped rows_of_;  // offsets of each sample's rows in the file
 };
 
 }  // namespace

@@ -12,8 +12,8 @@
 namespace gondola {
 namespace {
 
-/// A page or a log is no caption: it is cut to the context all the same, and its repair (text/fix_text.h) goes over it
-/// up to 16 times.
+/// Anything longer, such as a page or a log, is not a caption: it would be cut to the context anyway, and repairing it
+/// (text/fix_text.h) goes over it up to 16 times.
 constexpr std::size_t max_caption_bytes = 1 << 16;
 
 bool is_blank(std::string_view caption) {
@@ -27,7 +27,7 @@ std::vector<std::string> without_blank(const Sample& sample) {
   return captions;
 }
 
-/// Data sets one after the other. Where the class lists differ, the labels of a later one follow those before it.
+/// Concatenates data sets. Equal class lists share labels; those of a new list follow the ones before it.
 class ConcatenatedDataset : public Dataset {
  public:
   ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> sets, std::vector<double> weights)

@@ -12,8 +12,7 @@
 
 namespace gondola {
 
-/// Texts that do not change and that samples may share: a class with templates and names has hundreds, and a copy costs
-/// a pointer.
+/// Immutable texts that samples may share: a class with templates and names has hundreds, and a copy costs a pointer.
 class Captions {
  public:
   using value_type = std::string;
@@ -41,30 +40,30 @@ struct Sample {
   std::string key;         ///< names the sample in messages: a path, or "shard.tar:key"
   std::string image;       ///< the encoded file (JPEG, PNG …)
   Captions captions;       ///< at least one
-  int label = -1;          ///< of a class folder set, else -1
-  std::size_t source = 0;  ///< which of open_datasets' sources it is from
+  int label = -1;          ///< class of a sample from class folders, else -1
+  std::size_t source = 0;  ///< index of its source in open_datasets
 };
 
-/// A part of a data set, as the shuffling of an epoch sees it (SampleOrder): its samples lie in shards, one after the
-/// other, of which a few at a time are at hand.
+/// A part of a data set, as SampleOrder shuffles it: its samples lie in consecutive shards, of which only a few at a
+/// time are at hand.
 struct Part {
-  std::vector<std::size_t> shards;  ///< the number of samples of each; one where every sample is a file of its own
-  std::size_t window = 1;           ///< so many shards are shuffled together
+  std::vector<std::size_t> shards;  ///< number of samples in each; a single shard if every sample is its own file
+  std::size_t window = 1;           ///< how many shards are shuffled together
   double weight = 1;                ///< an epoch draws weight × the part's samples
 };
 
-/// Samples by index, each read on its own: shuffling and resuming are arithmetic on indices. Thread-safe.
+/// Samples by index, each read independently: shuffling and resuming are arithmetic on indices. Thread-safe.
 class Dataset {
  public:
   virtual ~Dataset() = default;
   virtual std::size_t size() const = 0;
-  /// What the samples consist of, in their order.
+  /// The parts that the samples consist of, in order.
   virtual std::vector<Part> parts() const { return {{{size()}}}; }
-  /// Says that samples of these shards, each named by the index of its first sample, are asked for next, in this order.
+  /// Hints that samples of these shards, each named by the index of its first sample, are needed next, in this order.
   virtual void prefetch(const std::vector<std::size_t>& /*shards*/) const {}
   /// Throws Error when the sample cannot be read.
   virtual Sample get(std::size_t index) const = 0;
-  /// Every caption of the set, for training a vocabulary: those that samples share (of a class) once. Reads no image.
+  /// Visits every caption, to train a vocabulary; those that samples of a class share, once. Reads no image.
   virtual void for_each_caption(const std::function<void(std::string_view)>& visit) const = 0;
   /// Class names by label; empty unless classes have names.
   virtual const std::vector<std::string>& class_names() const {
@@ -74,19 +73,19 @@ class Dataset {
 };
 
 /// Opens one source by what it is:
-///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members of one basename up to
-///    the first dot form a sample, one that ends as an image does (base/file.h) the image, .txt the caption, .json its
-///    "caption" or "text";
+///  - `*.tar`, a glob or a brace list of them ("shard-{000..015}.tar"): WebDataset; members with the same name up to
+///    the first dot form a sample: the one with an image's extension (base/file.h) is the image, .txt the caption, and
+///    .json holds it as "caption" or "text";
 ///  - the same behind "http://…", "https://…" or "s3://BUCKET/…", with braces: shards are fetched ahead of their use,
-///    and the last 32 kept in the cache (data/remote_files.h). A sizes.json beside shards, here or there, as
-///    open_clip's, saves the opening's pass over all of them that counts their samples;
-///  - `*.csv` / `*.tsv` with the columns image and caption: one row a pair, rows of the same image are its captions; a
-///    relative path resolves against the file's folder, then its `images/`;
-///  - `*.parquet` with the columns image (or image_path) and caption (or text, each a string or a list of strings);
-///    image holds paths, as in a CSV, or encoded files, or Hugging Face's structs with `bytes`: then a row is a sample;
+///    and the last 32 are kept in the cache (data/remote_files.h). A sizes.json beside the shards, local or remote, in
+///    open_clip's format saves the pass that counts all samples on opening;
+///  - `*.csv` / `*.tsv` with the columns image and caption: each row is a pair, rows of one image are its captions; a
+///    relative path is looked up in the file's folder, then in `images/` there;
+///  - `*.parquet` with the columns image (or image_path) and caption (or text), a string or a list of strings; image
+///    holds paths, as in a CSV, or encoded files or Hugging Face's structs with `bytes`, where each row is a sample;
 ///  - a folder of class folders: DIR/CLASS/**/image; `DIR/classes.tsv` (folder, then names, tab-separated) names the
-///    classes, else the folder's name with '_' as spaces does. Its captions are the templates, each with "{}" replaced
-///    by one of the class's names.
+///    classes, otherwise the folder's name does, with '_' as spaces. The captions of a class are the templates, with
+///    "{}" replaced by each of its names.
 /// Throws Error that names the source.
 std::unique_ptr<Dataset> open_dataset(const std::string& source,
                                       const std::vector<std::string>& templates = {default_template});
@@ -97,7 +96,7 @@ struct Source {
   double weight = 1;
 };
 
-/// Several sources one after the other.
+/// Opens several sources as one data set, in this order.
 std::unique_ptr<Dataset> open_datasets(const std::vector<Source>& sources,
                                        const std::vector<std::string>& templates = {default_template});
 

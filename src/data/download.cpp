@@ -31,8 +31,8 @@ struct Request {
   std::vector<std::string> headers;  ///< those of S3
 };
 
-/// An S3 key as a URL's path and as the signature wants it, which must be the same: all but the unreserved characters
-/// of RFC 3986 and '/' as %XX.
+/// Escapes an S3 key, the same for the URL's path and for its signature: everything but the unreserved characters of
+/// RFC 3986 and '/' becomes %XX.
 std::string escape_key(std::string_view key) {
   constexpr std::string_view kept = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
   std::string escaped;
@@ -59,7 +59,7 @@ Request request_of(const std::string& url) {
   Request request;
   if (const auto endpoint = environment("AWS_ENDPOINT_URL"))
     request.url = fmt::format("{}{}{}/{}", *endpoint, endpoint->ends_with('/') ? "" : "/", bucket, object);
-  else if (bucket.find('.') != std::string::npos)  // Amazon's certificate is for names of one label
+  else if (bucket.find('.') != std::string::npos)  // Amazon's certificate only covers names of one label
     request.url = fmt::format("https://s3.{}.amazonaws.com/{}/{}", region, bucket, object);
   else
     request.url = fmt::format("https://{}.s3.{}.amazonaws.com/{}", bucket, region, object);
@@ -74,7 +74,7 @@ Request request_of(const std::string& url) {
   return request;
 }
 
-/// One file on its way here.
+/// One download in progress.
 class Transfer {
  public:
   Transfer(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
@@ -109,14 +109,14 @@ class Transfer {
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       pause = std::min(2 * pause, longest_pause);
     }
-    // On the disk before it has its name: who finds that takes the file for whole.
+    // On the disk before it gets its final name: whoever finds that name takes the file to be complete.
     if (std::fflush(file_.get()) != 0 || !flush_to_disk(::fileno(file_.get())) || std::fclose(file_.release()) != 0)
       fail("{}: the disk is full", name_);
   }
 
  private:
   bool stopped() const { return stop_ || interrupted(); }
-  /// What went wrong and may go better; empty when all has arrived.
+  /// Returns what went wrong if a retry may help; empty when the file is complete.
   std::string try_once();
   void prepare(curl_slist*& headers);
   std::size_t on_header(std::string_view line);
@@ -131,10 +131,10 @@ class Transfer {
   std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup(curl); })> curl_;
   std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })> file_;
   std::uint64_t received_ = 0;                        ///< bytes in the file
-  std::uint64_t most_received_ = 0;                   ///< of this version: where it begins anew, less is no progress
-  std::string validator_;                             ///< what If-Range can tell this version of the file by
-  std::string etag_, modified_;                       ///< of the answer that arrives
-  std::optional<std::uint64_t> range_begin_, whole_;  ///< likewise: what a range is of
+  std::uint64_t most_received_ = 0;                   ///< of this version: after a restart, less is no progress
+  std::string validator_;                             ///< identifies this version of the file in If-Range
+  std::string etag_, modified_;                       ///< of the current response
+  std::optional<std::uint64_t> range_begin_, whole_;  ///< of its Content-Range
   bool disk_full_ = false, too_long_ = false, begun_ = false;
 };
 
@@ -148,7 +148,7 @@ void Transfer::prepare(curl_slist*& headers) {
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_REDIR_PROTOCOLS_STR, lower_ascii(request_.url).starts_with("https:") ? "https" : "http,https");
   set(CURLOPT_MAXREDIRS, 5L);
-  set(CURLOPT_FOLLOWLOCATION, request_.signature.empty() ? 1L : 0L);  // headers of S3 go to nobody else
+  set(CURLOPT_FOLLOWLOCATION, request_.signature.empty() ? 1L : 0L);  // S3's headers go to no other host
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_CONNECTTIMEOUT, 30L);
   set(CURLOPT_LOW_SPEED_LIMIT, 1000L);
@@ -194,7 +194,7 @@ std::string Transfer::try_once() {
   if (too_long_) fail("{}: more than {} bytes", name_, limit_);
   for (const CURLcode hopeless : {CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_PEER_FAILED_VERIFICATION})
     if (result == hopeless) fail("{}: {}", name_, curl_easy_strerror(result));
-  if (status == 416) {  // what was asked for is not there any more
+  if (status == 416) {  // the requested range does not exist any more
     validator_.clear();
     most_received_ = 0;
     return "the file has changed";
@@ -211,7 +211,7 @@ std::string Transfer::try_once() {
   return {};
 }
 
-/// Forgets what has arrived.
+/// Discards what has arrived; false when the file cannot be truncated.
 bool Transfer::begin_anew() {
   received_ = 0;
   std::rewind(file_.get());
@@ -221,7 +221,7 @@ bool Transfer::begin_anew() {
 }
 
 std::size_t Transfer::on_header(std::string_view line) {
-  if (line.starts_with("HTTP/")) {  // of one answer, after those that redirected here
+  if (line.starts_with("HTTP/")) {  // a new response, e.g. after a redirect
     etag_.clear();
     modified_.clear();
     range_begin_.reset();
@@ -248,10 +248,10 @@ std::size_t Transfer::on_header(std::string_view line) {
 std::size_t Transfer::on_bytes(const char* bytes, std::size_t count) {
   long status = 0;
   curl_easy_getinfo(curl_.get(), CURLINFO_RESPONSE_CODE, &status);
-  if (status != 200 && status != 206) return count;  // the body of a refusal
+  if (status != 200 && status != 206) return count;  // the body of an error response
   if (!begun_) {
     begun_ = true;
-    if (status == 200) {  // from the beginning, whatever was asked for
+    if (status == 200) {  // the whole file, whatever range was requested
       if (!begin_anew()) return 0;
     } else if (range_begin_ != received_) {
       validator_.clear();

@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A string or the bytes of a binary value, of any of the types that Arrow reads them as; nothing for a null.
+/// Returns a string or a binary value, of any type that Arrow reads them as; nothing for a null.
 std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t row) {
   if (array.IsNull(row)) return std::nullopt;
   if (const auto* binary = dynamic_cast<const arrow::BinaryArray*>(&array)) return binary->GetView(row);
@@ -42,9 +42,9 @@ std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t
   fail("is {}, expected strings or bytes", array.type()->ToString());
 }
 
-/// A string, or a list of them: PyArrow writes "list", Polars "large_list".
+/// Returns a row's captions, a string or a list: PyArrow writes "list", Polars "large_list".
 std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row) {
-  constexpr std::size_t most_bytes = 16 << 20;  // a dictionary may hold them all in a few
+  constexpr std::size_t most_bytes = 16 << 20;  // a dictionary may encode them in a few
   std::vector<std::string> captions;
   std::size_t bytes = 0;
   const auto add = [&](const arrow::Array& values, std::int64_t begin, std::int64_t end) {
@@ -69,13 +69,13 @@ std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row
   return captions;
 }
 
-/// What so many bytes of a file may unpack to. A dictionary or a shared prefix makes any number of a few, which the
-/// file's own figures do not count. Text packs to a tenth or so, and an array that grows takes twice its size.
+/// How many bytes `stored` ones in a file may unpack to. A dictionary or a shared prefix can turn a few into any
+/// number, unseen in the file's own figures. Text packs to about a tenth, and a growing array takes twice its size.
 std::int64_t most_unpacked(std::int64_t stored) {
   return (std::int64_t{1} << 30) + 32 * stored;
 }
 
-/// Memory of which Arrow is given no more than a limit.
+/// A memory pool that gives Arrow no more than a limit.
 class LimitedMemory {
  public:
   explicit LimitedMemory(std::int64_t limit) : limited_(&counted_, limit) {}
@@ -87,7 +87,7 @@ class LimitedMemory {
   arrow::CappedMemoryPool limited_;
 };
 
-/// The columns of one file that matter, a row group at a time. Open only while it is read: a set may have thousands.
+/// Reads the needed columns of one file by row group. Keeps it open only while reading: a set may have thousands.
 class ParquetFile {
  public:
   explicit ParquetFile(const fs::path& path) : path_(path) {
@@ -111,10 +111,10 @@ class ParquetFile {
   }
 
   struct RowGroup {
-    std::shared_ptr<LimitedMemory> memory;  // which the arrays are in
+    std::shared_ptr<LimitedMemory> memory;  // owns the arrays
     std::shared_ptr<arrow::ChunkedArray> images, captions;
   };
-  /// Of the columns, once they are read; by the file's own figures.
+  /// Uncompressed size of a row group, by the file's own figures.
   std::int64_t bytes(int group) const { return metadata_->RowGroup(group)->total_byte_size(); }
   RowGroup read(int group, bool with_images = true) const {
     RowGroup found;
@@ -127,7 +127,7 @@ class ParquetFile {
     return found;
   }
 
-  /// Runs what calls Arrow: its statuses and exceptions, and our own failures, become Error that names the file.
+  /// Runs code that calls Arrow: Arrow's errors and our own become Error that names the file.
   template <class Body>
   void guarded(const Body& body) const {
     try {
@@ -140,7 +140,7 @@ class ParquetFile {
  private:
   struct Column {
     std::string name;
-    std::vector<int> leaves;  ///< where its parts are stored
+    std::vector<int> leaves;  ///< indices of the stored columns that it consists of
   };
 
   static void check(const arrow::Status& status) {
@@ -162,7 +162,7 @@ class ParquetFile {
     return found;
   }
 
-  /// What is read into `pool` must not outlive it. The file itself is not: Arrow reads it ahead, in threads of its own.
+  /// What is read is in `pool` and must not outlive it. The file itself is not: Arrow reads ahead in its own threads.
   std::unique_ptr<parquet::arrow::FileReader> reader(arrow::MemoryPool* pool) const {
     parquet::arrow::FileReaderBuilder builder;
     const auto file = value(arrow::io::ReadableFile::Open(path_.string()));
@@ -196,12 +196,12 @@ class ParquetFile {
   Column image_, caption_;
 };
 
-/// The encoded images of a column of bytes, or of structs with bytes, as Hugging Face's data sets have.
+/// The encoded images of a column of bytes, or of structs with a field `bytes`, as in Hugging Face's data sets.
 const arrow::Array& bytes_of(const arrow::Array& images) {
   if (const auto* structs = dynamic_cast<const arrow::StructArray*>(&images)) {
     const auto bytes = structs->GetFieldByName("bytes");
     if (!bytes) fail("column image: has no field bytes");
-    return *bytes;  // the struct keeps it
+    return *bytes;  // kept alive by the struct
   }
   return images;
 }
@@ -212,7 +212,7 @@ bool holds_paths(const arrow::DataType& type) {
          type.id() == arrow::Type::STRING_VIEW;
 }
 
-/// A row of a column, which may consist of several arrays: one holds 2 GiB at most.
+/// A row of a column, which may consist of several arrays, since one holds at most 2 GiB.
 struct Cell {
   const arrow::Array& array;
   std::int64_t row;
@@ -227,8 +227,8 @@ Cell cell_at(const arrow::ChunkedArray& column, std::int64_t row) {
   fail("is cut short: row {} of {}", row, column.length());
 }
 
-/// Rows that hold their images. Row groups, of whichever file, are read as they are needed, and the last that were read
-/// kept.
+/// Rows that contain their images. Row groups are read on demand, whichever file they are in, and the last ones read
+/// are kept.
 class ImagesInParquet : public Dataset {
  public:
   explicit ImagesInParquet(std::vector<ParquetFile> files) : files_(std::move(files)) {
@@ -283,8 +283,8 @@ class ImagesInParquet : public Dataset {
   }
 
  private:
-  /// A window is at most so many row groups, of about so many bytes together; twice as many groups are kept, unless the
-  /// files' own figures are far too low.
+  /// A window has at most this many row groups and about this many bytes in all. Twice as many groups are kept, or
+  /// fewer if the files' own figures are far too low.
   static constexpr double most_of_a_window = 8, window_bytes = 1e9;
 
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
@@ -313,7 +313,7 @@ class ImagesInParquet : public Dataset {
   mutable std::deque<std::pair<std::size_t, std::shared_ptr<const ParquetFile::RowGroup>>> row_groups_;
 };
 
-/// Rows that name their images, all in memory: those of the same image are its captions.
+/// Rows that name their images, all in memory. Rows of the same image are its captions.
 class PathsInParquet : public Dataset {
  public:
   explicit PathsInParquet(const std::vector<ParquetFile>& files) {
@@ -348,7 +348,7 @@ class PathsInParquet : public Dataset {
 
  private:
   void add(const ParquetFile& file, std::vector<std::uint32_t>& image_of_caption) {
-    constexpr std::size_t beside_a_text = 64;  // the numbers that the tables keep
+    constexpr std::size_t beside_a_text = 64;  // bytes of bookkeeping in the tables
     const auto most = static_cast<std::size_t>(most_unpacked(file.size()));
     std::size_t taken = 0;
     std::unordered_map<std::string, std::uint32_t> known;
@@ -384,7 +384,7 @@ class PathsInParquet : public Dataset {
 
 std::unique_ptr<Dataset> open_parquet(const std::vector<fs::path>& paths) {
   std::vector<ParquetFile> files(paths.begin(), paths.end());
-  const auto with_rows = [](const ParquetFile& file) {  // the columns of an empty one may have no type
+  const auto with_rows = [](const ParquetFile& file) {  // the columns of an empty file may have no type
     int group = 0;
     while (group < file.row_groups() && file.rows(group) == 0) ++group;
     return group;

@@ -23,7 +23,7 @@ std::size_t closing_brace(std::string_view pattern, std::size_t open) {
   return std::string_view::npos;
 }
 
-/// "a,{b,c}" at its outer commas.
+/// Splits "a,{b,c}" at its outer commas.
 std::vector<std::string> split_alternatives(std::string_view body) {
   std::vector<std::string> parts(1);
   int depth = 0;
@@ -39,8 +39,8 @@ std::vector<std::string> split_alternatives(std::string_view body) {
   return parts;
 }
 
-/// "08..12" as "08", "09" … "12", padded to the width of the first where that begins with a zero; nothing when the
-/// body is not a range.
+/// Expands "08..12" to "08", "09" … "12", padded to the width of the first number if that begins with a zero; returns
+/// nothing if the body is not a range.
 std::optional<std::vector<std::string>> expand_range(std::string_view body, const std::string& pattern) {
   const std::size_t dots = body.find("..");
   if (dots == std::string_view::npos) return std::nullopt;
@@ -55,7 +55,7 @@ std::optional<std::vector<std::string>> expand_range(std::string_view body, cons
   return numbers;
 }
 
-/// Appends what the braces of `rest` stand for, each after `prefix`.
+/// Appends what `rest` expands to, each result after `prefix`.
 void expand_braces(const std::string& prefix, std::string_view rest, const std::string& pattern,
                    std::vector<std::string>& expanded) {
   const std::size_t open = rest.find('{');

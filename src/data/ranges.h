@@ -8,13 +8,13 @@
 
 namespace gondola {
 
-/// Consecutive ranges of numbers from 0 on: the shards of a set's samples, the texts of a block of characters.
+/// Consecutive ranges of numbers, starting at 0: the shards of a set's samples, the texts of a block of characters.
 class Ranges {
  public:
   void add(std::size_t size) { ends_.push_back(end() + size); }
 
   std::size_t count() const { return ends_.size(); }
-  /// Of the last range.
+  /// The end of the last range.
   std::size_t end() const { return ends_.empty() ? 0 : ends_.back(); }
   std::size_t begin_of(std::size_t range) const { return range == 0 ? 0 : ends_[range - 1]; }
   std::size_t size_of(std::size_t range) const { return ends_[range] - begin_of(range); }
@@ -27,7 +27,7 @@ class Ranges {
   std::vector<std::size_t> ends_;
 };
 
-/// Numbers by group, those of a group in the order in which they came: where the captions of each image are.
+/// Numbers by group, in their original order within each group: where the captions of each image are.
 class Grouped {
  public:
   Grouped() = default;
@@ -48,11 +48,11 @@ class Grouped {
   std::span<const std::size_t> operator[](std::size_t group) const {
     return std::span(numbers_).subspan(places_.begin_of(group), places_.size_of(group));
   }
-  /// Of all groups, one after the other.
+  /// The numbers of all groups, one group after the other.
   std::span<const std::size_t> numbers() const { return numbers_; }
 
  private:
-  Ranges places_;  ///< of each group in numbers_
+  Ranges places_;  ///< where each group lies in numbers_
   std::vector<std::size_t> numbers_;
 };
 

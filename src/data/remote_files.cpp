@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 using Clock = std::chrono::steady_clock;
-constexpr auto retry_after = std::chrono::minutes(30);  // all of a window's may have failed by then
+constexpr auto retry_after = std::chrono::minutes(30);  // all files of a window may have failed by then
 
 void touch(const fs::path& path) {
   std::error_code ignored;
@@ -36,7 +36,7 @@ RemoteFiles::RemoteFiles(fs::path folder, std::size_t kept) : folder_(std::move(
   } catch (const std::system_error& error) {
     stop();
     fail("{}: cannot start a thread for downloads: {}", folder_.string(), error.what());
-  } catch (...) {  // of memory
+  } catch (...) {  // out of memory
     stop();
     throw;
   }
@@ -72,12 +72,12 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
         file.state = File::queued;
         queue_.push_front(url);
         changed_.notify_all();
-      } else if (file.state == File::queued) {  // it is needed before the others now
+      } else if (file.state == File::queued) {  // now needed before the others
         const auto place = std::find(queue_.begin(), queue_.end(), url);
         if (place != queue_.end())
           std::rotate(queue_.begin(), place, place + 1);
         else
-          queue_.push_front(url);  // whoever was to queue it ended by an error
+          queue_.push_front(url);  // an exception kept it from being queued
         changed_.notify_all();
       }
       changed_.wait(lock, [&] { return file.state == File::here || file.state == File::failed; });
@@ -86,18 +86,18 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
     try {
       return std::make_unique<RandomAccessFile>(path, without_secrets(url));
     } catch (const Error&) {
-      if (is_there(path)) throw;  // else another process has just dropped it
+      if (is_there(path)) throw;  // otherwise another process has just dropped it
     }
   }
 }
 
 std::optional<std::string> RemoteFiles::read(const std::string& url) const {
   constexpr std::uint64_t limit = 64 << 20;
-  const fs::path copy = temporary_beside(fs::temp_directory_path() / "gondola");  // the folder drops its oldest files
+  const fs::path copy = temporary_beside(fs::temp_directory_path() / "gondola");  // since folder_ drops old files
   try {
-    download(url, copy, stop_, limit, /*attempts=*/8);  // what is wrong with a URL shows here, at the start
+    download(url, copy, stop_, limit, /*attempts=*/8);  // fewer: a wrong URL shows here, at the start
   } catch (const HttpError& error) {
-    if (error.status == 403 || error.status == 404) return std::nullopt;  // 403: S3, to who may not list its bucket
+    if (error.status == 403 || error.status == 404) return std::nullopt;  // 403: S3, if the bucket may not be listed
     throw;
   }
   std::string bytes = read_file(copy);
@@ -142,7 +142,7 @@ void RemoteFiles::work() {
 void RemoteFiles::fetch(const std::string& url) {
   const fs::path path = path_of(url), part = path.string() + ".part";
   constexpr std::uint64_t locks = 64;
-  FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks));  // one process fetches or drops at a time
+  FileLock lock(folder_ / fmt::format("{:02}.lock", hash_of(url) % locks));  // one process at a time fetches a file
   while (!lock.try_lock()) {
     if (stop_ || interrupted()) fail("{}: interrupted", path.string());
     std::this_thread::sleep_for(std::chrono::milliseconds(100));

@@ -18,23 +18,22 @@
 
 namespace gondola {
 
-/// Files behind URLs (data/download.h), fetched by four threads ahead of their use, of which the last used ones are
+/// Files behind URLs (data/download.h), which four threads fetch ahead of their use. The most recently used ones are
 /// kept in a folder that several processes may share. Thread-safe.
 class RemoteFiles {
  public:
-  /// The folder keeps `kept` files, more than are used at a time.
+  /// The folder keeps `kept` files, which must be more than are used at a time.
   explicit RemoteFiles(std::filesystem::path folder, std::size_t kept = 32);
   ~RemoteFiles();
 
-  /// The file, once it is here. Throws Error that names the URL when it could not be had; that is tried again after
-  /// half an hour.
+  /// Opens the file, waiting until it is here. Throws Error that names the URL when it cannot be fetched; that is
+  /// retried after half an hour.
   std::unique_ptr<RandomAccessFile> open(const std::string& url);
 
-  /// What a small file holds now; nothing where the server has none.
+  /// Downloads a small file and returns its contents; nothing when the server does not have it.
   std::optional<std::string> read(const std::string& url) const;
 
-  /// Fetches what is not here yet, in this order, after what was asked for before. What could not be had is tried
-  /// again.
+  /// Fetches the files that are not here yet, in this order, after those requested before. Failed ones are tried again.
   void prefetch(const std::vector<std::string>& urls);
 
  private:

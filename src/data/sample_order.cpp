@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-/// Of a pass and the next, the windows that threads may still be reading.
+/// Windows kept of each pass, since threads may still be reading earlier ones.
 constexpr std::size_t kept_windows = 4;
 
 __extension__ using Wide = unsigned __int128;
@@ -52,8 +52,8 @@ SampleOrder::SampleOrder(const Dataset& dataset, std::uint64_t seed) : dataset_(
   }
 }
 
-/// The part of a position: of the first j draws that parts k, k+1 … share, floor(j · n_k / (n_k + n_k+1 + …)) are part
-/// k's. Neither that nor what it leaves to the others ever falls as j grows, so every draw is one part's.
+/// Finds the part of a position: of the first j draws that parts k, k+1 … share, floor(j · n_k / (n_k + n_k+1 + …))
+/// belong to part k. Neither that count nor the rest ever falls as j grows, so every draw belongs to exactly one part.
 Draw SampleOrder::at(std::uint64_t epoch, std::size_t position) const {
   if (position >= size_) fail("draw {} of an epoch of {}", position, size_);
   std::size_t rest = size_, part = 0, before = 0;
@@ -111,7 +111,7 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
 SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) const {
   if (const auto found = passes_.find({part, pass}); found != passes_.end()) return found->second;
   Pass one;
-  // The pass before may still be read by a thread, and this one may have been asked for by the last window of that.
+  // A thread may still be reading the previous pass, whose last window may also be what asks for this one.
   if (pass > 1) passes_.erase(passes_.lower_bound({part, 0}), passes_.lower_bound({part, pass - 1}));
   const PartOrder& order = parts_[part];
   const std::size_t shards = order.begins.size() - 1;
@@ -129,8 +129,8 @@ SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) co
   return passes_.emplace(std::pair(part, pass), std::move(one)).first->second;
 }
 
-/// The shards of a pass fall into windows that differ by one shard at most. Empty ones are left out: no sample names
-/// them.
+/// The shards of one window. The windows of a pass differ by at most one shard. Empty shards are left out: no sample
+/// can name them.
 std::vector<std::size_t> SampleOrder::shards_of(const PartOrder& part, const Pass& pass, std::size_t window) const {
   std::vector<std::size_t> shards;
   for (std::size_t i = share(window, pass.shards.size(), part.windows);

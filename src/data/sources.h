@@ -19,26 +19,26 @@ std::unique_ptr<Dataset> open_parquet(const std::vector<std::filesystem::path>& 
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
 
-/// Whether there is such a file or folder; what is no name of one, as a list of braces that is too long, is not there.
+/// Whether the file or folder exists; what cannot be a path, such as a very long list of braces, does not.
 bool is_there(const std::filesystem::path& path);
 
-/// The file that a table names: beside the table, or in images/ there. Throws Error when it is in neither place.
+/// The path of an image that a table names: beside the table, or in images/ there. Throws Error when it is in neither.
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image);
 
-/// "a-{00..12}.tar" and "{a,b}.tar" expanded, then globbed; sorted within a pattern. A pattern that matches nothing is
-/// an Error.
+/// Expands "a-{00..12}.tar" and "{a,b}.tar", then globs; the paths are sorted. Throws Error for a pattern that matches
+/// nothing.
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
 
-/// The same of the URLs of .tar files, in the order given; only braces are expanded.
+/// Does the same for URLs of .tar files, in the order given; only braces are expanded.
 std::vector<std::string> expand_urls(const std::string& pattern);
 
-/// Whether to believe a shard or a row group that claims so many samples, of which its file has room for `room`: their
-/// order alone takes so many numbers. That of a million is little, and a file that is still being copied has less room.
+/// Whether a shard or row group can have the samples it claims, given that its file has room for `room`: shuffling
+/// stores a number for each. A million is always believed: that is cheap, and a file still being copied has less room.
 constexpr bool is_believable(std::uint64_t samples, std::uint64_t room) {
   return samples <= 1'000'000 || (samples <= 100'000'000 && samples <= room);
 }
 
-/// An encoded image of a data set may have this many bytes.
+/// The largest encoded image that a data set may hold, in bytes.
 inline constexpr std::uint64_t max_image_bytes = std::uint64_t{1} << 30;
 
 }  // namespace gondola

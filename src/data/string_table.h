@@ -8,7 +8,7 @@
 
 namespace gondola {
 
-/// Many short strings in one block: eight bytes more than its characters for each, where a std::string takes 32.
+/// Many short strings in one block. Each takes its characters plus eight bytes, where a std::string takes 32.
 class StringTable {
  public:
   void add(std::string_view text) {

@@ -20,7 +20,7 @@ std::string_view text_field(std::span<const char> header, std::size_t offset, st
   return field.substr(0, field.find('\0'));
 }
 
-/// An octal field, with blanks around it.
+/// An octal field, possibly with blanks around it.
 std::optional<std::uint64_t> octal_field(std::span<const char> header, std::size_t offset, std::size_t length) {
   std::string_view digits = text_field(header, offset, length);
   while (digits.starts_with(' ')) digits.remove_prefix(1);
@@ -28,7 +28,7 @@ std::optional<std::uint64_t> octal_field(std::span<const char> header, std::size
   return parse_number(digits, 8);
 }
 
-/// The sum of the header's bytes with blanks in place of the checksum (POSIX.1-1988; some old writers summed signed).
+/// Whether the checksum is right: the bytes' sum, its own field as blanks (POSIX.1-1988; some old writers sum signed).
 bool checksum_holds(std::span<const char> header) {
   constexpr std::size_t checksum_offset = 148, checksum_length = 8;
   const auto stored = octal_field(header, checksum_offset, checksum_length);
@@ -80,7 +80,7 @@ std::string member_name(std::span<const char> header) {
 
 }  // namespace
 
-/// False at the end of the archive: a block of zeros or the end of the file.
+/// Reads the next header; false at the end of the archive: a block of zeros or the end of the file.
 bool TarReader::read_header(Header& header) {
   if (position_ >= file_.size()) return false;
   file_.read(position_, header);

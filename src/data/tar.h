@@ -10,16 +10,16 @@ namespace gondola {
 
 struct TarMember {
   std::string name;
-  std::uint64_t begin = 0;  ///< where its first header stands
-  std::uint64_t data = 0;   ///< where its bytes stand
-  std::uint64_t size = 0;   ///< of its bytes, which lie inside the file
+  std::uint64_t begin = 0;  ///< offset of its first header
+  std::uint64_t data = 0;   ///< offset of its bytes
+  std::uint64_t size = 0;   ///< number of its bytes, which lie inside the file
 };
 
 /// Walks the regular files of a tar archive by its headers: POSIX ustar and pax, GNU long names and binary sizes, and
-/// the older form without a magic. Nothing is extracted; folders and links are passed over.
+/// the older form without a magic. Nothing is extracted; folders and links are skipped.
 class TarReader {
  public:
-  /// Begins at `offset`, where a header must stand. `file` must outlive the reader.
+  /// Starts at `offset`, where a header must be. `file` must outlive the reader.
   explicit TarReader(const RandomAccessFile& file, std::uint64_t offset = 0) : file_(file), position_(offset) {}
 
   /// The next regular file; false at the end of the archive. Throws Error for a header whose checksum or size is wrong.

@@ -28,8 +28,8 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t max_text_bytes = 16 << 20;  // of a caption or a JSON member
 
-/// A member's name up to the first dot of its last part, and what follows it in lower case: "a/b.c/d.e.JPG" gives
-/// ("a/b.c/d", ".e.jpg") (webdataset's base_plus_ext).
+/// A member's name up to the first dot of its last part, and the rest in lower case: "a/b.c/d.e.JPG" gives ("a/b.c/d",
+/// ".e.jpg") (webdataset's base_plus_ext).
 struct SplitName {
   std::string key, extension;
 };
@@ -42,15 +42,15 @@ std::optional<SplitName> split_name(const std::string& name) {
   return SplitName{name.substr(0, dot), lower_ascii(name.substr(dot))};
 }
 
-/// Consecutive members of one key.
+/// Consecutive members with the same key.
 struct Group {
   std::string key;
   std::uint64_t begin = 0;
   std::optional<TarMember> image, text, json;
 };
 
-/// Walks the groups of a shard from `offset` on. Damage is thrown once, when the groups before it are read, and ends
-/// it.
+/// Walks the groups of a shard, starting at `offset`. Damage is thrown once, after the groups before it, and ends the
+/// walk.
 class GroupReader {
  public:
   explicit GroupReader(const RandomAccessFile& file, std::uint64_t offset = 0) : tar_(file, offset) { advance(); }
@@ -96,7 +96,7 @@ std::string read_member(const RandomAccessFile& file, const TarMember& member, s
   return file.read(member.data, member.size);
 }
 
-/// The "caption" or the "text" of a sample's JSON: a string or a list of strings.
+/// The "caption" or "text" of a sample's JSON: a string or a list of strings.
 std::vector<std::string> json_captions(std::string_view text, const std::string& origin) {
   const Json json = parse_json(text, origin);
   for (const char* field : {"caption", "text"}) {
@@ -121,15 +121,15 @@ std::vector<std::string> read_captions(const RandomAccessFile& file, const Group
                        fmt::format("{}:{}", file.name(), group.json->name));
 }
 
-/// Where a shard's samples begin.
+/// Where the samples of a shard begin.
 using Places = std::vector<std::uint64_t>;
 
-/// Of a shard in use the samples' places are kept, and their members found again from there. Shards are walked at the
-/// start, to count their samples, unless a sizes.json beside them, or of remote ones what an earlier start counted,
-/// says how many each has: then a shard is walked when it is first needed.
+/// Keeps where the samples of the shards in use begin, and finds their members again from there. Shards are walked at
+/// the start to count their samples, unless a sizes.json beside them (or, for remote ones, what an earlier start
+/// counted) gives the numbers: then a shard is walked when it is first needed.
 class WebDataset : public Dataset {
  public:
-  /// Where `remote`, shards are URLs, and `counts` the file that keeps their sizes.
+  /// With `remote`, shards are URLs, and `counts` is the file that stores their sizes.
   WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote, fs::path counts)
       : shards_(std::move(shards)), remote_(std::move(remote)), counts_(std::move(counts)) {
     std::vector<std::size_t> sizes = given_sizes();
@@ -164,7 +164,7 @@ class WebDataset : public Dataset {
   std::size_t size() const override { return samples_.end(); }
 
   std::vector<Part> parts() const override {
-    constexpr std::size_t window = 8;  // shards: of 10,000 samples each, more than the buffers that loaders shuffle in
+    constexpr std::size_t window = 8;  // shards: with 10,000 samples each, more than loaders' shuffle buffers hold
     Part part{{}, window};
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) part.shards.push_back(samples_.size_of(shard));
     return {part};
@@ -221,8 +221,8 @@ class WebDataset : public Dataset {
 
   static bool is_complete(const Group& group) { return group.image && (group.text || group.json); }
 
-  /// As far as the file is whole; `damage` says what ended it else. Adds the number of groups, complete or not, to
-  /// `groups`.
+  /// Finds a shard's samples as far as the file is intact; otherwise `damage` says what ended the walk. Adds the number
+  /// of groups, complete or not, to `groups`.
   static Places walk(const RandomAccessFile& file, std::size_t& groups, std::optional<Error>& damage) {
     Places places;
     try {
@@ -235,8 +235,8 @@ class WebDataset : public Dataset {
     return places;
   }
 
-  /// Those of the shard, `place` among them unless it has fewer; `damage` may say why. Those of a damaged one are
-  /// looked for again, since the failure may pass.
+  /// The places of a shard's samples, including `place` unless it has fewer; `damage` may say why. A damaged shard is
+  /// walked again for a missing place, since the failure may be temporary.
   std::shared_ptr<const Places> places_of(std::size_t shard, std::size_t place, const RandomAccessFile& file,
                                           std::optional<Error>& damage) const {
     {
@@ -246,7 +246,7 @@ class WebDataset : public Dataset {
     }
     std::size_t groups = 0;
     auto places = std::make_shared<const Places>(walk(file, groups, damage));
-    constexpr std::size_t kept = 32;  // of two windows and more
+    constexpr std::size_t kept = 32;  // shards: those of two windows and more
     const std::lock_guard lock(mutex_);
     for (Known& known : known_) {
       if (known.shard != shard) continue;
@@ -258,7 +258,7 @@ class WebDataset : public Dataset {
     return places;
   }
 
-  /// Reads the headers again; the file may have changed since it was indexed.
+  /// Reads the sample's headers again; the file may have changed since it was indexed.
   Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
     std::optional<Error> damage;
     const auto places = places_of(shard, place, file, damage);
@@ -278,13 +278,13 @@ class WebDataset : public Dataset {
                        samples_.size_of(shard));
   }
 
-  /// What each folder's sizes.json says, as open_clip reads it: {"00000.tar": 9983, …}. Empty when one has none.
+  /// The sizes in each folder's sizes.json, in open_clip's format: {"00000.tar": 9983, …}. Empty if one is missing.
   std::vector<std::size_t> given_sizes() const {
     std::map<std::string, Json> tables;
     std::vector<std::size_t> sizes;
     for (const std::string& shard : shards_) {
       const std::size_t query = remote_ ? std::min(shard.find('?'), shard.size()) : shard.size();
-      const std::size_t slash = shard.rfind('/', query);  // none in the current folder: 0 then, after the addition
+      const std::size_t slash = shard.rfind('/', query);  // npos in the current folder: adding 1 gives 0
       const std::string table = shard.substr(0, slash + 1) + "sizes.json" + shard.substr(query);
       const auto [found, is_new] = tables.try_emplace(table);
       if (is_new) {
@@ -303,7 +303,7 @@ class WebDataset : public Dataset {
     return sizes;
   }
 
-  /// How many samples a shard has room for; of what is not here, any number.
+  /// How many samples a shard has room for; a remote one, any number.
   std::uint64_t room_of(const std::string& shard) const {
     constexpr std::uint64_t two_headers = 1024;  // of an image and a caption
     std::error_code unknown;
@@ -311,11 +311,11 @@ class WebDataset : public Dataset {
   }
 
   static std::optional<std::string> read_if_there(const fs::path& path) {
-    constexpr std::uint64_t limit = 64 << 20;  // as of remote ones
+    constexpr std::uint64_t limit = 64 << 20;  // as for remote ones
     return fs::exists(path) ? std::optional(read_regular_file(path, limit)) : std::nullopt;
   }
 
-  /// What an earlier start counted, of the first shards at least.
+  /// What an earlier start counted, perhaps only for the first shards.
   std::vector<std::size_t> read_counts() const {
     try {
       const auto text = read_if_there(counts_);
@@ -334,7 +334,7 @@ class WebDataset : public Dataset {
   }
 
   std::vector<std::string> shards_;
-  std::unique_ptr<RemoteFiles> remote_;  ///< where the shards are URLs
+  std::unique_ptr<RemoteFiles> remote_;  ///< set when the shards are URLs
   fs::path counts_;
   std::string who_counted_ = "sizes.json";
   Ranges samples_;  ///< of each shard

@@ -97,14 +97,14 @@ std::vector<float> smoothing_scales(std::span<const float> largest_input, std::s
 TensorMap smooth_by_norms(const Weights& weights) {
   BlockWeights block(weights);
   const std::size_t width = block.width(), first = 2 * width;
-  // Copies of both: shift and smooth rewrite the norm that they may be taken from.
+  // Takes copies: shift and smooth rewrite the norm that the arguments may come from.
   const auto even_out = [&](const BlockLayer& layer, const std::vector<float> centre,
                             const std::vector<float> deviation) {
     constexpr float alpha = 0.5f;
     block.shift(layer.weight, layer.bias, centre);
     block.smooth(layer.weight, smoothing_scales(deviation, block[layer.weight], alpha));
   };
-  // Values: products of what the norm leaves.
+  // Mean and deviation of the values, which are linear in the norm's outputs.
   std::vector<float> centre(width), deviation(width);
   const std::vector<float>&in_proj = block["attn.in_proj_weight"], &biases = block["attn.in_proj_bias"];
   const std::vector<float>&norm_weight = block["ln_1.weight"], &norm_bias = block["ln_1.bias"];

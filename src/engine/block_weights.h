@@ -10,33 +10,33 @@
 
 namespace gondola {
 
-/// The weights of one residual attention block in fp32 ("ln_1.weight", "attn.in_proj_weight", …), to be rewritten in
-/// ways that leave what the block computes as it is.
+/// The fp32 weights of one residual attention block ("ln_1.weight", "attn.in_proj_weight", …), with rewrites that do
+/// not change what the block computes.
 class BlockWeights {
  public:
   explicit BlockWeights(const Weights& weights);
 
   std::vector<float>& operator[](const std::string& name) { return values_.at(name); }
   std::size_t width() const { return values_.at("ln_1.weight").size(); }
-  /// The result; nothing is left here.
+  /// Moves the result out.
   TensorMap take_tensors();
 
-  /// What a layer reads comes divided by `scales`, a value a channel: its columns grow by them, and what writes the
-  /// channels shrinks: a layer norm, or the rows of in_proj that make the values.
+  /// Divides the inputs of the layer with this weight by `scales`, one per channel. Its columns are multiplied by them,
+  /// and what produces the inputs is divided: a layer norm, or the value rows of in_proj.
   void smooth(const std::string& weight, std::span<const float> scales);
 
-  /// What a layer reads comes less `centre`, a value a channel: the bias before it gives it up, and its own takes over.
-  /// For the values too, since attention's weights add up to one.
+  /// Subtracts `centre`, one value per channel, from the inputs of a layer: the bias that produces them loses it, and
+  /// the layer's own bias makes up for it. Exact for attention's values too, since attention weights sum to one.
   void shift(const std::string& weight, const std::string& bias, std::span<const float> centre);
 
-  /// Puts the channels of the hidden layer in another order.
+  /// Permutes the channels of the hidden layer: channel i becomes the former order[i].
   void reorder_hidden(std::span<const std::size_t> order);
 
  private:
   std::map<std::string, std::vector<float>> values_;
 };
 
-/// The linear layers of a block, in the order in which they run: in_proj, out_proj, c_fc, c_proj.
+/// The linear layers of a block in execution order: in_proj, out_proj, c_fc, c_proj.
 struct BlockLayer {
   const char* weight;
   const char* bias;
@@ -46,12 +46,12 @@ inline constexpr BlockLayer block_layers[] = {{"attn.in_proj_weight", "attn.in_p
                                               {"mlp.c_fc.weight", "mlp.c_fc.bias"},
                                               {"mlp.c_proj.weight", "mlp.c_proj.bias"}};
 
-/// SmoothQuant (arXiv 2211.10438, equation 4): s_j = max|x_j|^alpha / max|w_j|^(1 − alpha) of an input channel and the
-/// column that reads it; 1 where either is zero. `weight` is out × in.
+/// The scales of SmoothQuant (arXiv 2211.10438, equation 4): s_j = max|x_j|^alpha / max|w_j|^(1 − alpha) for input
+/// channel j and the column that reads it; 1 where either is zero. `weight` is out × in.
 std::vector<float> smoothing_scales(std::span<const float> largest_input, std::span<const float> weight, float alpha);
 
-/// The weights of a block, smoothed without calibration: a layer norm's outputs are taken to be normal, with its weight
-/// as deviation and its bias as mean.
+/// Centres and smooths the weights of a block without calibration: takes a layer norm's outputs to be normally
+/// distributed, with its weight as standard deviation and its bias as mean.
 TensorMap smooth_by_norms(const Weights& weights);
 
 }  // namespace gondola

@@ -6,10 +6,10 @@
 namespace gondola {
 namespace {
 
-/// Rows to keep: enough that the mean error of an output is known to a sixteenth of an error's own size.
+/// The number of rows to keep: 256 give an output's mean error to within a sixteenth of the error's deviation.
 constexpr std::size_t most_kept = 256;
 
-/// FNV-1a over the values, its bits mixed at the end (the finaliser of MurmurHash3).
+/// FNV-1a over the values, followed by MurmurHash3's finaliser to mix the bits.
 std::uint64_t hash(const float* row, std::size_t width) {
   std::uint64_t state = 0xcbf29ce484222325;
   for (std::size_t i = 0; i < width; ++i) state = (state ^ std::bit_cast<std::uint32_t>(row[i])) * 0x100000001b3;

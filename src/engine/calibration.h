@@ -10,15 +10,15 @@
 
 namespace gondola {
 
-/// What one linear layer reads while a model runs: the least and the largest value of each channel, and some of the
-/// rows. Which rows are kept depends on their values alone, not on the order in which threads bring them.
+/// Statistics of one linear layer's inputs while a model runs: the minimum and maximum of each channel, and a sample of
+/// the rows. The sample depends only on the rows' values, not on the order in which threads add them.
 class LayerInputs {
  public:
-  /// Any thread may call.
+  /// Thread-safe.
   void add(std::size_t rows, const float* in, std::size_t stride, std::size_t width);
 
   std::size_t width() const { return least_.size(); }
-  /// The largest distance of each channel from a centre, one value a channel.
+  /// The largest distance of each channel from `centre`, one value per channel.
   std::vector<float> reach(std::span<const float> centre) const;
   /// kept rows × width
   std::vector<float> rows() const;
@@ -26,13 +26,13 @@ class LayerInputs {
  private:
   std::mutex mutex_;
   std::vector<float> least_, largest_;
-  std::map<std::uint64_t, std::vector<float>> kept_;  ///< by hash, the smallest ones
+  std::map<std::uint64_t, std::vector<float>> kept_;  ///< the rows with the smallest hashes, by hash
 };
 
-/// The inputs of a model's linear layers, by the full name of their weight.
+/// The inputs of a model's linear layers, keyed by the full name of the weight.
 class Calibration {
  public:
-  /// Any thread may call; the result stays where it is.
+  /// Thread-safe; the reference stays valid.
   LayerInputs& operator[](const std::string& weight);
 
  private:

@@ -14,12 +14,12 @@
 namespace gondola {
 namespace {
 
-/// Calls body(team, memory, items) for parts of [0, count), by all threads of the pool. While there are as many items
-/// as threads each thread takes some on its own, which needs no waiting; the rest is done by all threads together.
+/// Runs body(team, memory, items) on parts of [0, count), with all threads of the pool. Items that divide evenly among
+/// the threads are run by single threads, which need not wait; all threads run the rest together.
 class Scheduler {
  public:
   using Body = std::function<void(const Team& team, float* memory, Range items)>;
-  /// Floats of memory that so many threads need for these items.
+  /// Floats of memory that a team of `threads` needs for `items`.
   using MemorySize = std::function<std::size_t(std::size_t threads, Range items)>;
 
   explicit Scheduler(ThreadPool& pool) : pool_(pool), memory_(static_cast<std::size_t>(pool.threads())) {}
@@ -34,7 +34,7 @@ class Scheduler {
     if (alone < count) run_together({alone, count}, size, body);
   }
 
-  /// All items by the calling thread, which has this number in the pool.
+  /// Runs all items on the calling thread, number `thread` of the pool.
   void run_alone(int thread, Range items, const MemorySize& size, const Body& body) {
     AlignedFloats& memory = memory_[static_cast<std::size_t>(thread)];
     memory.reserve(size(1, items));
@@ -47,7 +47,7 @@ class Scheduler {
     AlignedFloats& memory = memory_.front();
     memory.reserve(size(threads, items));
     Barrier barrier(threads);
-    // Each thread takes one rank: none returns before all are at the barrier.
+    // Each thread takes one rank, since none returns before all are at the barrier.
     pool_.for_each(threads, [&](std::size_t rank, int) {
       try {
         body(Team(rank, threads, barrier), memory.data(), items);
@@ -59,7 +59,7 @@ class Scheduler {
   }
 
   ThreadPool& pool_;
-  std::vector<AlignedFloats> memory_;  ///< one a thread, kept between calls
+  std::vector<AlignedFloats> memory_;  ///< one per thread, kept between calls
 };
 
 class CpuEncoder : public Encoder {
@@ -161,13 +161,13 @@ class CpuEncoder : public Encoder {
     return *text_;
   }
 
-  /// A tower has packed what it needs; the originals may be as large, where a checkpoint's parts had to be joined.
+  /// Drops the original weights of a packed tower: they may be as large, where a checkpoint's parts had to be joined.
   void forget_weights(bool of_image_tower) {
     std::erase_if(weights_, [&](const auto& item) { return item.first.starts_with("visual.") == of_image_tower; });
   }
 
   ModelConfig config_;
-  TensorMap weights_;  ///< of the towers that were not needed yet
+  TensorMap weights_;  ///< of the towers not packed yet
   bool quantized_;
   CpuOptions options_;
   ThreadPool& pool_;

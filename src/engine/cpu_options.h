@@ -8,11 +8,11 @@ class Calibration;
 
 /// How the CPU encoder computes.
 struct CpuOptions {
-  /// Of the linear layers: the residual stream is fp32, attention at least bf16. A ModifiedResNet stays in fp32.
+  /// Precision of the linear layers. The residual stream is fp32, attention at least bf16, a ModifiedResNet all fp32.
   Precision precision = Precision::fp32;
-  /// Computes what the result does not need, too: all tokens of the last layer and of a text. To measure by.
+  /// Also computes what the result does not need: all tokens of the last layer and of each text. For measurements.
   bool every_token = false;
-  Calibration* calibration = nullptr;  ///< shown what the transformers' linear layers read; in fp32
+  Calibration* calibration = nullptr;  ///< records the inputs of the transformers' linear layers; needs fp32
 };
 
 }  // namespace gondola

@@ -12,16 +12,16 @@
 
 namespace gondola {
 
-/// An image tower, its weights packed for the kernels.
+/// An image tower with its weights packed for the kernels.
 class ImageTower {
  public:
   virtual ~ImageTower() = default;
 
   /// How many images a thread should take through all layers at a time: enough rows to make good use of a panel of
-  /// weights, few enough for the second-level cache.
+  /// weights, few enough to fit in the second-level cache.
   virtual std::size_t images_at_a_time() const = 0;
 
-  /// Floats of memory that forward needs for so many images and threads.
+  /// Floats of memory that forward needs for `images` images on `threads` threads.
   virtual std::size_t workspace_size(std::size_t threads, std::size_t images) const = 0;
 
   /// pixels: images × 3 × size × size; embeddings: images × embed_dim. Called by every thread of the team, with the
@@ -33,7 +33,7 @@ class ImageTower {
 std::unique_ptr<ImageTower> make_vision_transformer(const Kernels& kernels, const CpuOptions& options,
                                                     const ModelConfig& config, const Weights& weights,
                                                     ThreadPool& pool);
-/// In fp32.
+/// Always computes in fp32.
 std::unique_ptr<ImageTower> make_modified_resnet(const Kernels& kernels, const ModelConfig& config,
                                                  const Weights& weights, ThreadPool& pool);
 

@@ -58,8 +58,8 @@ Linear Linear::from_projection(const Kernels& kernels, std::span<const float> we
 }
 
 float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps) {
-  // In integers the compiler finds the vectors: magnitudes are ordered as their bits are, and beside 1.5·2^23 a number
-  // is rounded to an integer (half to even) that stands in its lowest bits.
+  // On integers, so that the compiler vectorises: magnitudes compare like their bits, and adding 1.5·2^23 to a number
+  // rounds it to an integer (half to even) in its lowest bits.
   std::int32_t bits = 0;
   for (float value : values) bits = std::max(bits, std::bit_cast<std::int32_t>(value) & 0x7fffffff);
   const float largest = bits == 0 ? 1 : std::bit_cast<float>(bits);
@@ -116,9 +116,9 @@ std::size_t Linear::panels() const {
 }
 
 Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
-  constexpr std::size_t tile_rows = 14;  // AVX-512's; near enough for the others
+  constexpr std::size_t tile_rows = 14;  // of AVX-512; close enough for the others
   const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
-  // Rounds of work of the busiest thread, times what a round of the other division is worth.
+  // The units of the busiest thread; each panel costs all tiles, and each tile all panels.
   const auto rounds = [&](std::size_t units) { return (units + team.size() - 1) / team.size(); };
   if (rounds(panels) * tiles <= rounds(tiles) * panels) return {{0, rows}, team.share(panels)};
   return {team.share(rows), {0, panels}};

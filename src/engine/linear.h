@@ -25,7 +25,7 @@ struct ConstRows {
   ConstRows(Rows rows) : data(rows.data), stride(rows.stride) {}  // NOLINT: a view may be narrowed
 };
 
-/// Rows that a linear layer reads, in its precision.
+/// Input rows of a linear layer, in its precision.
 struct Operand {
   const void* data = nullptr;
   std::size_t stride = 0;
@@ -44,13 +44,13 @@ struct OperandBuffer {
   }
 };
 
-/// How a team shares a product: by its panels or by its rows, whichever leaves fewer threads idle.
+/// This thread's part of a product. A team splits it by panels or by rows, whichever leaves fewer threads idle.
 struct Shares {
   Range rows, panels;
 };
 Shares share_product(const Team& team, std::size_t rows, std::size_t panels);
 
-/// A weight in int8, out × in: a value is its integer times the scale of its row.
+/// An int8 weight, out × in: each value is its integer times the scale of its row.
 struct Int8Rows {
   std::span<const std::int8_t> integers;
   std::span<const float> scales;
@@ -60,44 +60,44 @@ struct Int8Rows {
   }
 };
 
-/// Stored int8 weights reach from −127 to 127; packed ones, by the kernels, from −int8_steps to int8_steps.
+/// Stored int8 weights range from −127 to 127; packed ones from −int8_steps to int8_steps (Kernels).
 inline constexpr int stored_int8_steps = 127;
 
-/// Integers from −steps to steps for one row of a weight; returns its scale.
+/// Quantises one row of a weight to integers from −steps to steps; returns its scale.
 float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps = stored_int8_steps);
 
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {
  public:
   Linear() = default;
-  /// `weight` is out × in, as PyTorch stores it; an empty `bias` is none. Both are multiplied by `scale`. In bf16 and
-  /// int8 `in` has to be a multiple of 4, else the layer stays in fp32. In int8 each row of the weight has a scale.
+  /// `weight` is out × in, as PyTorch stores it; an empty `bias` means none. Both are multiplied by `scale`. bf16 and
+  /// int8 need `in` to be a multiple of 4, else the layer stays in fp32. In int8 each row of the weight has a scale.
   Linear(const Kernels& kernels, Precision precision, std::span<const float> weight, std::span<const float> bias,
          std::size_t in, std::size_t out, float scale = 1);
-  /// The same in int8, with integers that are there already; `in` is a multiple of 4.
+  /// The same from weights that are int8 already; `in` must be a multiple of 4.
   Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const float> bias, std::size_t in, std::size_t out,
          float scale = 1);
-  /// In fp32; `weight` is in × out: a projection that is applied from the right.
+  /// Makes an fp32 layer from a projection that is applied from the right: `weight` is in × out.
   static Linear from_projection(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias,
                                 std::size_t in, std::size_t out);
 
-  /// The precision in which prepare() wants the rows: int8 needs whole rows to find their scales, and so fp32.
+  /// The precision that prepare() expects. An int8 layer needs fp32, since it takes whole rows to find their scales.
   Precision input_precision() const { return precision_ == Precision::bf16 ? Precision::bf16 : Precision::fp32; }
 
-  /// Such rows in the precision that this layer reads: `rows` themselves, or converted from fp32 into `buffer` by all
-  /// threads of the team, after which they have waited.
+  /// Returns such rows in the precision that this layer reads: `rows` themselves, or converted from fp32 into `buffer`.
+  /// All threads of the team convert, then wait.
   Operand prepare(const Team& team, std::size_t count, const RowsOut& rows, const OperandBuffer& buffer) const;
 
-  /// out = epilogue(W·in + b + residual) on `rows` rows, in fp32 or bf16; `residual` may be null, and may be `out`.
-  /// Every thread of the team computes a part.
+  /// Computes out = epilogue(W·in + b + residual) for `rows` rows, in fp32 or bf16; `residual` may be null or the same
+  /// as `out`. Every thread of the team computes a part.
   void apply(const Team& team, std::size_t rows, const Operand& in, const RowsOut& out,
              Epilogue epilogue = Epilogue::none, ConstRows residual = {nullptr, 0}) const;
 
-  /// epilogue(W·in + b) for some columns only, of which the first one is a panel's; `out` begins with it.
+  /// Computes only `columns` of epilogue(W·in + b). columns.first must start a panel; it becomes column 0 of `out`.
   void apply_columns(const Team& team, Range columns, std::size_t rows, const Operand& in, const RowsOut& out,
                      Epilogue epilogue) const;
 
-  /// From here on `inputs` is shown what this layer, in fp32, reads.
+  /// From now on records this layer's inputs in `inputs`; the layer must be fp32.
   void watch(LayerInputs& inputs) { inputs_ = &inputs; }
 
   Precision precision() const { return precision_; }
@@ -108,7 +108,7 @@ class Linear {
 
  private:
   GemmArguments product(const Operand& in, const RowsOut& out, Epilogue epilogue, const Shares& mine) const;
-  /// write(column, integers or bf16) writes a column of the packed matrix, and returns its scale where it is int8.
+  /// Packs a bf16 or int8 weight. write(column, values) fills in one column and returns its scale, which int8 uses.
   template <class Write>
   void pack(const Write& write);
   void set_bias(std::span<const float> bias, float scale);
@@ -118,12 +118,12 @@ class Linear {
   Precision precision_ = Precision::fp32;
   std::size_t in_ = 0, out_ = 0;
   AlignedFloats packed_, bias_;
-  AlignedFloats scales_;            ///< int8: one a column
+  AlignedFloats scales_;            ///< int8: one per column
   std::vector<std::int32_t> sums_;  ///< int8: [blocks of the depth][padded columns]
   LayerInputs* inputs_ = nullptr;
 };
 
-/// A layer normalisation; every thread of the team does some rows.
+/// A layer normalisation; each thread of the team computes some of the rows.
 class LayerNorm {
  public:
   LayerNorm() = default;

@@ -21,11 +21,10 @@ struct FeatureShape {
   FeatureShape halved() const { return {images, height / 2, width / 2, channels}; }
 };
 
-/// The order of a patch's values: PyTorch's [in][ky][kx], or [ky][kx][in], in which a tap of an NHWC image lies.
+/// The order of a patch's values: PyTorch's [in][ky][kx], or [ky][kx][in], in which NHWC images store them.
 enum class PatchOrder { channels_first, channels_last };
 
-/// A convolution with the batch normalisation that follows it folded in: a linear layer on patches of kernel² · in
-/// values.
+/// Folds a convolution and the batch normalisation after it into a linear layer on patches of kernel² · in values.
 Linear folded_convolution(const Kernels& kernels, const Weights& weights, const std::string& convolution,
                           const std::string& norm, std::size_t in, std::size_t out, std::size_t kernel,
                           PatchOrder order) {
@@ -35,7 +34,7 @@ Linear folded_convolution(const Kernels& kernels, const Weights& weights, const 
   const std::size_t area = kernel * kernel;
   std::vector<float> folded(weight.size()), bias(out);
   for (std::size_t o = 0; o < out; ++o) {
-    constexpr double eps = 1e-5;  // of torch.nn.BatchNorm2d
+    constexpr double eps = 1e-5;  // torch.nn.BatchNorm2d's default
     const double scale = gamma.data()[o] / std::sqrt(variance.data()[o] + eps);
     bias[o] = static_cast<float>(beta.data()[o] - mean.data()[o] * scale);
     for (std::size_t i = 0; i < in; ++i) {
@@ -48,7 +47,7 @@ Linear folded_convolution(const Kernels& kernels, const Weights& weights, const 
   return Linear(kernels, Precision::fp32, folded, bias, in * area, out);
 }
 
-/// A 1×1 convolution, with ReLU or with a residual and then ReLU, or neither.
+/// A 1×1 convolution; adds the residual, if there is one, before the epilogue (ReLU or none).
 void convolve_1x1(const Team& team, const Linear& convolution, std::size_t pixels, std::size_t in, const float* input,
                   float* output, Epilogue epilogue, const float* residual = nullptr) {
   const std::size_t out = convolution.out();
@@ -80,7 +79,7 @@ void average_pool(const Team& team, const FeatureShape& shape, const float* inpu
   average_pool_2x2({shape.height, shape.width, shape.channels, input, output, mine.first, mine.last});
 }
 
-/// OpenAI clip/model.py, Bottleneck: the stride is an average pooling before the last convolution and the shortcut's.
+/// OpenAI clip/model.py, Bottleneck: average pooling before the last convolution and the shortcut's does the striding.
 struct Bottleneck {
   Bottleneck() = default;
   Bottleneck(const Kernels& kernels, const Weights& weights, std::size_t in, std::size_t inner, bool strided)
@@ -154,7 +153,7 @@ class ModifiedResNet : public ImageTower {
   std::size_t grid() const { return size() / 32; }
   std::size_t features() const { return width() * 32; }
 
-  /// The most values that an image has between two layers: after the stem, or in its first patches.
+  /// The largest number of values of an image between two layers: in the stem, in its patches or in the first stage.
   std::size_t largest_features() const {
     const std::size_t half = (size() + 1) / 2, quarter = half / 2;
     return std::max({half * half * width(), half * half * 27, quarter * quarter * 4 * width()});
@@ -247,7 +246,7 @@ class ModifiedResNet : public ImageTower {
     return out;
   }
 
-  /// OpenAI clip/model.py, AttentionPool2d: the mean token asks, all tokens answer.
+  /// OpenAI clip/model.py, AttentionPool2d: the mean token is the only query; all tokens are keys and values.
   void pool_by_attention(const Team& team, const Buffers& b, const FeatureShape& shape, float* embeddings) const {
     const std::size_t positions = shape.height * shape.width, length = positions + 1, channels = shape.channels;
     const Range mine = team.share(shape.images);
@@ -279,7 +278,7 @@ class ModifiedResNet : public ImageTower {
     projection_.apply(team, shape.images, {b.attended, channels}, {embeddings, embed_dim_});
   }
 
-  /// The mean of the positions, then the positions; the positional embedding is added to all.
+  /// Writes the mean of the positions, then the positions themselves, each plus its positional embedding.
   void add_mean_token(const float* in, std::size_t positions, float* tokens) const {
     const std::size_t channels = features();
     std::fill_n(tokens, channels, 0.0f);

@@ -15,13 +15,13 @@
 namespace gondola {
 namespace {
 
-/// Below it a layer stays in bf16. Of ViT-B/32's layers with random weights none is below 0.9998, and the error of all
-/// 48 together then is two thousandths; those whose hidden layer has channels of a hundred times the others' size,
-/// which nothing can smooth, lie between 0.83 and 0.9992, and one of them costs the tower more than all others. What
-/// passes and still adds up to too much shows in the embeddings (pipeline/quantize.cpp).
+/// A layer with a lower cosine stays in bf16. With random weights no layer of ViT-B/32 is below 0.9998, and the error
+/// of all 48 together is two thousandths. Layers that read hidden channels a hundred times larger than the others,
+/// which nothing can smooth, lie between 0.83 and 0.9992, and one of them costs the tower more than all others. Errors
+/// that pass but still add up to too much show in the embeddings (pipeline/quantize.cpp).
 constexpr double least_cosine = 0.998;
 
-/// rows × in values times a weight (out × in), by the kernels: rows × out.
+/// Multiplies `rows` (rows × in) by a weight (out × in) with the kernels; returns rows × out.
 std::vector<float> product(const Kernels& kernels, Precision precision, const std::vector<float>& rows,
                            std::span<const float> weight, std::size_t in) {
   const std::size_t count = rows.size() / in, out = weight.size() / in;
@@ -35,7 +35,7 @@ std::vector<float> product(const Kernels& kernels, Precision precision, const st
   return products;
 }
 
-/// rows as the int8 product reads them: rounded to bytes and back.
+/// `rows` as the int8 product reads them: rounded to bytes and back.
 std::vector<float> rounded(const Kernels& kernels, const std::vector<float>& rows, std::size_t in) {
   const std::size_t count = rows.size() / in;
   const DepthBlocks blocks(in);
@@ -55,7 +55,7 @@ std::vector<float> rounded(const Kernels& kernels, const std::vector<float>& row
 /// How the products of one layer on its calibration rows differ from the exact ones.
 struct Difference {
   double cosine = 1;              ///< as in QuantizedLayer, once the mean error is corrected
-  std::vector<float> mean_error;  ///< exact − found, one an output
+  std::vector<float> mean_error;  ///< exact − found, one per output
 };
 
 Difference compare(const std::vector<float>& exact, const std::vector<float>& found, std::size_t out) {
@@ -88,7 +88,7 @@ std::vector<float> divided(std::vector<float> rows, std::span<const float> scale
   return rows;
 }
 
-/// One block, all of whose layers become int8.
+/// Quantises all layers of one block to int8.
 class BlockQuantizer {
  public:
   BlockQuantizer(const Kernels& kernels, const Weights& weights, Calibration& calibration)
@@ -96,7 +96,7 @@ class BlockQuantizer {
 
   TensorMap run(std::span<QuantizedLayer> report) {
     order_hidden();
-    // Backwards: what evens out the inputs of out_proj does so with the values that in_proj writes.
+    // Backwards, since evening out the inputs of out_proj rewrites in_proj.
     for (std::size_t i = 3; i-- > 0;) even_out(i, report[i]);
     TensorMap tensors;
     for (std::size_t i = 0; i < std::size(block_layers); ++i) quantize(i, report[i], tensors);
@@ -108,7 +108,7 @@ class BlockQuantizer {
  private:
   LayerInputs& inputs(const BlockLayer& layer) { return calibration_[weights_.full_name(layer.weight)]; }
 
-  /// Channels of like size side by side: int8 has a scale for each block of the depth (kernels/packed_matrix.h).
+  /// Sorts the hidden channels by size: int8 inputs have one scale per block of the depth (kernels/packed_matrix.h).
   void order_hidden() {
     const LayerInputs& seen = inputs(block_layers[3]);
     const std::vector<float> reach = seen.reach(std::vector<float>(seen.width())), rows = seen.rows();
@@ -120,7 +120,7 @@ class BlockQuantizer {
     for (std::size_t i = 0; i < rows.size(); ++i) rows_[3].push_back(rows[i / width * width + order[i % width]]);
   }
 
-  /// Centres the inputs of a layer, and smooths them as much as serves its products best.
+  /// Centres the inputs of a layer and smooths them with the alpha that gives the best products.
   void even_out(std::size_t index, QuantizedLayer& layer) {
     const BlockLayer& names = block_layers[index];
     const LayerInputs& seen = inputs(names);
@@ -160,7 +160,7 @@ class BlockQuantizer {
     for (std::size_t row = 0; row < out; ++row)
       scales[row] = quantize_row(std::span(weight).subspan(row * in, in), std::span(integers).subspan(row * in, in));
     for (std::size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<float>(integers[i]) * scales[i / in];
-    // Of what the file will hold, not of the fewer bits that this processor may have for it.
+    // Measures what the file will hold, not the fewer bits that this processor may reduce it to.
     const Difference difference =
         compare(product(kernels_, Precision::fp32, rows, weight, in),
                 product(kernels_, Precision::fp32, rounded(kernels_, rows, in), stored, in), out);
@@ -179,7 +179,7 @@ class BlockQuantizer {
   Weights weights_;
   BlockWeights block_;
   Calibration& calibration_;
-  std::array<std::vector<float>, std::size(block_layers)> rows_;  ///< what each layer reads, evened out
+  std::array<std::vector<float>, std::size(block_layers)> rows_;  ///< the inputs of each layer, evened out
 };
 
 }  // namespace

@@ -9,8 +9,8 @@
 
 namespace gondola {
 
-/// Where the threads of a team wait for each other. They spin, since between two operations on one image there are
-/// microseconds, and give way to others when it takes longer than that.
+/// A barrier for the threads of a team. They spin, since operations on one image are only microseconds apart, and yield
+/// when the wait takes longer.
 class Barrier {
  public:
   explicit Barrier(std::size_t size) : size_(size) {}
@@ -33,7 +33,7 @@ class Barrier {
     }
   }
 
-  /// A thread will not come any more: whoever waits throws this. The first error counts.
+  /// Reports that a thread will never arrive: all who wait throw `error`. Only the first error counts.
   void fail(std::exception_ptr error) {
     const std::lock_guard lock(mutex_);
     if (failed_) return;
@@ -54,9 +54,9 @@ struct Range {
   std::size_t size() const { return last - first; }
 };
 
-/// A thread's place among those that run one forward pass together: all call the same functions in the same order, each
-/// does its share of every operation, and all wait before one that needs the results of the others. A thread that
-/// works on its own is a team of one, which shares everything with itself and never waits.
+/// A thread's place among those that run one forward pass together. All call the same functions in the same order, each
+/// computes its share of every operation, and all wait before an operation that needs the others' results. A thread
+/// that works alone is a team of one: its share is everything, and it never waits.
 class Team {
  public:
   Team() = default;

@@ -56,7 +56,7 @@ std::size_t TextTransformer::pooled_position(std::span<const std::int32_t> ids) 
     case TextPooling::largest_id:
       return static_cast<std::size_t>(std::ranges::max_element(ids) - ids.begin());
     case TextPooling::end_token: {
-      // A text without end token is pooled at its first position, as argmax over an all-false mask does in the
+      // A text without an end token is pooled at its first position, like argmax over an all-false mask in the
       // reference implementations.
       const auto end = std::ranges::find(ids, config_.end_id);
       return end == ids.end() ? 0 : static_cast<std::size_t>(end - ids.begin());

@@ -12,21 +12,21 @@
 
 namespace gondola {
 
-/// The text tower (OpenAI clip/model.py, encode_text). Where attention is causal a text is cut after the token that
-/// stands for it: exact, since no token sees a later one.
+/// The text tower (OpenAI clip/model.py, encode_text). With causal attention, a text is cut after the token that is
+/// pooled. This is exact, since no token sees a later one.
 class TextTransformer {
  public:
   TextTransformer(const Kernels& kernels, const CpuOptions& options, const ModelConfig& config, const Weights& weights,
                   ThreadPool& pool);
 
-  /// Which token of each text is pooled and how many are computed. ids: texts × context_length; throws Error when one
-  /// is not in the vocabulary.
+  /// Plans which token of each text is pooled and how many are computed. ids: texts × context_length; throws Error if
+  /// one is not in the vocabulary.
   std::vector<Sequence> plan(std::span<const std::int32_t> ids) const;
 
   /// Floats of memory that forward needs for these texts.
   std::size_t workspace_size(std::size_t threads, std::span<const Sequence> texts) const;
 
-  /// embeddings: texts × embed_dim. `texts` is a part of a plan and `ids` the part that belongs to it. Called by every
+  /// embeddings: texts × embed_dim. `texts` is part of a plan, and `ids` starts with its first text. Called by every
   /// thread of the team, with the same memory.
   void forward(const Team& team, float* memory, std::span<const Sequence> texts, std::span<const std::int32_t> ids,
                float* embeddings) const;

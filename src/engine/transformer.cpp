@@ -10,7 +10,7 @@ namespace gondola {
 
 namespace {
 
-/// Room for rows in any precision up to `bytes` a value.
+/// Takes room for rows in any precision of up to `bytes` bytes per value.
 OperandBuffer take_operand(Workspace& workspace, std::size_t rows, std::size_t width, std::size_t bytes) {
   const std::size_t scales = rows * DepthBlocks(width).count();
   float* data = workspace.take((rows * width * bytes + sizeof(float) - 1) / sizeof(float));
@@ -73,7 +73,7 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
       return Linear(kernels, rows.rows(first, out), biases, in, out, scale);
     }
     const FloatArray weight = weights[weight_name];
-    // What a quantised model left as it was is worth more than int8.
+    // Layers that a quantised model left in floating point need more than int8.
     const Precision precision = weights.quantized() ? float_precision(kernels, config.precision) : config.precision;
     Linear layer(kernels, precision, weight.values().subspan(first * in, out * in), biases, in, out, scale);
     if (config.calibration != nullptr) layer.watch((*config.calibration)[weights.full_name(weight_name)]);
@@ -83,7 +83,7 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
   attention_precision_ = attention_precision(kernels, config.precision, width / config.heads);
   attention_norm_ = norm("ln_1");
   mlp_norm_ = norm("ln_2");
-  // The rows of in_proj are those of the queries, the keys and the values.
+  // in_proj holds the rows of the queries, then of the keys, then of the values.
   const float scale = 1 / std::sqrt(static_cast<float>(width / config.heads));
   query_ = linear("attn.in_proj_weight", "attn.in_proj_bias", width, 0, width, scale);
   key_value_ = linear("attn.in_proj_weight", "attn.in_proj_bias", width, width, 2 * width);
@@ -185,7 +185,7 @@ void TransformerBlock::mlp(const Team& team, std::size_t rows, const Transformer
 void TransformerBlock::quantize_hidden(const Team& team, std::size_t rows, const TransformerBuffers& b,
                                        const Operand& normed, const RowsOut& hidden) const {
   const DepthBlocks blocks(config_.mlp_width);
-  // A thread on its own takes what shares a scale at a time, which then is still in its cache; a team waits less.
+  // A single thread takes one block at a time, which then is still in its cache; a team takes all, to wait less.
   const std::size_t step = team.size() == 1 ? 1 : blocks.count();
   for (std::size_t block = 0; block < blocks.count(); block += step) {
     const Range columns = {blocks.first(block), blocks.first(block + step)};

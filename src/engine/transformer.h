@@ -18,15 +18,15 @@ namespace gondola {
 /// The tokens of one image or text among the rows of a pass: [first, first + length).
 struct Sequence {
   std::size_t first = 0, length = 0;
-  std::size_t pooled = 0;  ///< the row within it that stands for it, where there is one
+  std::size_t pooled = 0;  ///< which of its rows represents it, if it is pooled
 };
 
-/// Tokens that a thread takes through a tower together, about: they make good use of a panel of weights.
+/// About how many tokens a thread takes through a tower at a time: enough to make good use of a panel of weights.
 inline constexpr std::size_t tokens_at_a_time = 200;
 
 struct TransformerConfig : CpuOptions {
   TransformerConfig() = default;
-  /// Of a tower's configuration (ImageTowerConfig, TextTowerConfig).
+  /// From a tower's configuration (ImageTowerConfig, TextTowerConfig).
   template <class Tower>
   TransformerConfig(const Tower& tower, const CpuOptions& options, bool is_causal)
       : CpuOptions(options),
@@ -44,15 +44,15 @@ struct TransformerConfig : CpuOptions {
   bool causal = false;
 };
 
-/// The memory of one pass. `tokens` is the residual stream, rows × width, which a caller fills. The buffers whose name
-/// begins with pooled have a row for each sequence.
+/// The memory of one forward pass. `tokens` is the residual stream, rows × width, which the caller fills. The buffers
+/// named pooled_* have one row per sequence.
 struct TransformerBuffers {
   TransformerBuffers(Workspace& workspace, const Kernels& kernels, const TransformerConfig& config, std::size_t threads,
                      std::size_t rows, std::size_t sequences, std::size_t longest);
 
   float* tokens;
-  OperandBuffer normed;    ///< rows × width: normalised tokens, then the attention's result
-  OperandBuffer prepared;  ///< rows × max(width, mlp_width) in bf16 or int8: what the layer after those reads
+  OperandBuffer normed;    ///< rows × width: normalised tokens, then attention's output
+  OperandBuffer prepared;  ///< rows × max(width, mlp_width) in bf16 or int8: the next layer's operand
   float* wide;             ///< rows × max(3·width, mlp_width): queries, keys and values, then the hidden layer
   float* pooled_tokens;
   OperandBuffer pooled_normed;
@@ -63,10 +63,10 @@ struct TransformerBuffers {
 
 Epilogue epilogue_of(Activation activation);
 
-/// What attention computes in where the linear layers run in `layers`.
+/// The precision of attention where the linear layers run in `layers`.
 Precision attention_precision(const Kernels& kernels, Precision layers, std::size_t head_width);
 
-/// And what products compute in that are not to be int8 there.
+/// The precision, likewise, of products that must not be int8.
 Precision float_precision(const Kernels& kernels, Precision layers);
 
 /// One residual attention block (OpenAI clip/model.py, ResidualAttentionBlock): x + attention(norm(x)), then
@@ -76,12 +76,12 @@ class TransformerBlock {
   TransformerBlock() = default;
   TransformerBlock(const Kernels& kernels, const Weights& weights, const TransformerConfig& config);
 
-  /// tokens → tokens, for every row.
+  /// Computes every row: tokens → tokens.
   void forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
                std::size_t rows) const;
 
-  /// The same for the pooled row of each sequence only: tokens → pooled_tokens. Exact, since no row of a block's
-  /// result depends on another.
+  /// Computes only the pooled row of each sequence: tokens → pooled_tokens. Exact, since no row of a block's output
+  /// depends on another.
   void forward_pooled(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
                       std::size_t rows) const;
 
@@ -90,7 +90,7 @@ class TransformerBlock {
               bool pooled) const;
   void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, float* tokens,
            const OperandBuffer& normed) const;
-  /// The hidden layer in int8: wide → hidden.
+  /// Computes the hidden layer and converts it to int8: normed → wide → hidden.
   void quantize_hidden(const Team& team, std::size_t rows, const TransformerBuffers& buffers, const Operand& normed,
                        const RowsOut& hidden) const;
 
@@ -103,13 +103,13 @@ class TransformerBlock {
 
 class Transformer {
  public:
-  /// `weights` holds resblocks.0.… and so on; the blocks are packed by all threads of the pool.
+  /// `weights` holds resblocks.0.… and so on; all threads of the pool pack the blocks.
   Transformer(const Kernels& kernels, const Weights& weights, const TransformerConfig& config, ThreadPool& pool);
 
   const TransformerConfig& config() const { return config_; }
 
-  /// All blocks on `tokens`, which have to be complete in every thread's eyes (Team::wait); so is the result. With
-  /// `pooled_only` the result is pooled_tokens, else it is tokens.
+  /// Runs all blocks on `tokens`, which must be complete for every thread (Team::wait), as is the result. The result is
+  /// pooled_tokens with `pooled_only`, else tokens.
   void forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
                std::size_t rows, bool pooled_only) const;
 

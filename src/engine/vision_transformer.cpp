@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-/// Dosovitskiy et al. 2021 as CLIP has it (OpenAI clip/model.py, VisionTransformer; open_clip's for average pooling).
+/// The ViT of Dosovitskiy et al. 2021 as in CLIP (OpenAI clip/model.py, VisionTransformer; averaging as in open_clip).
 class VisionTransformer : public ImageTower {
  public:
   VisionTransformer(const Kernels& kernels, const CpuOptions& options, const ModelConfig& config,
@@ -21,7 +21,7 @@ class VisionTransformer : public ImageTower {
         transformer_(kernels, weights.below("transformer"),
                      TransformerConfig(config.image, options, /*is_causal=*/false), pool) {
     const FloatArray patch_weight = weights["conv1.weight"];
-    // Pixels are worth more than int8, and this is one product in forty-nine.
+    // Pixels need more than int8, and this is only one product of 49 (with twelve layers).
     patch_embedding_ = Linear(kernels, float_precision(kernels, options.precision), patch_weight.values(), {},
                               patch_values(), width());
     const FloatArray positions = weights["positional_embedding"], class_embedding = weights["class_embedding"];
@@ -75,7 +75,7 @@ class VisionTransformer : public ImageTower {
     PatchBuffers(Workspace& workspace, std::size_t threads, std::size_t rows, std::size_t values)
         : patches{workspace.take(rows * values)}, scratch(workspace.take(threads * values)) {}
     OperandBuffer patches;
-    float* scratch;  ///< one patch a thread
+    float* scratch;  ///< one patch per thread
   };
 
   Rows token_rows(const TransformerBuffers& buffers) const { return {buffers.tokens, width()}; }
@@ -84,8 +84,8 @@ class VisionTransformer : public ImageTower {
     return LayerNorm(kernels_, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config_.norm_eps);
   }
 
-  /// The convolution with stride patch_size as a product. The class token is a patch of zeros, so that every row is
-  /// the product plus its row of first_tokens_.
+  /// Computes the convolution with stride patch_size as a product. The class token is a patch of zeros, so that every
+  /// row is the product plus its row of first_tokens_.
   void embed_patches(const Team& team, const float* pixels, std::size_t images, const PatchBuffers& buffers,
                      float* tokens_out) const {
     const std::size_t size = static_cast<std::size_t>(config_.image_size), count = images * tokens();
@@ -112,7 +112,7 @@ class VisionTransformer : public ImageTower {
     team.wait();
   }
 
-  /// The mean of the patches' tokens, the class token left out: open_clip's pool_type "avg".
+  /// Averages the patch tokens, without the class token: open_clip's pool_type "avg".
   void average_tokens(const Team& team, const TransformerBuffers& buffers, std::size_t images) const {
     if (!config_.final_norm_after_pooling) {
       post_norm_.apply(team, images * tokens(), token_rows(buffers), token_rows(buffers));
@@ -134,7 +134,7 @@ class VisionTransformer : public ImageTower {
   ImageTowerConfig config_;
   std::size_t embed_dim_;
   Linear patch_embedding_, projection_;
-  std::vector<float> first_tokens_;  ///< tokens × width: positions, the class embedding added to the first
+  std::vector<float> first_tokens_;  ///< tokens × width: positions, the first plus the class embedding
   LayerNorm pre_norm_, post_norm_;
   Transformer transformer_;
 };

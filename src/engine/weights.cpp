@@ -92,13 +92,13 @@ bool is_floating_point(DType type) {
   return type == DType::float16 || type == DType::bfloat16 || type == DType::float32 || type == DType::float64;
 }
 
-/// The weights that may be int8.
+/// Whether the weight may be int8.
 bool is_linear_of_block(const std::string& name) {
   return name.find("transformer.resblocks.") != std::string::npos &&
          std::ranges::any_of(block_layers, [&](const BlockLayer& layer) { return name.ends_with(layer.weight); });
 }
 
-/// What a checkpoint holds besides the towers' weights.
+/// Whether checkpoints hold this tensor besides the towers' weights.
 bool is_elsewhere(const std::string& name) {
   return name == "logit_scale" || name == "logit_bias" || name.ends_with(".num_batches_tracked");
 }

@@ -14,14 +14,14 @@
 
 namespace gondola {
 
-/// Throws Error that names the first weight which is missing, has another shape or type than expected, or for which the
-/// configuration has no place. The linear layers of transformer blocks may be int8 (checkpoint/quantized_weights.h).
+/// Throws Error naming the first weight that is missing, has an unexpected shape or type, or has no place in the
+/// configuration. The linear layers of transformer blocks may be int8 (checkpoint/quantized_weights.h).
 void check_weights(const ModelConfig& config, const TensorMap& weights);
 
-/// Of every weight that the towers of this configuration read, under OpenAI's names (checkpoint/model_files.h).
+/// The shape of every weight that the towers of this configuration read, by OpenAI's name (checkpoint/model_files.h).
 std::map<std::string, std::vector<std::int64_t>> weight_shapes(const ModelConfig& config);
 
-/// fp32 values that stay where a file is mapped if they are fp32 there, and are converted otherwise.
+/// A tensor's values as fp32: a view of the tensor if it holds aligned fp32, else a converted copy.
 class FloatArray {
  public:
   FloatArray() = default;
@@ -36,23 +36,23 @@ class FloatArray {
   std::shared_ptr<const void> owner_;
 };
 
-/// Checked weights by name, below a common prefix ("visual.", "visual.transformer.resblocks.3.").
+/// Checked weights, by name below a common prefix ("visual.", "visual.transformer.resblocks.3.").
 class Weights {
  public:
   explicit Weights(const TensorMap& tensors) : Weights(tensors, "", is_quantized(tensors)) {}
-  /// `quantized`: whether the model has int8 weights, here or elsewhere.
+  /// `quantized`: whether the model has int8 weights, below this prefix or elsewhere.
   Weights(const TensorMap& tensors, std::string prefix, bool quantized)
       : tensors_(&tensors), prefix_(std::move(prefix)), quantized_(quantized) {}
 
   Weights below(const std::string& name) const { return Weights(*tensors_, prefix_ + name + ".", quantized_); }
   std::string full_name(const std::string& name) const { return prefix_ + name; }
-  /// As fp32, of whatever type it is.
+  /// The weight as fp32, whatever its type.
   FloatArray operator[](const std::string& name) const;
   bool contains(const std::string& name) const { return tensors_->contains(prefix_ + name); }
 
   bool quantized() const { return quantized_; }
   bool is_int8(const std::string& name) const { return tensors_->at(prefix_ + name).type == DType::int8; }
-  /// Of a weight that is_int8.
+  /// The integers of a weight for which is_int8() is true.
   std::span<const std::int8_t> integers(const std::string& name) const;
 
  private:

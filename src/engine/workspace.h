@@ -4,15 +4,15 @@
 
 namespace gondola {
 
-/// Hands out pieces of one block of memory, in order. Every thread of a team lays out the same pieces for itself and
-/// so finds them at the same places. Without memory it only counts.
+/// Hands out consecutive pieces of one block of memory. Every thread of a team takes the same pieces in the same order,
+/// and so gets the same addresses. Without memory it only counts.
 class Workspace {
  public:
   explicit Workspace(float* memory = nullptr) : memory_(memory) {}
 
   float* take(std::size_t size) {
     float* piece = memory_ == nullptr ? nullptr : memory_ + used_;
-    constexpr std::size_t line = 16;  // every piece starts a cache line
+    constexpr std::size_t line = 16;  // floats; every piece starts on a cache line
     used_ += (size + line - 1) / line * line;
     return piece;
   }

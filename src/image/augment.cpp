@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-/// Streams of random numbers of one sample: switching one change on or off leaves the others as they are.
+/// Random number streams of a sample: switching one augmentation on or off leaves the others as they are.
 enum Stream : std::uint64_t { crop_stream, flip_stream, erase_stream, detail_stream };
 
 constexpr int attempts = 10;
@@ -37,7 +37,7 @@ double random_aspect_ratio(Random& random, double max_aspect_ratio) {
   return std::exp(random.uniform(-limit, limit));
 }
 
-/// An empty rectangle when none of the attempts fits.
+/// Returns an empty rectangle if no attempt fits.
 Window random_erasure(int size, Random& random) {
   constexpr double min_area = 0.02, max_area = 0.2, max_aspect_ratio = 1 / 0.3;
   const double area = static_cast<double>(size) * size;
@@ -49,7 +49,7 @@ Window random_erasure(int size, Random& random) {
   return {};
 }
 
-/// The colours' differences from the picture at a quarter of its resolution, each times a factor of its own.
+/// Multiplies each colour's difference from the image at a quarter of its resolution by a factor of its own.
 Image scale_detail(const Image& image, const std::array<double, 3>& factors) {
   const auto quarter = [](int side) { return std::max(1, side / 4); };
   const Image coarse = resize(resize(image, quarter(image.width), quarter(image.height), Interpolation::bicubic),
@@ -89,7 +89,7 @@ void augment(const Image& image, const PreprocessConfig& config, const AugmentCo
   if (config.size < 1 || out.size() != 3 * plane)
     fail("augment: room for {} values, expected 3 × {} × {}", out.size(), config.size, config.size);
 
-  // The crop is a picture of its own before it is resized, as in torchvision: no pixel outside it plays a part.
+  // Crop before resizing, as torchvision does, so that no pixel outside the crop plays a part.
   Image cropped = crop(image, random_crop(image.width, image.height, augmentation, seed));
   if (config.library == PreprocessLibrary::transformers) cropped = to_rgb_over_white(std::move(cropped));
   Image square = to_rgb(resize(cropped, config.size, config.size, Interpolation::bicubic));

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-/// Calls pixel(source, target) for each pixel; source and target point to its first bytes.
+/// Calls pixel(source, target) for each pixel, with pointers to its first byte in each image.
 template <int target_bytes, class Pixel>
 Image convert_pixels(const Image& image, PixelMode mode, Pixel pixel) {
   Image result = make_uninitialised_image(mode, image.width, image.height);
@@ -58,7 +58,7 @@ bool has_transparency(const Image& image) {
   return false;
 }
 
-/// One channel of Pillow's alpha_composite over opaque white, in its 7 extra bits of precision
+/// One channel of Pillow's alpha_composite over opaque white, with its 7 extra bits of precision
 /// (src/libImaging/AlphaComposite.c).
 std::uint8_t over_white(std::uint32_t value, std::uint32_t alpha) {
   if (alpha == 0) return 255;
@@ -83,7 +83,7 @@ Image to_rgba(const Image& image) {
       for (std::size_t i = 0; i < count; ++i) out[4 * i + 3] = image.palette[std::size_t{4} * image.pixels[i] + 3];
       break;
     default: {
-      // Pillow compares the low bytes, of 16-bit files too, with the converted pixel.
+      // Pillow compares the low bytes of the transparent colour, even in 16-bit files, with the converted pixel.
       std::array<std::uint8_t, 3> transparent{};
       std::copy_n(image.transparent_colour->begin(), 3, transparent.begin());
       for (std::size_t i = 0; i < count; ++i)

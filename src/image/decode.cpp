@@ -11,7 +11,7 @@ namespace {
 
 using Decoder = Image (*)(ImageBytes, std::string_view, const DecodeOptions&);
 
-/// By the signatures that Pillow's plugins accept; nullptr for a foreign file.
+/// Chooses a decoder by the signatures that Pillow's plugins accept; nullptr if none matches.
 Decoder find_decoder(ImageBytes bytes) {
   if (starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg;
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png;
@@ -21,7 +21,7 @@ Decoder find_decoder(ImageBytes bytes) {
   return nullptr;
 }
 
-/// The start of a file of another kind, for the message: a web page saved as .jpg is recognised at a glance.
+/// The start of an unrecognised file, for the message: a web page saved as .jpg is obvious at a glance.
 std::string describe_start(ImageBytes bytes) {
   constexpr std::size_t shown = 16;
   std::string start;
@@ -66,7 +66,7 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name, cons
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {
-  // A file of the largest picture that is allowed is hardly larger.
+  // Even a file of the largest allowed image is hardly larger.
   constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
   const std::string bytes = read_file(path, most_bytes);
   return decode_image(std::as_bytes(std::span(bytes)), path.string(), options);

@@ -17,11 +17,11 @@ using Masks = std::array<std::uint32_t, 4>;
 struct BmpHeader {
   std::int64_t width = 0, height = 0;
   bool top_down = false;
-  int bits = 0;  ///< of a pixel
+  int bits = 0;  ///< per pixel
   std::uint32_t compression = uncompressed;
   Masks masks{};
-  std::uint32_t colors = 0;     ///< of the palette
-  int palette_entry_bytes = 4;  ///< blue, green, red and, but for OS/2's first version, padding
+  std::uint32_t colors = 0;     ///< in the palette
+  int palette_entry_bytes = 4;  ///< blue, green, red and, except in OS/2's first version, padding
   std::uint64_t palette_offset = 0, pixel_offset = 0;
 };
 
@@ -93,7 +93,7 @@ BmpHeader BmpReader::read_header() const {
 }
 
 void BmpReader::read_masks(BmpHeader& header, std::uint32_t header_size) const {
-  constexpr std::uint64_t masks_offset = file_header_size + info_header_size;  // in the header, or right behind it
+  constexpr std::uint64_t masks_offset = file_header_size + info_header_size;  // in the header, or right after it
   constexpr std::uint32_t header_size_with_alpha = 56;
   for (std::size_t i = 0; i < 3; ++i) header.masks[i] = u32(masks_offset + 4 * i);
   if (header_size >= header_size_with_alpha) header.masks[3] = u32(masks_offset + 12);
@@ -147,7 +147,7 @@ Layout BmpReader::read_palette(const BmpHeader& header, std::vector<std::uint8_t
   return {PixelMode::palette, header.bits, {}};
 }
 
-/// Pixels of 1, 4 or 8 bits, the first in the highest bits.
+/// Unpacks pixels of 1, 4 or 8 bits, the first in the highest bits.
 void unpack_indices(const std::uint8_t* row, const Layout& layout, std::uint8_t* out, int width) {
   const int scale = layout.mode == PixelMode::bilevel ? 255 : 1;
   const int per_byte = 8 / layout.bits, mask = (1 << layout.bits) - 1;
@@ -157,7 +157,7 @@ void unpack_indices(const std::uint8_t* row, const Layout& layout, std::uint8_t*
   }
 }
 
-/// Pixels of whole bytes, whose channels the masks select; channels of 5 or 6 bits are widened by ·255 / maximum.
+/// Unpacks pixels of whole bytes, whose channels the masks select; channels of 5 or 6 bits are scaled by 255 / maximum.
 void unpack_masked(const std::uint8_t* row, const Layout& layout, std::uint8_t* out, int width) {
   const int bytes = layout.bits / 8, channels = bytes_per_pixel(layout.mode);
   for (int x = 0; x < width; ++x, row += bytes) {
@@ -190,8 +190,8 @@ Image BmpReader::read_rows(const BmpHeader& header, const Layout& layout) const 
   return image;
 }
 
-/// Run-length encoding: pairs of a count and a value, and escapes for the end of a row or of the image, for a jump, and
-/// for literal pixels.
+/// Decodes run-length encoding: pairs of a count and a value, and escapes for the end of a row or of the image, for a
+/// jump, and for literal pixels.
 Image BmpReader::read_runs(const BmpHeader& header, const Layout& layout) const {
   const bool nibbles = header.compression == rle4;
   const auto width = static_cast<std::size_t>(header.width), size = width * static_cast<std::size_t>(header.height);

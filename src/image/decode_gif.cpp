@@ -13,7 +13,7 @@ struct CloseGif {
   void operator()(GifFileType* file) const { DGifCloseFile(file, nullptr); }
 };
 
-/// The records of a GIF up to its first image.
+/// Reads a GIF up to its first image.
 class GifReader {
  public:
   GifReader(ImageBytes bytes, std::string_view name) : name_(name), rest_(bytes) {
@@ -24,8 +24,8 @@ class GifReader {
 
   const GifFileType& file() const { return *file_; }
 
-  /// Reads to the first image's pixels; returns the palette index that its graphic control extension declares
-  /// transparent, −1 if none.
+  /// Reads up to the first image's pixels. Returns the palette index that its graphic control extension declares
+  /// transparent, or −1 if there is none.
   int find_image() {
     int transparent_index = NO_TRANSPARENT_COLOR;
     for (;;) {
@@ -101,7 +101,7 @@ Image decode_gif(ImageBytes bytes, std::string_view name, const DecodeOptions& o
   const int transparent_index = reader.find_image();
   const GifFileType& file = reader.file();
   const GifImageDesc& frame = file.Image;
-  // As Pillow, a frame that reaches beyond the screen enlarges it.
+  // As in Pillow, a frame that reaches beyond the screen enlarges it.
   const int width = std::max(file.SWidth, frame.Left + frame.Width);
   const int height = std::max(file.SHeight, frame.Top + frame.Height);
   check_dimensions(width, height, name, options);

@@ -10,13 +10,13 @@
 namespace gondola {
 namespace {
 
-/// Far above any real progressive file (about 10): each scan visits the whole image, however few bytes it takes.
+/// Far more than a real progressive file has (about 10): each scan visits the whole image, however few bytes it takes.
 constexpr int scan_limit = 100;
 
 constexpr JDIMENSION rows_a_call = 16;
 
-/// libjpeg reports an error by calling error_exit, which must not return. It jumps back into `guarded`, over frames of
-/// C only: what is passed to `guarded` holds no object with a destructor.
+/// libjpeg reports an error by calling error_exit, which must not return. It jumps back into `guarded`, across frames
+/// without destructors: libjpeg is C, and functions passed to `guarded` must hold no object with a destructor.
 class JpegReader {
  public:
   JpegReader(ImageBytes bytes, std::string_view name) : name_(name) {
@@ -36,8 +36,8 @@ class JpegReader {
       std::snprintf(self.message_, sizeof self.message_, "more than %d scans", scan_limit);
       std::longjmp(self.jump_, 1);
     };
-    // All bytes are there from the start. Asking for more suspends the decoder, which is how Pillow, too, tells a
-    // truncated file; libjpeg's own sources would invent an end of image and grey out the rest.
+    // All bytes are there from the start. Asking for more suspends the decoder, which is also how Pillow detects a
+    // truncated file; libjpeg's own sources would make up an end of image and leave the rest grey.
     info_.src = &source_;
     source_.next_input_byte = bytes.data();
     source_.bytes_in_buffer = bytes.size();
@@ -102,7 +102,7 @@ class JpegReader {
 
 }  // namespace
 
-// As Pillow: the slow integer DCT and "fancy" chroma upsampling, which are libjpeg's defaults.
+// As in Pillow: the slow integer DCT and "fancy" chroma upsampling, which are libjpeg's defaults.
 Image decode_jpeg(ImageBytes bytes, std::string_view name, const DecodeOptions& options) {
   JpegReader reader(bytes, name);
   reader.read_header();
@@ -128,7 +128,7 @@ Image decode_jpeg(ImageBytes bytes, std::string_view name, const DecodeOptions& 
   }
   Image image = make_uninitialised_image(mode, static_cast<int>(info.image_width), static_cast<int>(info.image_height));
   reader.read_pixels(image);
-  if (mode == PixelMode::cmyk)  // Adobe stores it inverted; Pillow takes every CMYK file to be Adobe's
+  if (mode == PixelMode::cmyk)  // Adobe stores it inverted; Pillow assumes Adobe for every CMYK file
     for (std::uint8_t& value : image.pixels) value = static_cast<std::uint8_t>(255 - value);
   return image;
 }

@@ -10,8 +10,8 @@
 namespace gondola {
 namespace {
 
-/// libpng reports an error through on_error, which must not return. It jumps back into `guarded`, over frames of C
-/// only: what is passed to `guarded` holds no object with a destructor.
+/// libpng reports an error through on_error, which must not return. It jumps back into `guarded`, across frames without
+/// destructors: libpng is C, and functions passed to `guarded` must hold no object with a destructor.
 class PngReader {
  public:
   PngReader(ImageBytes bytes, std::string_view name) : name_(name), rest_(bytes) {
@@ -32,8 +32,8 @@ class PngReader {
   void read_header() {
     guarded([&] {
       png_set_read_fn(png_, this, on_read);
-      // Texts, profiles and the like could unpack to any size and change no pixel: they are skipped. Sizes are checked
-      // by check_dimensions.
+      // Skip texts, profiles and the like, which could unpack to any size but change no pixel. check_dimensions checks
+      // the size of the image.
       png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
       png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
       png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
@@ -41,7 +41,7 @@ class PngReader {
     });
   }
 
-  /// One byte a sample for depths up to 8, in the machine's order above.
+  /// One byte per sample if its depth is at most 8 or `high_byte_only`, else two in the machine's byte order.
   void read_pixels(Image& image, bool high_byte_only) {
     guarded([&] {
       png_set_packing(png_);
@@ -82,7 +82,7 @@ class PngReader {
   char message_[256] = {};
 };
 
-/// The mode in which libpng's samples (after read_pixels) are laid out.
+/// The mode that matches the layout of libpng's samples after read_pixels.
 PixelMode stored_mode(int color_type, int bit_depth) {
   switch (color_type) {
     case PNG_COLOR_TYPE_GRAY:
@@ -115,7 +115,7 @@ std::vector<std::uint8_t> read_palette(PngReader& reader) {
   return palette;
 }
 
-/// The tRNS colour as Pillow keeps it: unscaled, whatever the bit depth (but for "1", where it is 0 or 255).
+/// The tRNS colour as Pillow keeps it: unscaled, whatever the bit depth (except for "1", where it is 0 or 255).
 std::optional<std::array<std::uint16_t, 3>> read_transparent_colour(PngReader& reader, PixelMode mode) {
   png_color_16p color = nullptr;
   if ((png_get_tRNS(reader.png(), reader.info(), nullptr, nullptr, &color) & PNG_INFO_tRNS) == 0 || color == nullptr)

@@ -8,8 +8,8 @@
 
 namespace gondola {
 
-// As Pillow: the first frame, of a still picture the only one, on transparent black. WebPAnimDecoder, with which Pillow
-// does so, holds the canvas twice.
+// As in Pillow: the first frame (a still picture has only one) on transparent black. Pillow uses WebPAnimDecoder, which
+// holds the canvas twice.
 Image decode_webp(ImageBytes bytes, std::string_view name, const DecodeOptions& options) {
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(bytes.data(), bytes.size(), &features) != VP8_STATUS_OK)

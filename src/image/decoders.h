@@ -1,7 +1,7 @@
 #pragma once
 
-// The decoders behind decode_image: one a format, each in a file of its own. All check the pixel limit on the header
-// alone, before anything of the image's size is allocated, and throw Error for truncated or damaged data.
+// The decoders behind decode_image, one per format, each in its own file. All check the pixel limit on the header
+// alone, before they allocate anything of the image's size, and throw Error for truncated or damaged data.
 
 #include "image/image.h"
 

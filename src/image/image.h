@@ -16,14 +16,14 @@ namespace gondola {
 
 /// The modes in which Pillow opens the supported files; resampling and conversion depend on them.
 enum class PixelMode {
-  bilevel,     ///< Pillow "1": one byte a pixel, 0 or 255
+  bilevel,     ///< Pillow "1": one byte per pixel, 0 or 255
   grey,        ///< "L"
   grey_alpha,  ///< "LA"
   palette,     ///< "P": indices into Image::palette
   rgb,         ///< "RGB"
   rgba,        ///< "RGBA"
-  cmyk,        ///< "CMYK", as Pillow has it after decoding (Adobe's inversion undone)
-  grey16,      ///< "I;16": two bytes a pixel, little endian
+  cmyk,        ///< "CMYK" as Pillow decodes it (Adobe's inversion undone)
+  grey16,      ///< "I;16": two bytes per pixel, little endian
 };
 
 int bytes_per_pixel(PixelMode mode);
@@ -33,8 +33,8 @@ struct Image {
   int width = 0, height = 0;
   Pixels pixels;                      ///< row-major, interleaved, without row padding
   std::vector<std::uint8_t> palette;  ///< palette mode: 256 × RGBA; entries that the file lacks are opaque black
-  /// The colour that a file without an alpha channel declares transparent (PNG's tRNS chunk, GIF's grey palettes); of
-  /// grey modes the first value alone counts.
+  /// The colour that a file without an alpha channel declares transparent (PNG's tRNS chunk, GIF's grey palettes); in
+  /// grey modes only the first value counts.
   std::optional<std::array<std::uint16_t, 3>> transparent_colour;
 
   int bytes_per_pixel() const { return gondola::bytes_per_pixel(mode); }
@@ -49,10 +49,10 @@ struct Image {
 /// An image of zeros.
 Image make_image(PixelMode mode, int width, int height);
 
-/// An image of which every pixel is still to be written.
+/// An image whose pixels are all still to be written.
 Image make_uninitialised_image(PixelMode mode, int width, int height);
 
-/// The same mode, palette and transparent colour at another size, all zeros.
+/// An image of zeros with the same mode, palette and transparent colour but another size.
 Image make_image_like(const Image& image, int width, int height);
 
 /// A rectangle of pixels.
@@ -60,20 +60,20 @@ struct Window {
   int left = 0, top = 0, width = 0, height = 0;
 };
 
-/// Image.crop; the window lies inside the image.
+/// Pillow's Image.crop; the window must lie inside the image.
 Image crop(const Image& image, const Window& window);
 
-/// Whether the bytes start like an image that decode_image knows.
+/// Whether the bytes start like an image in a format that decode_image knows.
 bool is_image(std::span<const std::byte> bytes);
 
 struct DecodeOptions {
-  /// Larger images are refused before they are decoded; Pillow's limit for a decompression bomb.
+  /// Larger images are refused before they are decoded; the default is Pillow's limit for a decompression bomb.
   std::int64_t pixel_limit = 178'956'970;
   bool apply_exif_orientation = false;  ///< the reference pipelines ignore it
 };
 
-/// Decodes JPEG, PNG, WebP, GIF (first frame) or BMP, told by the content, to the pixels and mode that Pillow 13 opens
-/// it with. `name` stands in messages. Throws Error for anything else, and for truncated or damaged files.
+/// Decodes JPEG, PNG, WebP, GIF (first frame) or BMP, recognised by content, to the same pixels and mode as Pillow 13.
+/// `name` is for messages. Throws Error for anything else, and for truncated or damaged files.
 Image decode_image(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options = {});
 
 /// Reads and decodes a file.

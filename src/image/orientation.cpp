@@ -5,7 +5,7 @@
 namespace gondola {
 namespace {
 
-/// Unsigned integers at any offset of untrusted bytes; reading outside gives 0.
+/// Reads unsigned integers at any offset of untrusted bytes, 0 outside them.
 class Reader {
  public:
   Reader(ImageBytes bytes, bool big_endian) : bytes_(bytes), big_endian_(big_endian) {}
@@ -35,7 +35,7 @@ ImageBytes jpeg_exif(ImageBytes file) {
   const Reader reader(file, true);
   for (std::size_t at = 2; at + 4 <= file.size();) {
     const std::uint32_t marker = reader.u16(at), length = reader.u16(at + 2);
-    if (marker == 0xffff) {  // any number of fill bytes may stand before a marker (T.81, B.1.1.2)
+    if (marker == 0xffff) {  // any number of fill bytes may precede a marker (T.81, B.1.1.2)
       ++at;
       continue;
     }

@@ -4,11 +4,11 @@
 
 namespace gondola {
 
-/// The EXIF orientation (1 to 8, TIFF tag 274) that a JPEG's APP1 segment, a PNG's eXIf or a WebP's EXIF chunk holds; 1
-/// when there is none or it is damaged.
+/// The EXIF orientation (1 to 8, TIFF tag 274) in a JPEG's APP1 segment, a PNG's eXIf chunk or a WebP's EXIF chunk; 1
+/// if there is none or it is damaged.
 int exif_orientation(ImageBytes file);
 
-/// Turns and mirrors the image upright, as Pillow's ImageOps.exif_transpose (which asks XMP where EXIF is silent).
+/// Turns and mirrors the image upright, like Pillow's ImageOps.exif_transpose (which asks XMP where EXIF is silent).
 Image apply_orientation(Image image, int orientation);
 
 }  // namespace gondola

@@ -11,20 +11,20 @@
 namespace gondola {
 namespace {
 
-/// What stands before the pixels.
+/// The header in front of the pixels.
 struct alignas(64) Block {
   std::size_t size;
 };
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
-constexpr std::size_t smallest_kept = std::size_t{128} << 10;  // smaller ones malloc itself keeps
-constexpr std::size_t most_kept = std::size_t{128} << 20;      // of a thread: 44 megapixels of RGB
+constexpr std::size_t smallest_kept = std::size_t{128} << 10;  // malloc itself keeps smaller ones
+constexpr std::size_t most_kept = std::size_t{128} << 20;      // per thread: 44 megapixels of RGB
 
-/// The largest blocks that a thread gave back: of an image, its resized copy and what lies between.
+/// The largest blocks that this thread has freed: of an image, its resized copy and intermediate results.
 thread_local std::array<Block*, 4> spares{};
 thread_local bool thread_ends = false;
 
-/// Apart from them, since an image may be freed after it, at the very end of a thread.
+/// Separate from the blocks, since an image may be freed after this is destroyed, at the very end of a thread.
 struct Cleanup {
   ~Cleanup() {
     thread_ends = true;
@@ -48,7 +48,7 @@ void* allocate_pixels(std::size_t size) {
   const std::size_t needed = sizeof(Block) + size, alignment = needed < 2 * huge_page ? alignof(Block) : huge_page;
   void* memory = nullptr;
   if (::posix_memalign(&memory, alignment, needed) != 0) throw std::bad_alloc();
-  if (alignment == huge_page) ::madvise(memory, needed, MADV_HUGEPAGE);  // a wish, whatever becomes of it
+  if (alignment == huge_page) ::madvise(memory, needed, MADV_HUGEPAGE);  // only a hint: failure is ignored
   return new (memory) Block{size} + 1;
 }
 

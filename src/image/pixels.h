@@ -6,8 +6,8 @@
 
 namespace gondola {
 
-/// Memory of `size` bytes, aligned to 64, and what gives it back. A thread keeps a few of the largest blocks that it
-/// gave back for its next image: the page faults of fresh memory would take half as long as decoding a JPEG into it.
+/// Allocates `size` bytes, aligned to 64, and frees them. Each thread keeps a few of the largest blocks that it has
+/// freed for its next image: page faults on fresh memory would take half as long as decoding a JPEG into it.
 void* allocate_pixels(std::size_t size);
 void free_pixels(void* block);
 

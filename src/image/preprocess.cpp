@@ -15,7 +15,7 @@ int checked_side(double side, const Image& image) {
   return static_cast<int>(side);
 }
 
-/// Half to even, as Python's round (std::nearbyint in the default rounding mode).
+/// Rounds half to even like Python's round (std::nearbyint in the default rounding mode).
 int round_half_to_even(double value) {
   return static_cast<int>(std::nearbyint(value));
 }
@@ -25,7 +25,7 @@ int crop_offset(int side, const PreprocessConfig& config) {
   return config.library == PreprocessLibrary::transformers ? spare / 2 : round_half_to_even(spare / 2.0);
 }
 
-/// torchvision's Resize(size) and CenterCrop(size), of which only the crop is computed.
+/// torchvision's Resize(size) and CenterCrop(size), but computes only the crop.
 Image resize_shortest(const Image& image, const PreprocessConfig& config) {
   const bool portrait = image.width <= image.height;
   const double shorter = portrait ? image.width : image.height, longer = portrait ? image.height : image.width;
@@ -42,7 +42,7 @@ Image resize_longest(const Image& image, const PreprocessConfig& config) {
   const int height = checked_side(std::nearbyint(image.height / ratio), image);
   const Image resized = resize(image, width, height, config.interpolation);
 
-  // Padded in the image's own mode: of a palette, fill is an index.
+  // Pad in the image's own mode: for a palette, fill is an index.
   Image padded = make_image_like(resized, config.size, config.size);
   const bool words = padded.mode == PixelMode::grey16;
   const std::uint8_t fill = padded.mode == PixelMode::bilevel && config.fill != 0 ? 255 : config.fill;

@@ -8,11 +8,11 @@
 
 namespace gondola {
 
-/// How an image is brought to the square of the tower.
+/// How an image is fitted to the tower's square.
 enum class ResizeMode {
-  shortest,  ///< shorter side to the size, then the centre crop
-  longest,   ///< longer side to the size, then padding (open_clip)
-  squash,    ///< both sides to the size
+  shortest,  ///< scale the shorter side to the size, then crop the centre
+  longest,   ///< scale the longer side to the size, then pad (open_clip)
+  squash,    ///< scale both sides to the size
 };
 
 /// Whose preprocessing a model was trained for; they differ in ways that change pixels.
@@ -23,22 +23,22 @@ enum class PreprocessLibrary {
                  ///< crop's offset is rounded down; bytes are multiplied by 1/255 in fp64, then rounded
 };
 
-/// From an image to what the image tower is fed.
+/// How to turn an image into the input of the image tower.
 struct PreprocessConfig {
   int size = 224;
   ResizeMode resize_mode = ResizeMode::shortest;
   Interpolation interpolation = Interpolation::bicubic;
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
-  std::uint8_t fill = 0;  ///< of the padding of ResizeMode::longest
+  std::uint8_t fill = 0;  ///< of the padding in ResizeMode::longest
   PreprocessLibrary library = PreprocessLibrary::torchvision;
   bool operator==(const PreprocessConfig&) const = default;
 };
 
-/// out: 3 × size × size, planar RGB, normalised. Throws Error when the image is too elongated to be resized.
+/// Fills out: 3 × size × size, planar RGB, normalised. Throws Error when the image is too elongated to be resized.
 void preprocess(Image image, const PreprocessConfig& config, std::span<float> out);
 
-/// The value of each byte of each channel once normalised, in the arithmetic of the library.
+/// The normalised value of each byte in each channel, in the library's arithmetic.
 using NormalizationTable = std::array<std::array<float, 256>, 3>;
 NormalizationTable normalization_table(const PreprocessConfig& config);
 

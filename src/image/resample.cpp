@@ -10,7 +10,7 @@
 namespace gondola {
 namespace {
 
-/// Pillow's 16-bit path: the same in double precision, without fixed-point weights.
+/// Pillow's 16-bit path: like the 8-bit one, but in double precision, without fixed-point weights.
 std::uint16_t clip_to_word(double sum) {
   const int rounded = static_cast<int>(sum >= 0.0 ? sum + 0.5 : sum - 0.5);
   return static_cast<std::uint16_t>(std::clamp(rounded, 0, 65535));
@@ -25,7 +25,7 @@ void store_word(std::uint16_t value, std::uint8_t* bytes) {
   bytes[1] = static_cast<std::uint8_t>(value >> 8);
 }
 
-/// Of every `step` bytes from `in` on the first word.
+/// The weighted sum of taps.count words, the first at `in` and each `step` bytes after the one before.
 std::uint16_t weighted_word(const std::uint8_t* in, std::size_t step, const Taps& taps, const double* weights) {
   double sum = 0.0;
   for (int i = 0; i < taps.count; ++i) sum += load_word(in + static_cast<std::size_t>(i) * step) * weights[i];
@@ -51,7 +51,7 @@ void resample_words(const Image& image, const Coefficients& columns, const Coeff
   });
 }
 
-/// Columns first.
+/// Resamples the columns first, then the rows.
 Image resample(const Image& image, const Coefficients& columns, const Coefficients& rows) {
   Image result = make_image_like(image, static_cast<int>(columns.taps.size()), static_cast<int>(rows.taps.size()));
   if (image.mode == PixelMode::grey16)
@@ -61,8 +61,8 @@ Image resample(const Image& image, const Coefficients& columns, const Coefficien
   return result;
 }
 
-/// Pillow's ImagingResampleInner (src/libImaging/Resample.c): columns first, or rows where the height shrinks by more
-/// than twice the pixels that the width does; the first pass computes what the second needs.
+/// Pillow's ImagingResampleInner (src/libImaging/Resample.c): columns first, or rows if the height loses more than
+/// twice as many pixels as the width; the first pass computes only what the second needs.
 Image resample(const Image& image, const Axis& horizontal, const Axis& vertical, Interpolation interpolation,
                const Window& window) {
   Coefficients columns = filter_coefficients(horizontal, interpolation, window.left, window.width);
@@ -79,9 +79,9 @@ Image resample(const Image& image, const Axis& horizontal, const Axis& vertical,
   return resample(lowered, columns, same(window.height, 0, window.height));
 }
 
-/// The source pixel of each output pixel in [begin, begin + count); −1 where rounding left the image.
+/// The source pixel of each output pixel in [begin, begin + count); −1 where rounding leads outside the image.
 std::vector<int> nearest_pixels(const Axis& axis, bool accumulate, int begin, int count) {
-  // All before them have to be walked. Pillow has no such limit, but would hold an image of as many rows or columns.
+  // Walks all pixels before them too. Pillow has no such limit, but would hold an image of that many rows or columns.
   constexpr int most_walked = 1 << 27;
   if (accumulate && begin + count > most_walked)
     fail("cannot scale {} pixels to {}: nearest neighbour would walk more than {}", axis.in_size, axis.out_size,
@@ -101,7 +101,7 @@ std::vector<int> nearest_pixels(const Axis& axis, bool accumulate, int begin, in
 }
 
 /// Pillow's affine transform by nearest neighbour: ImagingScaleAffine adds up the positions pixel by pixel, rounding
-/// errors included, but the general transform that 16-bit images take multiplies (src/libImaging/Geometry.c).
+/// errors included; the general transform, for 16-bit images, multiplies (src/libImaging/Geometry.c).
 Image resize_nearest(const Image& image, const Axis& horizontal, const Axis& vertical, const Window& window) {
   const bool accumulate = image.mode != PixelMode::grey16;
   const std::vector<int> columns = nearest_pixels(horizontal, accumulate, window.left, window.width);

@@ -26,7 +26,7 @@ struct PackedWeights {
     }
     kernels.pack(weights.data(), weights.size() / 4);
   }
-  /// Of up to `count` output pixels from `first` on.
+  /// The weights of up to `count` output pixels from `first` on.
   PassWeights view(std::size_t first, std::size_t count) const {
     return {taps.data() + first, std::min(count, taps.size() - first), weights.data()};
   }
@@ -35,7 +35,7 @@ struct PackedWeights {
   std::vector<std::int32_t> weights;
 };
 
-/// Output pixels of a row that are computed at once. What they reach stays in the cache, and bounds the scratch memory.
+/// Output pixels of a row computed at once: few enough for their source to stay in the cache and scratch to be small.
 constexpr std::size_t columns_at_once = 64;
 
 }  // namespace
@@ -65,7 +65,7 @@ void resample_bytes(const Image& image, const Coefficients& columns, const Coeff
       const std::size_t begin = first.first * group_bytes;
       const std::size_t end = std::min((last.first + last.count) * group_bytes, row_bytes);
       scratch.resize(std::max(scratch.size(), kernels.strip_rows * (end - begin + 16)));
-      // The last strip repeats the last row; what comes of it is weighted by zero.
+      // The last strip repeats the last row; the results have a weight of zero.
       for (int k = 0; k < strip; ++k)
         pointers[static_cast<std::size_t>(k)] = image.row(down.begin + std::min(i * strip + k, down.count - 1)) +
                                                 channels * static_cast<std::size_t>(across.begin) + begin;

@@ -5,14 +5,14 @@
 
 namespace gondola {
 
-/// The source pixels that all taps together reach: begin and count.
+/// The range of source pixels that all taps together reach.
 struct Reach {
   int begin = 0, count = 0;
 };
 Reach reach(const Coefficients& coefficients);
 
-/// Resamples columns, then rows, of an image of bytes, to columns.taps.size() × rows.taps.size() pixels: Pillow's 8-bit
-/// path, with weights in fixed point and the result of the first pass rounded to bytes.
+/// Resamples the columns, then the rows of an image of bytes to columns.taps.size() × rows.taps.size() pixels: Pillow's
+/// 8-bit path, with fixed-point weights and the result of the first pass rounded to bytes.
 void resample_bytes(const Image& image, const Coefficients& columns, const Coefficients& rows,
                     const ResampleKernels& kernels, Image& result);
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// The passes that resample_avx*.cpp compile.
+// The passes, which each resample_avx*.cpp compiles for its instruction set.
 #include <cstring>
 
 #include "image/resample_kernels.h"
@@ -11,12 +11,12 @@ namespace {
 
 constexpr std::size_t vector_bytes = 4 * lanes;
 
-// A weight has 22 fractional bits, more than a fast multiplication takes. It is a sum of digits that each have a sum of
-// products of their own; the sums are shifted into place and added up once, at the end. All of it is exact modulo 2^32.
+// A weight has 22 fractional bits, more than a fast multiplication takes. So it is split into digits, each with its own
+// sum of products; the sums are shifted into place and added at the end. All of this is exact modulo 2^32.
 
 #if defined(GONDOLA_BYTE_PRODUCTS)
 
-/// Three signed digits of 8 bits. Each of the first three words holds one digit of four weights.
+/// Weights as three signed 8-bit digits. Each of the first three words holds one digit of four weights.
 struct GroupWeights {
   explicit GroupWeights(const std::int32_t* words)
       : low(broadcast(words[0])), middle(broadcast(words[1])), high(broadcast(words[2])) {}
@@ -48,8 +48,8 @@ struct Sum {
 
 #else
 
-/// A signed digit of 16 bits and an unsigned one of 8. A word holds one digit of two weights: of the first and third,
-/// or of the second and fourth, as even_bytes and odd_bytes take the bytes apart.
+/// Weights as a signed 16-bit digit and an unsigned 8-bit one. A word holds one digit of two weights: the first and
+/// third, or the second and fourth, which is how even_bytes and odd_bytes separate the bytes.
 struct GroupWeights {
   explicit GroupWeights(const std::int32_t* words)
       : low_even(broadcast(words[0])),
@@ -88,7 +88,7 @@ inline void pack_weights(std::int32_t* weights, std::size_t groups) {
   for (std::size_t i = 0; i < groups; ++i) pack_group(weights + 4 * i);
 }
 
-/// How 16 bytes of interleaved pixels become groups: `groups` of them, each the bytes of one channel of four pixels.
+/// How 16 bytes of interleaved pixels are split into `groups` groups, each the bytes of one channel of four pixels.
 template <std::size_t channels>
 struct Deinterleaving {
   static constexpr std::size_t bytes = channels == 3 ? 12 : 16, groups = bytes / 4;
@@ -103,7 +103,7 @@ struct Deinterleaving {
   }
 };
 
-/// A strip of rows, turned: out holds vectors of one group of all rows, the channels of four pixels one after another.
+/// Transposes a strip of rows into vectors of one group of all rows, the channels of four pixels one after another.
 template <std::size_t channels>
 void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uint8_t* out) {
   using Step = Deinterleaving<channels>;
@@ -119,14 +119,14 @@ void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uin
     if constexpr (Step::groups == 4) store(out + 3 * vector_bytes, unpack_high_64(ab_high, cd_high));
     out += Step::groups * vector_bytes;
   };
-  // The processor does not foresee as many streams as there are rows: what is read is fetched ahead.
+  // The hardware prefetcher cannot follow as many streams as there are rows, so prefetch explicitly.
   constexpr std::size_t ahead = 256, lines = (lanes * Step::bytes + 63) / 64;
   std::size_t offset = 0, fetched = 0;
   for (; offset + 16 <= row_bytes; offset += Step::bytes) {
     for (std::size_t i = 0; i < lines; ++i) prefetch(rows[fetched++ % lanes] + offset + ahead);
     turn(rows, offset);
   }
-  // The rest is copied to where 16 bytes can be read.
+  // Copy the rest to where 16 bytes can be read.
   for (; offset < row_bytes; offset += Step::bytes) {
     std::uint8_t ends[lanes][16] = {};
     const std::uint8_t* pointers[lanes];

@@ -1,8 +1,8 @@
 #pragma once
 
-// Vectors of the instruction set that a unit is compiled for: lanes of four bytes or one 32-bit integer. Only
-// resample_avx*.cpp may include this. All in it is local to a unit: an inline function that two units shared would let
-// the linker give the AVX-512 version to code that runs on any processor.
+// Vectors of the instruction set that a translation unit is compiled for; a lane is four bytes or one 32-bit integer.
+// Only resample_avx*.cpp may include this. Everything in it is local to the unit: if two units shared an inline
+// function, the linker could give the AVX-512 version to code that runs on any processor.
 #include <immintrin.h>
 
 #include <cstddef>
@@ -31,7 +31,7 @@ inline Vector load(const std::uint8_t* p) {
 inline void store(std::uint8_t* p, Vector x) {
   _mm512_storeu_si512(p, x);
 }
-/// 16 bytes of every fourth row.
+/// Loads 16 bytes of every fourth row.
 inline Vector load_rows(const std::uint8_t* const* rows, std::size_t offset) {
   Vector x = _mm512_broadcast_i32x4(load_16(rows[0] + offset));
   x = _mm512_mask_broadcast_i32x4(x, 0x00f0, load_16(rows[4] + offset));
@@ -66,26 +66,26 @@ template <int count>
 Vector shift_left(Vector x) {
   return _mm512_slli_epi32(x, count);
 }
-/// Of every four bytes the first and the third, or the second and the fourth, as 16-bit integers.
+/// The first and third, or the second and fourth, of every four bytes, as 16-bit integers.
 inline Vector even_bytes(Vector x) {
   return _mm512_and_si512(x, _mm512_set1_epi32(0x00ff00ff));
 }
 inline Vector odd_bytes(Vector x) {
   return _mm512_srli_epi16(x, 8);
 }
-/// The sums of the two products of 16-bit integers in each lane.
+/// In each lane, the sum of the two products of 16-bit integers.
 inline Vector multiply_pairs(Vector x, Vector y) {
   return _mm512_madd_epi16(x, y);
 }
 #if defined(__AVX512VNNI__)
 #define GONDOLA_BYTE_PRODUCTS
-/// sum + the four products of unsigned bytes with signed ones in each lane. GCC 12 copies the sums of its intrinsic.
+/// Adds to each lane its four products of unsigned and signed bytes. Assembly, as GCC 12 copies the intrinsic's sums.
 inline Vector add_products(Vector sum, Vector bytes, Vector weights) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
   return sum;
 }
 #endif
-/// Each lane rounded down to a byte, 0 … 255 where it lies outside.
+/// Stores each lane as a byte: rounded down to an integer and clamped to 0 … 255.
 inline void store_bytes(std::uint8_t* p, Vector sums) {
   const Vector integers = _mm512_max_epi32(_mm512_srai_epi32(sums, weight_bits), _mm512_setzero_si512());
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(integers));
@@ -102,7 +102,7 @@ inline Vector load(const std::uint8_t* p) {
 inline void store(std::uint8_t* p, Vector x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);
 }
-/// 16 bytes of every fourth row.
+/// Loads 16 bytes of every fourth row.
 inline Vector load_rows(const std::uint8_t* const* rows, std::size_t offset) {
   return _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(rows[0] + offset)), load_16(rows[4] + offset), 1);
 }
@@ -134,26 +134,26 @@ template <int count>
 Vector shift_left(Vector x) {
   return _mm256_slli_epi32(x, count);
 }
-/// Of every four bytes the first and the third, or the second and the fourth, as 16-bit integers.
+/// The first and third, or the second and fourth, of every four bytes, as 16-bit integers.
 inline Vector even_bytes(Vector x) {
   return _mm256_and_si256(x, _mm256_set1_epi32(0x00ff00ff));
 }
 inline Vector odd_bytes(Vector x) {
   return _mm256_srli_epi16(x, 8);
 }
-/// The sums of the two products of 16-bit integers in each lane.
+/// In each lane, the sum of the two products of 16-bit integers.
 inline Vector multiply_pairs(Vector x, Vector y) {
   return _mm256_madd_epi16(x, y);
 }
 #if defined(__AVXVNNI__)
 #define GONDOLA_BYTE_PRODUCTS
-/// sum + the four products of unsigned bytes with signed ones in each lane. GCC 12 copies the sums of its intrinsic.
+/// Adds to each lane its four products of unsigned and signed bytes. Assembly, as GCC 12 copies the intrinsic's sums.
 inline Vector add_products(Vector sum, Vector bytes, Vector weights) {
   asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(bytes), "x"(weights));
   return sum;
 }
 #endif
-/// Each lane rounded down to a byte, 0 … 255 where it lies outside.
+/// Stores each lane as a byte: rounded down to an integer and clamped to 0 … 255.
 inline void store_bytes(std::uint8_t* p, Vector sums) {
   const Vector integers = _mm256_srai_epi32(sums, weight_bits);
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));

@@ -22,7 +22,7 @@ class AlignedFloats {
     return *this;
   }
 
-  /// Makes room for `size` floats; what was there is lost when it has to grow.
+  /// Makes room for `size` floats; growing discards the contents.
   void reserve(std::size_t size) {
     if (size <= size_) return;
     constexpr std::size_t line = 64, huge_page = std::size_t{2} << 20;
@@ -32,7 +32,7 @@ class AlignedFloats {
     size_ = 0;
     data_.reset(static_cast<float*>(std::aligned_alloc(alignment, bytes)));
     if (!data_) throw std::bad_alloc();
-    // Faults of small pages cost as much as packing a model's weights. A tail of one would hold memory for nothing.
+    // Page faults on small pages cost as much as packing a model's weights. A huge page for the tail would be a waste.
     if (alignment == huge_page) ::madvise(data_.get(), size * sizeof(float) / huge_page * huge_page, MADV_HUGEPAGE);
     size_ = size;
   }

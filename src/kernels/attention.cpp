@@ -8,10 +8,10 @@
 namespace gondola {
 namespace {
 
-/// Queries whose scores are held at a time: four row tiles of AVX-512.
+/// Queries whose scores are kept at a time: four row tiles of AVX-512.
 constexpr std::size_t block_queries = 56;
 
-/// Scores of one query, in whole panels: the product writes those without a mask.
+/// Floats in one query's row of scores: whole panels, which gemm writes without a mask.
 std::size_t scores_stride(const Kernels& kernels, std::size_t keys) {
   return panel_count(keys, kernels.panel_width) * kernels.panel_width;
 }

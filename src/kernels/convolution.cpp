@@ -9,7 +9,7 @@ namespace {
 constexpr std::size_t taps = 9;
 constexpr std::size_t block_pixels = 256;
 
-/// Where the nine neighbours of output pixels [first, first + count) lie: neighbours[tap·count + pixel].
+/// Finds the nine neighbours of output pixels [first, first + count): neighbours[tap·count + pixel].
 void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size_t count, const void** neighbours) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t pixel = first + i, x = pixel % c.width, y = pixel / c.width % c.height;
@@ -47,7 +47,7 @@ void gather_patches(const PatchArguments& p) {
   assert(p.padding <= p.kernel);
   const std::size_t columns = p.out_width();
   for (std::size_t row = p.first_row; row < p.last_row; ++row) {
-    const std::size_t top = row / columns * p.stride, left = row % columns * p.stride;  // of the padded image
+    const std::size_t top = row / columns * p.stride, left = row % columns * p.stride;  // in the padded image
     float* out = p.out + row * p.out_stride;
     for (std::size_t channel = 0; channel < p.channels; ++channel) {
       for (std::size_t ky = 0; ky < p.kernel; ++ky, out += p.kernel) {
@@ -57,7 +57,7 @@ void gather_patches(const PatchArguments& p) {
           continue;
         }
         const float* line = p.in + (channel * p.height + y - p.padding) * p.width;
-        // Columns [first, last) of the kernel lie inside.
+        // Columns [first, last) of the kernel lie inside the image.
         const std::size_t first = left < p.padding ? p.padding - left : 0;
         const std::size_t last = std::min(p.kernel, p.width + p.padding - left);
         std::fill_n(out, first, 0.0f);

@@ -11,13 +11,13 @@ namespace gondola {
 struct ConvolutionArguments {
   std::size_t height = 0, width = 0, in_channels = 0;
   const float* in = nullptr;
-  const float* zeros = nullptr;  ///< in_channels zeros: the pixels outside
+  const float* zeros = nullptr;  ///< in_channels zeros, for pixels outside the image
   PackedMatrix weight;           ///< [ky][kx][in_channels] × out channels, fp32
   const float* bias = nullptr;   ///< padded to whole panels
   Epilogue epilogue = Epilogue::none;
   float* out = nullptr;                         ///< images × height × width × out channels
-  std::size_t first_pixel = 0, last_pixel = 0;  ///< of images·height·width: what this call computes …
-  std::size_t first_panel = 0, last_panel = 0;  ///< … and of which output channels
+  std::size_t first_pixel = 0, last_pixel = 0;  ///< the output pixels to compute, of images·height·width …
+  std::size_t first_panel = 0, last_panel = 0;  ///< … and the panels of output channels
 };
 
 void convolve_3x3(const Kernels& kernels, const ConvolutionArguments& arguments);
@@ -39,8 +39,8 @@ struct PatchArguments {
 
 void gather_patches(const PatchArguments& arguments);
 
-/// The means of 2×2 squares with stride 2 (an odd last row or column is left out) of images in NHWC order. Output rows
-/// [first_row, last_row) of images·(height/2) are computed.
+/// 2×2 average pooling with stride 2 (an odd last row or column is left out) of images in NHWC order. Computes output
+/// rows [first_row, last_row) of images·(height/2).
 struct PoolingArguments {
   std::size_t height = 0, width = 0, channels = 0;
   const float* in = nullptr;

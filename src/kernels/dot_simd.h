@@ -1,7 +1,7 @@
 #pragma once
 
-// What gemm_simd.h multiplies: in each lane of the right operand stands a group of four bytes of one column, in every
-// lane of the left one the same group of a row. add() adds the products of the two groups to the lane's sum.
+// The dot products in gemm_simd.h. Each lane of the right operand holds a group of four bytes of one column, and all
+// lanes of the left one hold the same group of a row. add() adds the products of the two groups to each lane's sum.
 #include "base/precision.h"
 #include "kernels/simd.h"
 
@@ -17,7 +17,7 @@ struct Fp32Dot {
   static void add(Sum& sum, Vector x, Vector y) { sum = multiply_add(x, y, sum); }
 };
 
-/// bf16 where the processor has no instruction for it: a bf16 is the upper half of an fp32.
+/// bf16 without a hardware instruction for it: a bf16 is the upper half of an fp32.
 struct SplitBf16Dot {
   static constexpr Precision precision = Precision::bf16;
   using Sum = Vector;
@@ -49,8 +49,8 @@ struct Bf16Dot {
 };
 #endif
 
-/// Where the processor has no instruction for int8, two products are added in 16 bits, which hold 2·255·64, so that
-/// weights have seven bits (Kernels::int8_steps).
+/// Without a VNNI instruction, two products are added in 16 bits, which can hold 2·255·64, so weights are limited to
+/// ±64 (Kernels::int8_steps).
 struct Int8Dot {
   static constexpr Precision precision = Precision::int8;
   using Sum = Integers;

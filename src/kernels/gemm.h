@@ -7,7 +7,7 @@
 
 namespace gondola {
 
-/// What happens to each element of a product once bias and residual are added.
+/// The activation applied to each element of a product after bias and residual are added.
 enum class Epilogue {
   none,
   relu,        ///< max(x, 0)
@@ -16,19 +16,19 @@ enum class Epilogue {
   quick_gelu,  ///< x·σ(1.702x)
 };
 
-/// What the bytes of one row of the left operand mean within one block of its depth: scale·(byte − zero).
+/// What the bytes of one row of the left operand stand for within one block of the depth: scale·(byte − zero).
 struct RowScale {
   float scale = 0;
   std::int32_t zero = 0;
 };
 
 /// out = epilogue(left · right + bias + residual). The left operand has the precision of the right one; in int8 it is
-/// unsigned, with a scale and a zero point for each row and block of the depth. Sums are kept in fp32 (in int8, in
-/// integers within a block), and so is what the epilogue computes; in bf16 and int8 its activations are approximate
+/// unsigned, with a scale and a zero point for each row and block of the depth. Sums are accumulated in fp32 (in int8,
+/// in integers within a block), and the epilogue computes in fp32; in bf16 and int8 its activations are approximate
 /// (simd_math.h).
 ///
-/// Every element of the product is summed in one order, which depends on the depth and `taps` alone: neither the number
-/// of rows, nor how a caller splits the panels, changes a bit of the result.
+/// The order of summation depends on the depth and `taps` alone: neither the number of rows nor how a caller splits the
+/// panels changes a bit of the result.
 struct GemmArguments {
   std::size_t rows = 0;
 
@@ -36,15 +36,15 @@ struct GemmArguments {
   const void* left = nullptr;
   std::size_t left_stride = 0;
   const RowScale* left_scales = nullptr;  ///< [rows][blocks of the depth]; int8 only
-  /// Or, where not null, a gathered one, of which a convolution is made: row r is the concatenation over tap t of the
-  /// depth / taps values at left_rows[t·rows + r]. In fp32 only.
+  /// If not null, a gathered left operand instead, as for a convolution: row r is the concatenation over the taps t of
+  /// the depth / taps values at left_rows[t·rows + r]. fp32 only.
   const void* const* left_rows = nullptr;
   std::size_t taps = 1;
 
   PackedMatrix right;
-  std::size_t first_panel = 0, last_panel = 0;  ///< the panels that are multiplied
+  std::size_t first_panel = 0, last_panel = 0;  ///< the panels to multiply
 
-  const float* bias = nullptr;      ///< one a column, padded to whole panels; may be null
+  const float* bias = nullptr;      ///< one per column, padded to whole panels; may be null
   const float* residual = nullptr;  ///< rows × columns; may be null, and may be `out` itself
   std::size_t residual_stride = 0;
   Epilogue epilogue = Epilogue::none;
@@ -61,15 +61,15 @@ GemmFunction gemm_fp32_avx512, gemm_bf16_avx512, gemm_int8_avx512, gemm_int8_avx
     gemm_int8_avx512bf16;
 GemmFunction gemm_bf16_amx, gemm_int8_amx;
 
-/// Multiplies and adds in registers alone, `steps` times a loop of independent sums, as fast as the processor can.
-/// Returns the number of operations: the peak that a product is measured by.
+/// Runs `steps` iterations of independent multiplications and additions in registers only, as fast as the processor
+/// can. Returns the number of operations, for the peak speed that products are compared with.
 using PeakFunction = std::size_t(std::size_t steps);
 PeakFunction peak_scalar;
 PeakFunction peak_fp32_avx2, peak_bf16_avx2, peak_int8_avx2, peak_int8_avx2vnni;
 PeakFunction peak_fp32_avx512, peak_bf16_avx512, peak_int8_avx512, peak_int8_avx512vnni, peak_bf16_avx512bf16;
 PeakFunction peak_bf16_amx, peak_int8_amx;
 
-/// Columns of a panel in each version.
+/// Columns per panel in each version.
 inline constexpr std::size_t scalar_panel_width = 8, avx2_panel_width = 16, avx512_panel_width = 32;
 
 }  // namespace gondola

@@ -2,28 +2,28 @@
 
 #include "kernels/gemm_simd.h"
 
-// The matrix product on AMX, whose registers are tiles of up to 16 rows of 64 bytes. One of them holds 16 rows of the
-// left operand, as they lie, another 16 groups of the depth of 16 columns, as a panel stores them; an instruction adds
-// their product, 16 × 16 sums, to a third.
+// The matrix product on AMX, whose registers are tiles of up to 16 rows of 64 bytes. One tile holds 16 rows of the left
+// operand as they are in memory, another 16 groups of the depth of 16 columns, as a panel stores them; one instruction
+// adds their product, 16 × 16 sums, to a third.
 namespace gondola {
 namespace {
 
 constexpr std::size_t tile_rows = 16, tile_groups = 16, tile_bytes = tile_groups * group_bytes;
 
-/// Of palette 1, as ldtilecfg reads it (Intel SDM, volume 1, 18.2).
+/// The configuration of palette 1, as ldtilecfg reads it (Intel SDM, volume 1, 18.2).
 struct alignas(64) TileConfiguration {
   std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
   std::uint16_t row_bytes[16] = {};
   std::uint8_t rows[16] = {};
 };
 
-/// Keeps the compiler from moving stores across: GCC 12's intrinsics do not tell it that they read memory.
+/// Keeps the compiler from moving stores past it: GCC 12's intrinsics do not declare that they read memory.
 [[gnu::always_inline]] inline void order_stores() {
   asm volatile("" ::: "memory");
 }
 
-/// Tiles 0 to 3 are the sums of `left_rows` rows (0, 1) and as many others (2, 3) and the halves of a panel, 4 and 5
-/// the left operand, 6 and 7 the panel.
+/// Tiles 0 and 1 hold the sums of `left_rows` rows with the two halves of a panel, 2 and 3 those of the next
+/// `left_rows` rows. Tiles 4 and 5 hold the left operand, 6 and 7 the panel.
 void configure_tiles(std::size_t left_rows) {
   TileConfiguration configuration;
   for (int tile = 0; tile < 8; ++tile) {
@@ -56,7 +56,7 @@ template <class Dot>
   }
 }
 
-/// Sixteen groups of the depth; the second rows only if there are `Two` tiles of them.
+/// Multiplies sixteen groups of the depth; the second tile of rows only if `Two`.
 template <class Dot, bool Two>
 [[gnu::always_inline]] inline void multiply_groups(const std::byte* const (&left)[2], std::size_t left_stride,
                                                    const std::byte* panel) {
@@ -70,7 +70,7 @@ template <class Dot, bool Two>
   }
 }
 
-/// The last groups of the depth, fewer than a tile's: as copies to which zeros are added.
+/// Multiplies the last groups of the depth, fewer than a tile holds, from copies padded with zeros.
 template <class Dot, bool Two>
 void multiply_last_groups(const std::byte* const (&left)[2], std::size_t left_stride, std::size_t left_rows,
                           const std::byte* panel, std::size_t groups) {
@@ -87,12 +87,12 @@ void multiply_last_groups(const std::byte* const (&left)[2], std::size_t left_st
       reinterpret_cast<const std::byte*>(panel_copy));
 }
 
-/// A tile of gemm_simd.h's, of up to two times 16 rows.
+/// Computes one tile of gemm_simd.h, of up to 2 × 16 rows.
 template <class Dot, bool Two>
 void multiply_amx_tile(const GemmArguments& g, const TileArguments& t, std::size_t row, std::size_t rows) {
   const std::size_t left_rows = g.rows < tile_rows ? g.rows : tile_rows, last_start = g.rows - left_rows;
   const std::size_t stride = g.left_stride * size_of(Dot::precision);
-  // Where less than 16 rows follow, those before are multiplied once more, and not used.
+  // If fewer than 16 rows remain, some rows before them are multiplied again, and these results are not used.
   std::size_t starts[2];
   const std::byte* left[2];
   for (std::size_t half = 0; half < 2; ++half) {
@@ -149,11 +149,11 @@ struct AmxTiles {
   }
 };
 
-/// The tiles are configured for one product only: other users of AMX on the same thread configure them otherwise, and
-/// the operating system saves them for as long as they are in use.
+/// Configures the tiles for one product only: other users of AMX on the same thread configure them differently, and the
+/// operating system saves their contents for as long as they are in use.
 template <class Dot>
 void multiply_in_tiles(const GemmArguments& g) {
-  if (g.rows == 0) return;  // there are no tiles without rows
+  if (g.rows == 0) return;  // a tile cannot have zero rows
   configure_tiles(g.rows < tile_rows ? g.rows : tile_rows);
   multiply<Dot, 2 * tile_rows, AmxTiles<Dot>>(g);
   _tile_release();
@@ -161,7 +161,7 @@ void multiply_in_tiles(const GemmArguments& g) {
 
 template <class Dot>
 std::size_t multiply_tile_registers(std::size_t steps) {
-  configure_tiles(tile_rows);  // which makes them zero
+  configure_tiles(tile_rows);  // which also zeroes them
   for (std::size_t step = 0; step < steps; ++step) {
     multiply_first_rows<Dot>();
     multiply_second_rows<Dot>();

@@ -4,8 +4,8 @@ namespace gondola {
 
 static_assert(panel_width == avx512_panel_width);
 
-// Thirty-two registers: two sums a row, the panel's vectors (four of bf16, which is split) and the row's (two), in int8
-// the ones of add_pairs.
+// Thirty-two registers: two sums per row, and two vectors of the panel and one of the row (of bf16, which is split,
+// four and two); in int8 also the ones of add_pairs.
 void gemm_fp32_avx512(const GemmArguments& arguments) {
   multiply<Fp32Dot, 14>(arguments);
 }

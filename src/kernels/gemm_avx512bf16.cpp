@@ -5,7 +5,7 @@ namespace gondola {
 void gemm_bf16_avx512bf16(const GemmArguments& arguments) {
   multiply<Bf16Dot, 14>(arguments);
 }
-// Again here, where the instruction that rounds results to bf16 is known.
+// Compiled again here to use the instruction that rounds results to bf16.
 void gemm_int8_avx512bf16(const GemmArguments& arguments) {
   multiply<Int8Dot, 14>(arguments);
 }

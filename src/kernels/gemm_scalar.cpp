@@ -27,7 +27,7 @@ float apply(Epilogue epilogue, float x) {
   return x;
 }
 
-/// What the group at `p` adds to a sum: fp32 and bf16.
+/// The dot product of two groups; fp32 and bf16 only.
 float dot(Precision precision, const std::byte* left, const std::byte* right) {
   if (precision == Precision::fp32) {
     float x, y;
@@ -41,7 +41,7 @@ float dot(Precision precision, const std::byte* left, const std::byte* right) {
   return float_from_bfloat16(x[0]) * float_from_bfloat16(y[0]) + float_from_bfloat16(x[1]) * float_from_bfloat16(y[1]);
 }
 
-/// The product of one row and one column, of which `right` is the first group.
+/// The product of one row and the column whose first group is at `right`.
 float multiply_floats(const GemmArguments& g, std::size_t row, const std::byte* right) {
   const Precision precision = g.right.precision;
   const std::size_t length = g.right.depth / g.taps / group_size(precision);

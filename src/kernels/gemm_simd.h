@@ -2,9 +2,9 @@
 
 // The matrix product of gemm_avx2.cpp, gemm_avx512.cpp and so on.
 //
-// A tile of up to MaxRows rows and one panel of two vectors accumulates in registers while the depth runs: each step
-// loads two vectors of the packed panel and broadcasts one group (four bytes) of every row. The left operand is read
-// where it lies. Loops, from outside: blocks of rows, panels, blocks of the depth, tiles, depth.
+// A tile, up to MaxRows rows by one panel of two vectors, accumulates in registers along the depth: each step loads two
+// vectors of the packed panel and broadcasts one group (four bytes) of every row. The left operand is read in place.
+// Loops, from the outermost: blocks of rows, panels, blocks of the depth, tiles, depth.
 #include "kernels/dot_simd.h"
 #include "kernels/gemm.h"
 #include "kernels/simd_math.h"
@@ -14,23 +14,23 @@ namespace {
 
 constexpr std::size_t panel_width = 2 * lanes;
 constexpr std::size_t vector_bytes = lanes * group_bytes, step_bytes = 2 * vector_bytes;
-/// The most rows of a block, whose sums (32 KiB with AVX-512) wait in the second-level cache between two blocks of the
-/// depth, and about the most bytes of its left operand, which should be found there again for every panel.
+/// The most rows of a block, whose sums (32 KiB with AVX-512) stay in the second-level cache between two blocks of the
+/// depth, and about the most bytes of its left operand, which should stay there from panel to panel.
 constexpr std::size_t block_rows = 256, block_bytes = std::size_t{1} << 20;
 
-/// Part of the sum over the depth, of one tile.
+/// One tile's part of the sum over the depth.
 struct TileArguments {
   const std::byte* const* rows;  ///< [taps][rows_stride]
   std::size_t rows_stride, taps, groups;
   const std::byte* panel;
   const std::byte* prefetch;  ///< one cache line for each step of the depth; null for none
   float* sums;                ///< [tile rows][panel_width]
-  bool add;                   ///< to the sums of the blocks before
+  bool add;                   ///< to the sums of the previous blocks
   // int8 only
   const RowScale* scales;
   std::size_t scales_stride;
   const std::int32_t* column_sums;
-  // What follows the last block: column scales (int8 only), bias and residual; null where there is none.
+  // Applied after the last block: column scales (int8 only), bias and residual; null if absent.
   bool last;
   const float *column_scales, *bias, *residual;
   std::size_t residual_stride;
@@ -39,7 +39,7 @@ struct TileArguments {
   Precision out_precision;
 };
 
-/// What `sum` is worth in fp32: itself, or Σ (left − zero)·right, scaled by the row.
+/// The fp32 value of `sum`: itself or, in int8, Σ (left − zero)·right, scaled by the row.
 template <class Dot>
 [[gnu::always_inline]] inline Vector value_of(typename Dot::Sum sum, const TileArguments& t, int r, int half) {
   if constexpr (Dot::precision == Precision::int8) {
@@ -51,7 +51,7 @@ template <class Dot>
   }
 }
 
-/// body(row, half) for every vector of a tile, which stays in its register.
+/// Calls body(row, half) for every vector of a tile, unrolled so that each stays in its register.
 template <int Rows, class Body>
 [[gnu::always_inline]] inline void for_each_vector(const Body& body) {
 #pragma GCC unroll 16
@@ -61,7 +61,7 @@ template <int Rows, class Body>
   }
 }
 
-/// Column scales, bias and residual.
+/// Applies column scales, bias and residual, and writes the tile to `out`.
 template <class Dot, int Rows>
 [[gnu::always_inline]] inline void finish_tile(const TileArguments& t, Vector (&values)[Rows][2]) {
   if constexpr (Dot::precision == Precision::int8) {
@@ -89,7 +89,7 @@ template <class Dot, int Rows>
   }
 }
 
-/// What becomes of the sums of one block of the depth: they wait for the next one, or are finished.
+/// Ends one block of the depth: keeps the sums for the next one, or finishes the tile.
 template <class Dot, int Rows>
 [[gnu::always_inline]] inline void conclude_tile(const TileArguments& t, const typename Dot::Sum (&sums)[Rows][2]) {
   Vector values[Rows][2];
@@ -136,8 +136,8 @@ void multiply_tile(const TileArguments& t) {
 
 using TileFunction = void(const TileArguments&);
 
-/// multiply_tile for 1 … MaxRows rows. What stands in its place (gemm_amx.cpp) is called like it with the product, one
-/// of its tiles, and that tile's first row and number of rows, a multiple of row_step except for the last of a block.
+/// multiply_tile for 1 … MaxRows rows. A replacement (gemm_amx.cpp) is called in the same way, with the product, one of
+/// its tiles, and that tile's first row and number of rows, a multiple of row_step but for a block's last tile.
 template <class Dot, int MaxRows>
 struct TileTable {
   static constexpr std::size_t row_step = 1;
@@ -154,8 +154,8 @@ struct TileTable {
   }
 };
 
-/// The residual and the activation of the sums of one tile, whose rows start at `row`: the way of a panel that is not
-/// whole, too.
+/// Adds the residual to the sums of one tile, whose rows start at `row`, applies the activation and writes the result.
+/// Also handles partial panels.
 template <Vector (*Activation)(Vector)>
 void activate_tile(const GemmArguments& g, const float* sums, std::size_t row, std::size_t rows, std::size_t panel) {
   for (std::size_t half = 0; half < 2; ++half, sums += lanes) {
@@ -199,7 +199,7 @@ void activate(const GemmArguments& g, const float* sums, std::size_t row, std::s
   }
 }
 
-/// A block of the depth: of a plain left operand DepthBlocks tells it; of a gathered one it is some taps.
+/// A block of the depth: one of DepthBlocks for a plain left operand, some of the taps for a gathered one.
 struct DepthPart {
   std::size_t first_tap = 0, taps = 1;    ///< gathered
   std::size_t first = 0, tap_length = 0;  ///< in values
@@ -219,7 +219,7 @@ inline DepthPart part_of(const GemmArguments& g, std::size_t part, std::size_t p
   return {first, g.taps * (part + 1) / parts - first, first * length, length};
 }
 
-/// Rows [first, first + count) of one panel.
+/// Computes rows [first, first + count) of one panel.
 template <class Dot, int MaxRows, class Tiles>
 void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count, std::size_t panel) {
   static constexpr Tiles multiply_one;
@@ -263,7 +263,7 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
         t.rows = plain_rows;
       }
       if constexpr (Dot::precision == Precision::int8) t.scales = g.left_scales + (first + offset) * parts + part;
-      // The first tiles fetch the panel that comes next, each a line of every step.
+      // The first tiles prefetch the panel data that comes next, each one cache line of every step.
       constexpr std::size_t line = 64;
       t.prefetch = tile < step_bytes / line ? following + tile * line : nullptr;
       t.sums = sums + offset * panel_width;
@@ -280,7 +280,7 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
   }
 }
 
-/// x, of which the compiler must not know that it is always the same.
+/// Returns x, but hides from the compiler that it is always the same.
 template <class T>
 [[gnu::always_inline]] inline T opaque(T x) {
   if constexpr (requires { x.even; }) {
@@ -291,7 +291,7 @@ template <class T>
   return x;
 }
 
-/// As many independent sums as the registers hold hide the latency of a product.
+/// Keeps enough independent sums in registers to hide the latency of a product.
 template <class Dot>
 std::size_t multiply_registers(std::size_t steps) {
   constexpr std::size_t count = lanes == 16 ? 20 : 10;

@@ -4,7 +4,7 @@ namespace gondola {
 
 namespace {
 
-/// `base` with other products in one precision.
+/// `base` with other functions for products in one precision.
 constexpr Kernels with(Kernels base, Precision precision, GemmFunction* gemm, PeakFunction* peak) {
   base.gemm_of[static_cast<std::size_t>(precision)] = gemm;
   base.peak_of[static_cast<std::size_t>(precision)] = peak;

@@ -16,7 +16,7 @@ struct Kernels {
   GemmFunction* gemm_of[3];  ///< by precision
   PeakFunction* peak_of[3];  ///< by precision
   bool native_bf16;          ///< whether bf16 is faster than fp32
-  int int8_steps;            ///< int8 weights reach from −int8_steps to int8_steps
+  int int8_steps;            ///< int8 weights lie in [−int8_steps, int8_steps]
   ConvertFunction* convert;
   LayerNormFunction* layer_norm;
   SoftmaxFunction* softmax;
@@ -26,7 +26,7 @@ struct Kernels {
   }
 };
 
-/// The best versions that `isa` can run; the caller makes sure that this machine can (base/cpu.h).
+/// The best versions that `isa` can run; the caller ensures that this machine supports it (base/cpu.h).
 const Kernels& kernels_for(Isa isa);
 
 }  // namespace gondola

@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-/// Σ term(i) over the vectors of a row, in four sums at a time: one would wait for each addition before the next.
+/// Σ term(i) over the vectors of a row, in four independent sums: with one, each addition would wait for the previous.
 template <class Term>
 float sum_of_row(std::size_t width, const Term& term) {
   constexpr std::size_t count = 4;

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-/// Four groups of four columns, `stride` bytes apart, as four rows, `step` bytes apart.
+/// Transposes four groups of four columns, `stride` bytes apart, into four rows, `step` bytes apart.
 void transpose(const std::byte* columns, std::size_t stride, std::byte* rows, std::size_t step) {
   const auto load = [&](std::size_t i) { return _mm_loadu_ps(reinterpret_cast<const float*>(columns + i * stride)); };
   __m128 a = load(0), b = load(1), c = load(2), d = load(3);
@@ -23,7 +23,7 @@ void copy_groups(const float* groups, std::size_t count, float* out) {
   for (; i < count; ++i) out[i] = groups[i];
 }
 
-/// Rows 2k and 2k + 1 side by side: the two values of each group.
+/// Interleaves rows 2k and 2k + 1: a group holds one value of each.
 void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::size_t count, std::uint16_t* out) {
   for (std::size_t i = 0; i < count; ++i) {
     out[2 * i] = even[i];
@@ -35,7 +35,7 @@ void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::size_t
 
 void pack_columns(const std::byte* columns, std::size_t stride, std::size_t groups, std::size_t count,
                   std::size_t panel_width, std::byte* packed) {
-  constexpr std::size_t line = 16;  // groups of a cache line: each source line is read once
+  constexpr std::size_t line = 16;  // groups per cache line: each source line is read once
   const std::size_t step = panel_width * group_bytes;
   for (std::size_t first = 0; first < count; first += panel_width, packed += groups * step) {
     const std::size_t used = std::min(panel_width, count - first);

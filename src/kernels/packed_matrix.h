@@ -7,8 +7,8 @@
 
 namespace gondola {
 
-/// Every operand of a product is read in groups of four bytes along its depth: one fp32 value, two of bf16 or four of
-/// int8. So one loop serves the three precisions.
+/// Products read their operands in groups of four bytes along the depth: one fp32, two bf16 or four int8 values. One
+/// loop thus serves all three precisions.
 inline constexpr std::size_t group_bytes = 4;
 
 // Units of every instruction set include this header: always inlined, so that the linker has no copy to choose from.
@@ -18,9 +18,9 @@ GONDOLA_EVERYWHERE std::size_t group_size(Precision precision) {
   return group_bytes / size_of(precision);
 }
 
-/// The blocks in which the sum over a depth is made: of 768 values at most, all but the last of whole cache lines, as
-/// even as that allows. The part of a panel that belongs to one (96 KiB in fp32 with AVX-512) stays in the second-level
-/// cache for all row tiles; in int8 a row of the left operand has a scale for each.
+/// The blocks in which the depth is summed: at most 768 values each, whole cache lines except for the last, and as even
+/// as that allows. One block of a panel (96 KiB in fp32 with AVX-512) stays in the second-level cache for all row
+/// tiles; in int8 each row of the left operand has one scale per block.
 class DepthBlocks {
  public:
   GONDOLA_EVERYWHERE explicit DepthBlocks(std::size_t depth)
@@ -37,14 +37,14 @@ class DepthBlocks {
 };
 
 /// The right operand of a product, depth × columns, cut into panels of `panel_width` columns. A panel is stored as
-/// [group of the depth][panel_width][group_bytes], the last one padded with zeros: the order in which gemm reads it,
-/// without a gap.
+/// [group of the depth][panel_width][group_bytes], without gaps and in the order in which gemm reads it; the last one
+/// is padded with zeros.
 struct PackedMatrix {
   Precision precision = Precision::fp32;
-  std::size_t depth = 0, columns = 0;  ///< depth: whole groups
+  std::size_t depth = 0, columns = 0;  ///< depth: a multiple of the group size
   const std::byte* panels = nullptr;
-  /// int8 only, padded to whole panels: the value of 1 in each column, and the sums of the integers of each column over
-  /// each block of the depth, [block][padded columns].
+  /// int8 only, padded to whole panels: the scale of each column, and the sum of its integers over each block of the
+  /// depth, [block][padded columns].
   const float* scales = nullptr;
   const std::int32_t* sums = nullptr;
 };
@@ -58,13 +58,13 @@ GONDOLA_EVERYWHERE std::size_t packed_bytes(Precision precision, std::size_t dep
   return panel_count(columns, panel_width) * groups * panel_width * group_bytes;
 }
 
-/// Packs columns given one after the other, each `groups` groups long and `stride` bytes from the next. So are the
-/// weights of a linear layer stored (out × in), and the keys of attention.
+/// Packs columns stored one after the other, each `groups` groups long and `stride` bytes from the next: the layout of
+/// a linear layer's weights (out × in) and of the keys of attention.
 void pack_columns(const std::byte* columns, std::size_t stride, std::size_t groups, std::size_t count,
                   std::size_t panel_width, std::byte* packed);
 
-/// Packs a matrix given as it is: depth × columns, a row each `stride` values of fp32 or bf16. So are the values of
-/// attention. In bf16 an odd depth is made even by a row of zeros.
+/// Packs a row-major matrix of fp32 or bf16, depth × columns, with rows `stride` values apart: the layout of the values
+/// of attention. In bf16 an odd depth is padded with a row of zeros.
 void pack_rows(Precision precision, const void* matrix, std::size_t stride, std::size_t depth, std::size_t columns,
                std::size_t panel_width, std::byte* packed);
 

@@ -7,7 +7,7 @@
 
 namespace gondola {
 
-/// Rows in the precision of the product that reads them.
+/// Output rows, in the precision of the product that reads them.
 struct RowsOut {
   void* data = nullptr;  ///< unsigned bytes in int8
   std::size_t stride = 0;
@@ -26,7 +26,7 @@ struct RowsOut {
     if (scales != nullptr) rest.scales += row * scales_stride;
     return rest;
   }
-  /// Columns from the one on that begins this block of the width.
+  /// The columns from the start of block `index` of the width on.
   RowsOut block(const DepthBlocks& blocks, std::size_t index) const {
     RowsOut rest = column(blocks.first(index));
     if (scales != nullptr) rest.scales += index;
@@ -34,9 +34,9 @@ struct RowsOut {
   }
 };
 
-/// Converts rows of fp32. In int8 the bytes of each block of the width (DepthBlocks) reach from its least to its
-/// largest value, with 0 always between them; of one with a value that is not a finite number the scale is none either,
-/// so that the products show it.
+/// Converts rows of fp32. In int8 the bytes of each block of the width (DepthBlocks) span the range from its least to
+/// its largest value, widened to include 0. If a block holds a value that is not finite, its scale is not finite
+/// either, so that the products show it.
 struct ConvertArguments {
   std::size_t rows = 0, width = 0;
   const float* in = nullptr;
@@ -47,7 +47,7 @@ struct ConvertArguments {
 using ConvertFunction = void(const ConvertArguments&);
 ConvertFunction convert_scalar, convert_avx2, convert_avx512;
 
-/// The scale and zero point of values from `least` to `largest`, which may be infinite.
+/// The scale and zero point for values from `least` to `largest`, which may be infinite.
 GONDOLA_EVERYWHERE RowScale row_scale(float least, float largest) {
   constexpr float steps = 255;
   least = least < 0 ? least : 0;

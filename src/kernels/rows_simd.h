@@ -1,13 +1,13 @@
 #pragma once
 
-// The rows that layer_norm_*.cpp, softmax_*.cpp and convert_*.cpp write.
+// Writes the rows of layer_norm_*.cpp, softmax_*.cpp and convert_*.cpp.
 #include "kernels/rows.h"
 #include "kernels/simd.h"
 
 namespace gondola {
 namespace {
 
-/// One block in int8; at(i) gives the values i … i + lanes of the row.
+/// Writes one block in int8; at(i) returns the values i … i + lanes of the row.
 template <class Values>
 void write_bytes(std::uint8_t* out, RowScale& scale, std::size_t first, std::size_t last, const Values& at) {
   Vector least = broadcast(0), largest = least, not_a_number = least;
@@ -15,7 +15,7 @@ void write_bytes(std::uint8_t* out, RowScale& scale, std::size_t first, std::siz
     const Vector x = keep_first(at(i), last - i, broadcast(0));
     least = minimum(least, x);
     largest = maximum(largest, x);
-    not_a_number = multiply_add(x, broadcast(0), not_a_number);  // which minima and maxima pass over
+    not_a_number = multiply_add(x, broadcast(0), not_a_number);  // minima and maxima may lose it
   }
   scale = row_scale(-maximum_of(broadcast(0) - least), maximum_of(largest));
   scale.scale += sum_of(not_a_number);
@@ -25,7 +25,7 @@ void write_bytes(std::uint8_t* out, RowScale& scale, std::size_t first, std::siz
     store_first_bytes(out + i, multiply_add(at(i), inverse, zero), last - i);
 }
 
-/// One row, of which at(i) gives the values i … i + lanes.
+/// Writes one row; at(i) returns its values i … i + lanes.
 template <class Values>
 void write_row(const RowsOut& out, std::size_t row, std::size_t width, const Values& at) {
   switch (out.precision) {

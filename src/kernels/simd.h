@@ -1,8 +1,8 @@
 #pragma once
 
-// The vectors of the instruction set that a unit is compiled for. Only *_avx2.cpp, *_avx512.cpp and their kin may
-// include this or a *_simd.h. All in it is local to a unit: an inline function that two units shared would let the
-// linker give the AVX-512 version to code that runs on any processor.
+// The vectors of the instruction set that a unit is compiled for. Only *_avx2.cpp, *_avx512.cpp and the like may
+// include this or a *_simd.h. Everything in them is local to a unit: if two units shared an inline function, the linker
+// could use its AVX-512 version in code that runs on any processor.
 #if defined(__AVX512F__)
 #include "kernels/simd_avx512.h"
 #elif defined(__AVX2__)

@@ -24,7 +24,7 @@ inline Vector broadcast(float x) {
 inline Vector load(const float* p) {
   return _mm256_loadu_ps(p);
 }
-// The loads and stores of the first lanes take whole vectors without a mask, which most are.
+// The loads and stores of the first lanes use no mask for whole vectors, the usual case.
 
 /// The first `count` floats; the other lanes are 0.
 inline Vector load_first(const float* p, std::size_t count) {
@@ -38,7 +38,7 @@ inline void store_first(float* p, Vector x, std::size_t count) {
   if (count >= lanes) return store(p, x);
   _mm256_maskstore_ps(p, first_lanes(count), x);
 }
-/// The first `count` lanes of x; `other` in the others.
+/// The first `count` lanes of x; the other lanes are those of `other`.
 inline Vector keep_first(Vector x, std::size_t count, Vector other) {
   if (count >= lanes) return x;
   return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(first_lanes(count)));
@@ -46,7 +46,7 @@ inline Vector keep_first(Vector x, std::size_t count, Vector other) {
 inline Vector multiply_add(Vector x, Vector y, Vector z) {
   return _mm256_fmadd_ps(x, y, z);
 }
-/// Of a NaN and another value the second of them, as in minimum.
+/// If x or y is a NaN, the result is y; the same holds for minimum.
 inline Vector maximum(Vector x, Vector y) {
   return _mm256_max_ps(x, y);
 }
@@ -68,7 +68,7 @@ inline Vector scale_by_power(Vector x, Vector n) {
 inline Vector fraction_of(Vector y) {
   return y - _mm256_floor_ps(y);
 }
-/// y, or what is next to it that scale_by_floor takes.
+/// y, clamped to the range that scale_by_floor supports.
 inline Vector bounded_exponent(Vector y) {
   return minimum(broadcast(126.0f), maximum(broadcast(-126.0f), y));  // y second: a NaN stays one
 }
@@ -121,7 +121,7 @@ inline Integers subtract_32(Integers x, Integers y) {
 inline Integers multiply_32(Integers x, Integers y) {
   return _mm256_mullo_epi32(x, y);
 }
-/// The sums of two products of neighbouring bytes, unsigned ones of x and signed ones of y, in 16 bits.
+/// Multiplies unsigned bytes of x by signed bytes of y and adds neighbouring pairs of products, in 16 bits.
 inline Integers multiply_byte_pairs(Integers x, Integers y) {
   return _mm256_maddubs_epi16(x, y);
 }

@@ -22,7 +22,7 @@ inline Vector broadcast(float x) {
 inline Vector load(const float* p) {
   return _mm512_loadu_ps(p);
 }
-// The loads and stores of the first lanes take whole vectors without a mask, which most are.
+// The loads and stores of the first lanes use no mask for whole vectors, the usual case.
 
 /// The first `count` floats; the other lanes are 0.
 inline Vector load_first(const float* p, std::size_t count) {
@@ -36,7 +36,7 @@ inline void store_first(float* p, Vector x, std::size_t count) {
   if (count >= lanes) return store(p, x);
   _mm512_mask_storeu_ps(p, first_lanes(count), x);
 }
-/// The first `count` lanes of x; `other` in the others.
+/// The first `count` lanes of x; the other lanes are those of `other`.
 inline Vector keep_first(Vector x, std::size_t count, Vector other) {
   if (count >= lanes) return x;
   return _mm512_mask_blend_ps(first_lanes(count), other, x);
@@ -44,7 +44,7 @@ inline Vector keep_first(Vector x, std::size_t count, Vector other) {
 inline Vector multiply_add(Vector x, Vector y, Vector z) {
   return _mm512_fmadd_ps(x, y, z);
 }
-/// Of a NaN and another value the second of them, as in minimum.
+/// If x or y is a NaN, the result is y; the same holds for minimum.
 inline Vector maximum(Vector x, Vector y) {
   return _mm512_max_ps(x, y);
 }
@@ -65,7 +65,7 @@ inline Vector scale_by_power(Vector x, Vector n) {
 inline Vector fraction_of(Vector y) {
   return _mm512_reduce_ps(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
-/// y: the instruction behind scale_by_floor takes them all.
+/// y itself: the instruction behind scale_by_floor supports any exponent.
 inline Vector bounded_exponent(Vector y) {
   return y;
 }
@@ -114,7 +114,7 @@ inline Integers subtract_32(Integers x, Integers y) {
 inline Integers multiply_32(Integers x, Integers y) {
   return _mm512_mullo_epi32(x, y);
 }
-/// The sums of two products of neighbouring bytes, unsigned ones of x and signed ones of y, in 16 bits.
+/// Multiplies unsigned bytes of x by signed bytes of y and adds neighbouring pairs of products, in 16 bits.
 inline Integers multiply_byte_pairs(Integers x, Integers y) {
   return _mm512_maddubs_epi16(x, y);
 }
@@ -123,7 +123,7 @@ inline Integers add_pairs(Integers x) {
   return _mm512_madd_epi16(x, _mm512_set1_epi16(1));
 }
 
-/// Rounded to the nearest bf16 (ties to even); a NaN stays one. The instruction for it takes subnormals as 0.
+/// Rounds to the nearest bf16 (ties to even); a NaN stays one. The hardware instruction treats subnormals as 0.
 inline __m256i to_bf16(Vector x) {
 #if defined(__AVX512BF16__)
   return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));

@@ -7,9 +7,9 @@
 namespace gondola {
 namespace {
 
-/// e^x within 2 units in the last place; x below −87 (above 88) is taken as that.
+/// e^x within 2 units in the last place; x is clamped to [−87, 88].
 inline Vector exponential(Vector x) {
-  x = minimum(broadcast(88.0f), maximum(broadcast(-87.0f), x));  // the second is what a NaN leaves
+  x = minimum(broadcast(88.0f), maximum(broadcast(-87.0f), x));  // x second: a NaN stays one
   const Vector n = nearest_integer(x * broadcast(1.44269504f));
   // ln 2 in two parts, the first short enough that n times it is exact (Cody and Waite 1980).
   const Vector r = multiply_add(n, broadcast(2.12194440e-4f), multiply_add(n, broadcast(-0.693359375f), x));
@@ -55,8 +55,8 @@ inline Vector gelu_tanh(Vector x) {
   return gated(x, broadcast(1.595769122f) * cubic);
 }
 
-// The same for results that are rounded to bf16 or int8: a fifth of the work, within 1e-3 of themselves (AVX2) and 2e-4
-// (AVX-512), plus 3e-5.
+// Faster versions for results that are rounded to bf16 or int8: a fifth of the work, with a relative error of 1e-3
+// (AVX2) or 2e-4 (AVX-512) plus an absolute one of 3e-5.
 
 /// 2^y, relative error 8e-5.
 inline Vector fast_power_of_two(Vector y) {

@@ -6,11 +6,11 @@
 
 namespace gondola {
 
-/// The softmax of each row, in fp32 or bf16. Where `causal`, row r sees only its first first_visible + r columns (and
-/// no more than there are); the others become 0, as do those from `columns` to `out_columns`. Adding columns that are
-/// not seen does not change a bit of the rest.
+/// The softmax of each row, in fp32 or bf16. If `causal`, row r sees only its first first_visible + r columns (at most
+/// `columns`); the others become 0, as do those from `columns` to `out_columns`. Adding unseen columns does not change
+/// a bit of the rest.
 struct SoftmaxArguments {
-  float* scores = nullptr;  ///< rows × out_columns; they are lost
+  float* scores = nullptr;  ///< rows × out_columns; overwritten
   std::size_t stride = 0, rows = 0, columns = 0, out_columns = 0;
   bool causal = false;
   std::size_t first_visible = 0;

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-/// Lane l sums the elements l, l + lanes, … in order, and unseen elements count as 0: more of them change nothing.
+/// Lane l sums the elements l, l + lanes, … in order. Unseen elements count as 0, so more of them change nothing.
 template <Vector (*Exponential)(Vector)>
 void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible) {
   float* scores = s.scores + row * s.stride;

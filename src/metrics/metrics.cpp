@@ -11,13 +11,13 @@
 namespace gondola {
 namespace {
 
-/// A NaN compares as the smallest of all, so that orders stay total.
+/// Makes a NaN compare as the smallest value, so that the order is total.
 template <class T>
 T sort_key(T value) {
   return std::isnan(value) ? -std::numeric_limits<T>::infinity() : value;
 }
 
-/// How many values come before values[index] when the largest stands first and the lower index wins a tie.
+/// How many values come before values[index] when sorted largest first, the lower index first among equals.
 std::size_t rank_of(std::span<const float> values, std::size_t index) {
   const float own = sort_key(values[index]);
   std::size_t before = 0;

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Stays loaded until the program ends: PyTorch does not support being unloaded.
+/// Loads the library for as long as the program runs: PyTorch does not support being unloaded.
 void* load_plugin() {
   const fs::path file = encoder_plugin_path();
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -32,7 +32,7 @@ void* load_plugin() {
 
 fs::path encoder_plugin_path() {
   const fs::path folder = own_binary().parent_path();
-  // In a build's folder they have it beside, in an installation in lib/gondola.
+  // In a build folder the library is beside this binary; an installation has it in lib/gondola.
   for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
     if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();
   fail("{}: not in {}; devices other than cpu need a build with PyTorch (CONTRIBUTING.md says how)",

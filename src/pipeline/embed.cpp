@@ -51,11 +51,11 @@ class ImageStream {
   }
 
  private:
-  /// Images between the first that is not delivered yet and the last that may be begun: their embeddings take a few
-  /// megabytes, and while one image takes very long the other threads have hundreds to go on with.
+  /// How many images may be begun ahead of the first that is not delivered yet. Their embeddings take a few megabytes,
+  /// and while one image takes very long, the other threads have hundreds to work on.
   static constexpr std::size_t window = 1024;
 
-  /// What became of an image that one thread takes through all stages.
+  /// The result of an image that one thread takes through all stages.
   struct Outcome {
     bool done = false;
     std::vector<float> values;
@@ -75,7 +75,7 @@ class ImageStream {
   std::size_t threads() const { return static_cast<std::size_t>(stages_.pool.threads()); }
   Outcome& outcome(std::size_t index) { return outcomes_[index % outcomes_.size()]; }
 
-  /// As large as chunk_size_ or a little smaller: every thread has the same number of them, and of images.
+  /// Has chunk_size_ images or slightly fewer: every thread takes the same number of chunks, and of images.
   Chunk chunk(std::size_t number) const {
     if (number >= chunks_) return {alone_ + number - chunks_, alone_ + number - chunks_ + 1};
     return {alone_ * number / chunks_, alone_ * (number + 1) / chunks_};
@@ -109,8 +109,8 @@ class ImageStream {
     }
   }
 
-  /// The next images to work on, as soon as they are in the window. Whenever thread 0 has to wait it delivers what it
-  /// can, to the end, since the others may wait for that.
+  /// The next images to work on, once they are in the window; nothing at the end. Whenever thread 0 has to wait, it
+  /// delivers what it can, since the others may be waiting for that.
   std::optional<Chunk> take(int thread) {
     std::unique_lock lock(mutex_);
     const auto wait = [&](const auto& condition) {
@@ -121,7 +121,7 @@ class ImageStream {
       changed_.wait(lock, [&] { return stopped_ || condition(); });
     };
     if (next_ == chunks_ + rest_.size()) {
-      // Who returned now might be given the place of thread 0 in the pool's loop, and nobody would deliver.
+      // A thread that returned now might get thread 0's turn in the pool's loop, and nobody would deliver.
       wait([this] { return delivered_ == alone_; });
       return std::nullopt;
     }
@@ -131,7 +131,7 @@ class ImageStream {
     return taken;
   }
 
-  /// Decodes and preprocesses an image; returns why that failed, or nothing.
+  /// Decodes and preprocesses an image. Returns why that failed, or an empty string.
   std::string load(std::size_t index, std::span<float> pixels) const {
     try {
       preprocess(load_(index), stages_.preprocess, pixels);
@@ -141,7 +141,7 @@ class ImageStream {
     return {};
   }
 
-  /// Under the lock.
+  /// Marks a chunk as done and keeps its embeddings. Needs the lock.
   void publish(Chunk done, std::span<const float> embeddings) {
     for (std::size_t index = done.first; index < done.last; ++index) {
       Outcome& result = outcome(index);
@@ -154,7 +154,7 @@ class ImageStream {
     changed_.notify_all();
   }
 
-  /// Gives the sink all that is done up to the first image that is not. On the calling thread only.
+  /// Passes to the sink everything up to the first image that is not done. Only on the calling thread.
   void deliver(std::unique_lock<std::mutex>& lock) {
     while (!stopped_ && delivered_ < alone_ && outcome(delivered_).done) {
       lock.unlock();  // nobody else touches the outcome of an image that is done and not delivered
@@ -192,10 +192,10 @@ class ImageStream {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Outcome> outcomes_;  ///< a ring: of the images in the window
+  std::vector<Outcome> outcomes_;  ///< ring buffer of the images in the window
   std::vector<Loaded> rest_;
-  std::size_t next_ = 0;       ///< chunk; the images of rest_ come last, one by one
-  std::size_t delivered_ = 0;  ///< images before this one; changed by the calling thread only
+  std::size_t next_ = 0;       ///< next chunk; the images of rest_ come last, one by one
+  std::size_t delivered_ = 0;  ///< images delivered so far; changed by the calling thread only
   std::atomic<bool> stopped_ = false;
 };
 

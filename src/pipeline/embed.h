@@ -27,16 +27,15 @@ struct ImageStages {
   const PreprocessConfig& preprocess;
 };
 
-/// Throws Error for embeddings that are infinite or not numbers.
+/// Throws Error if any value is infinite or NaN.
 void require_numbers(std::span<const float> embeddings);
 
 /// Embeds `count` images: load(index) decodes one (on any thread, several at the same time), then it is preprocessed
 /// and encoded. Every thread of the pool takes a few images at a time through all three stages on its own, so that none
 /// waits for another; the last ones, fewer than threads, are encoded by all threads together. However many images there
-/// are, each thread holds those few and a bounded number of embeddings waits for its turn. An image that fails to load
-/// is reported and the rest go on. `sink` is called for every index in order, on the calling thread; what it throws
-/// stops the threads after the image that each is at, and is passed on. Throws Error for an embedding that is no
-/// number.
+/// are, each thread holds only those few, and a bounded number of embeddings waits for its turn. An image that fails to
+/// load is reported and the rest go on. `sink` is called for every index in order, on the calling thread; what it
+/// throws stops each thread after its current image and is passed on. Throws Error for an infinite or NaN embedding.
 void embed_images(const ImageStages& stages, std::size_t count, const std::function<Image(std::size_t index)>& load,
                   const std::function<void(const ImageEmbedding&)>& sink);
 
@@ -47,8 +46,8 @@ struct TextStages {
   Overflow overflow = Overflow::error;
 };
 
-/// The embeddings of texts, n × embed_dim, not normalised. A text that comes several times is encoded once. Throws
-/// Error for a text longer than the context unless it is to be truncated, and for an embedding that is no number.
+/// Returns the embeddings of texts, n × embed_dim, not normalised. Equal texts are encoded once. Throws Error for a
+/// text longer than the context unless it is to be truncated, and for an infinite or NaN embedding.
 std::vector<float> embed_texts(const TextStages& stages, std::span<const std::string> texts);
 
 }  // namespace gondola

@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A binding for every field, so that a new one does not compile until it is told here.
+// The bindings name every field, so that a new field does not compile until it is added here.
 
 std::string describe(const ImageTowerConfig& config) {
   const auto& [architecture, image_size, width, heads, activation, patch_size, layers, mlp_width, norm_eps, pre_norm,
@@ -34,7 +34,7 @@ std::string describe(const PreprocessConfig& config) {
                      fmt::join(mean, " "), fmt::join(std, " "), fill, static_cast<int>(library));
 }
 
-/// The bytes of every file that the vocabulary at `path` may consist of (text/vocabulary_files.h).
+/// Hashes the bytes of every file that the vocabulary at `path` may consist of (text/vocabulary_files.h).
 std::uint64_t hash_vocabulary(const fs::path& path) {
   const fs::path beside = path.parent_path();
   Hash hash;

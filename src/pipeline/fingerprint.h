@@ -6,12 +6,12 @@
 
 namespace gondola {
 
-/// All of a model that decides an image's embedding, in words: samples of the weights, the tower's configuration, the
-/// preprocessing. What computes it is not among that.
+/// Describes in words everything in a model that decides an image's embedding: samples of the weights, the tower's
+/// configuration, the preprocessing. What computes it (device, precision, build) is left out.
 std::string describe_images(const LoadedModel& model);
 
-/// And a text's: samples of the weights, the tower's configuration, the vocabulary. Throws Error when that cannot be
-/// read.
+/// Does the same for a text's embedding: samples of the weights, the tower's configuration, the vocabulary. Throws
+/// Error when the vocabulary cannot be read.
 std::string describe_texts(const LoadedModel& model);
 
 }  // namespace gondola

@@ -25,7 +25,7 @@ std::string_view bytes_of(std::span<const T> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
-/// What tells one version of a file from another without reading it.
+/// Tells one version of a file from another without reading it.
 std::string version_of(const fs::path& file) {
   return fmt::format("{} bytes of {}", fs::file_size(file), fs::last_write_time(file).time_since_epoch().count());
 }
@@ -35,7 +35,7 @@ void append_list(std::string& key, std::string_view what, std::span<const std::s
   for (const std::string& text : texts) key += fmt::format("{} {}\n", text.size(), text);
 }
 
-/// The part of an entry before the values: the whole key, so that equal names of files are no mistake.
+/// The part of an entry before the values: the whole key, so that a collision of file names is noticed.
 std::string head_of_entry(const std::string& key) {
   return "gondola head 1\n" + key;
 }
@@ -44,7 +44,7 @@ std::string head_of_entry(const std::string& key) {
 
 std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
                                     std::span<const std::string> templates, Overflow overflow) try {
-  if (model.files().source.extension() == ".json") return std::nullopt;  // shards, whose versions it does not tell
+  if (model.files().source.extension() == ".json") return std::nullopt;  // shards, whose versions it does not show
   std::string key = fmt::format("binary {}\nfile {}\n", version_of(own_binary()), version_of(model.files().source));
   key += describe_texts(model);
   key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
@@ -90,7 +90,7 @@ void HeadCache::store(const std::string& key, std::span<const float> head) const
     entry += bytes_of(head);
     const std::uint64_t checksum = hash_of(entry);
     entry += bytes_of(std::span(&checksum, 1));
-    if (entry.size() > limit_bytes_) return;  // it would take all others' place and then its own
+    if (entry.size() > limit_bytes_) return;  // it would displace all others, then itself
     write_file_atomically(file_of(key), entry);
     remove_oldest();
   } catch (const std::exception&) {  // the next run encodes again

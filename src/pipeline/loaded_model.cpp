@@ -14,7 +14,7 @@
 namespace gondola {
 namespace {
 
-/// The only value of a weight.
+/// The value of a tensor that holds only one.
 double scalar(const ModelFiles& files, const std::string& name) {
   const auto found = files.weights.find(name);
   if (found == files.weights.end()) fail("{}: has no tensor {}", files.source.string(), name);

@@ -21,7 +21,7 @@ struct ModelSource {
   std::optional<std::filesystem::path> config, vocabulary;
   int threads = 0;                     ///< 0: one for each processor
   std::string device = "cpu";          ///< or "cuda", "cuda:1"
-  std::optional<Precision> precision;  ///< default_precision (pipeline/device_encoder.h) without
+  std::optional<Precision> precision;  ///< default: default_precision (pipeline/device_encoder.h)
 };
 
 /// A model ready to run: its files, the threads, the towers and, from the first use, its tokenizer.
@@ -30,13 +30,13 @@ class LoadedModel {
   /// Throws Error when the model cannot be read.
   explicit LoadedModel(const ModelSource& source);
 
-  /// All but the weights, which the encoder took.
+  /// Everything but the weights, which the encoder took.
   const ModelFiles& files() const { return files_; }
   const ModelConfig& config() const { return files_.config; }
   std::size_t embed_dim() const { return static_cast<std::size_t>(files_.config.embed_dim); }
   const std::string& device() const { return device_; }
   Precision precision() const { return precision_; }
-  /// Of the names, shapes and first values of all tensors: no training leaves those alone.
+  /// A hash of the names, types, shapes and first values of all tensors, which any training changes.
   std::uint64_t weights_hash() const { return weights_hash_; }
   ThreadPool& pool() { return pool_; }
   Encoder& encoder() { return *encoder_; }

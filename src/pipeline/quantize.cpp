@@ -74,7 +74,7 @@ class Texts {
   std::vector<std::int32_t> ids_;
 };
 
-/// Both kinds of texts are templates of words, in some of which stand several; labels are other words.
+/// Calibration texts put one or more words into a template; labels, unless they are given, use other words.
 struct CalibrationTexts {
   Texts calibration, labels;
 };
@@ -100,14 +100,14 @@ CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inp
   return texts;
 }
 
-/// Every other image, embedded, and texts of its own.
+/// One half of the inputs: every other image, and texts of its own.
 class Split {
  public:
   Split(const QuantizeInputs& inputs, const PreprocessConfig& preprocess, ThreadPool& pool, std::size_t first,
         const Texts& texts)
       : inputs_(inputs), preprocess_(preprocess), pool_(pool), first_(inputs.images > 1 ? first : 0), texts_(texts) {}
 
-  /// Images that cannot be read are left out. Every call reads them again: throws when they are others then.
+  /// Embeds the images that can be read. Every call reads them again and throws Error when others fail than before.
   std::vector<float> images(Encoder& encoder, const std::string& stage) {
     const std::size_t count = (inputs_.images - first_ + 1) / 2;
     std::vector<float> embeddings;
@@ -135,7 +135,7 @@ class Split {
     return embeddings;
   }
 
-  /// Why images could not be read, by their places among all.
+  /// Why images could not be read, by their index among all images.
   std::map<std::size_t, std::string> errors() const {
     std::map<std::size_t, std::string> all;
     for (const auto& [index, error] : errors_.value()) all.emplace(2 * index + first_, error);
@@ -148,7 +148,7 @@ class Split {
   ThreadPool& pool_;
   std::size_t first_;
   const Texts& texts_;
-  std::optional<std::map<std::size_t, std::string>> errors_;  ///< of the first call, by the image's place in the split
+  std::optional<std::map<std::size_t, std::string>> errors_;  ///< of the first call, by index in this half
 };
 
 struct Embeddings {
@@ -164,10 +164,10 @@ std::vector<float> mean_difference(std::span<const float> exact, std::span<const
   return mean;
 }
 
-/// One tower on its way to int8.
+/// Corrects one int8 tower: keeps layers in bf16 until its error is allowed, then shifts its embeddings.
 class TowerQuantizer {
  public:
-  /// What the tower embeds of the calibration inputs, under these weights.
+  /// Returns the tower's embeddings of the calibration inputs, with these weights.
   using Embed = std::function<std::vector<float>(const TensorMap& weights)>;
 
   TowerQuantizer(TensorMap& weights, std::vector<QuantizedLayer> layers, std::vector<float> exact, std::size_t dim,
@@ -176,15 +176,15 @@ class TowerQuantizer {
 
   std::vector<QuantizedLayer> run(const std::string& norm_bias, const std::string& projection) {
     std::vector<float> found = embed_(weights_);
-    // Layers of one kind at a time, the kind first that helps most.
+    // One kind of layer at a time, the most helpful kind first.
     while (error(found) > 1 && keep_kind_in_bf16()) found = embed_(weights_);
     shift_embeddings(weights_, norm_bias, projection, mean_difference(exact_, found, dim_));
     return std::move(layers_);
   }
 
  private:
-  /// How much of the error that is allowed the worst of the calibration inputs has. An int8 model should reach a cosine
-  /// of 0.998, and of 0.995 without the mean embedding, for any input: half of that is left to the worse ones to come.
+  /// The worst error of the calibration inputs, relative to what is allowed. An int8 model should reach a cosine of
+  /// 0.998, and of 0.995 without the mean embedding, for any input: half of that error is left for worse inputs.
   double error(std::vector<float> found) const {
     constexpr double allowed = 0.001, allowed_centred = 0.0025;
     const std::vector<float> shift = mean_difference(exact_, found, dim_);
@@ -198,7 +198,7 @@ class TowerQuantizer {
       if (layer.precision == Precision::int8 && layer.weight.ends_with(kind)) keep_in_bf16(weights, layer);
   }
 
-  /// False when there is none left.
+  /// Keeps in bf16 the kind of layer that helps most; false when none is left in int8.
   bool keep_kind_in_bf16() {
     std::string best;
     double least = 0;
@@ -206,7 +206,7 @@ class TowerQuantizer {
       TensorMap weights = weights_;
       std::vector<QuantizedLayer> layers = layers_;
       keep(kind.weight, weights, layers);
-      if (weights.size() == weights_.size()) continue;  // no scales went: nothing of this kind is int8
+      if (weights.size() == weights_.size()) continue;  // no scales were removed: nothing of this kind is int8
       const double left = error(embed_(weights));
       if (!best.empty() && left >= least) continue;
       least = left;
@@ -235,8 +235,8 @@ std::vector<std::size_t> answers(Embeddings embeddings, std::size_t dim) {
   return best;
 }
 
-/// Types that take no more room than what reads them makes use of: int8 models run a ViT's patch embedding in bf16
-/// where the processor has that, and a token embedding in fp16 is a thousandth of its size off.
+/// Stores weights no wider than their readers need: int8 models run a ViT's patch embedding in bf16 where the processor
+/// supports it, and a token embedding in fp16 is off by a thousandth of its size.
 void shrink(TensorMap& weights, bool vit) {
   const auto store = [&](const std::string& name, DType type) {
     const auto found = weights.find(name);
@@ -269,7 +269,7 @@ EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<cons
       a += x * x;
       b += y * y;
     }
-    if (a == 0) return 1.0;  // the only row has no difference from the mean
+    if (a == 0) return 1.0;  // a single row equals the mean
     const double found_cosine = product / std::sqrt(a * b);
     return std::isfinite(found_cosine) ? found_cosine : 0;
   };

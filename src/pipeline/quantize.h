@@ -15,21 +15,21 @@
 
 namespace gondola {
 
-/// What a model is calibrated and judged by. Every other image calibrates, those between judge.
+/// What a model is calibrated and evaluated on: every other image calibrates, the rest evaluate.
 struct QuantizeInputs {
   std::size_t images = 0;
   std::function<Image(std::size_t index)> load;  ///< on any thread
   const ClipTokenizer* tokenizer = nullptr;      ///< without one, texts are random tokens
-  std::vector<std::string> labels;               ///< to judge zero-shot answers by; empty: words of the vocabulary
+  std::vector<std::string> labels;               ///< to evaluate zero-shot answers with; empty: words of the vocabulary
 };
 
-/// Cosines between the embeddings of two models: as they are, and with the mean embedding of the first taken off both,
-/// which is what distinguishes one input from another.
+/// Cosines between the embeddings of two models: raw, and centred by subtracting the first model's mean embedding from
+/// both, which leaves what distinguishes one input from another.
 struct EmbeddingCosines {
   std::size_t count = 0;
   double least = 1, mean = 1, least_centred = 1, mean_centred = 1;
 };
-/// Of n × dim values each.
+/// Compares the embeddings of two models, n × dim each.
 EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<const float> found, std::size_t dim);
 
 struct QuantizationReport {
@@ -37,11 +37,11 @@ struct QuantizationReport {
   EmbeddingCosines images, texts;
   std::size_t labels = 0;
   double agreement = 1;                       ///< the share of images whose best label is that of the fp32 model
-  std::map<std::size_t, std::string> errors;  ///< of images that cannot be read, by their places
+  std::map<std::size_t, std::string> errors;  ///< of images that cannot be read, by index
 };
 
-/// The model in int8, by calibration: the linear layers of the transformers (engine/quantize.h); a ModifiedResNet stays
-/// as it is. Throws Error for a model that is int8 already, when no image can be read, and when interrupted.
+/// Quantises the linear layers of the transformers to int8 by calibration (engine/quantize.h); a ModifiedResNet stays
+/// as it is. Throws Error for a model that is already int8, when no image can be read, and when interrupted.
 ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, ThreadPool& pool,
                     QuantizationReport& report);
 

@@ -11,7 +11,7 @@
 namespace gondola {
 namespace {
 
-/// labels × embed_dim. Part by part, so that a thousand labels in eighty templates do not all lie in memory at once.
+/// Returns labels × embed_dim weights, encoded in parts so that not all prompts are in memory at once.
 std::vector<float> encode_head(LoadedModel& model, std::span<const std::string> labels,
                                std::span<const std::string> templates, const PromptOptions& options) {
   const TextStages stages = model.text_stages(options.overflow);

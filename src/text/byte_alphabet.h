@@ -8,12 +8,12 @@
 
 namespace gondola {
 
-/// Ends a token that ends a word.
+/// The suffix of a token that ends a word.
 inline constexpr const char* end_of_word = "</w>";
 inline constexpr const char* start_of_text = "<|startoftext|>";
 inline constexpr const char* end_of_text = "<|endoftext|>";
 
-/// How each byte is written in a vocabulary (GPT-2's bytes_to_unicode): printable bytes as they are, the others as
+/// How each byte is written in a vocabulary (GPT-2's bytes_to_unicode): printable bytes as themselves, the others as
 /// U+0100 and up. `order` is the order of the bytes in a CLIP vocabulary.
 struct ByteAlphabet {
   std::array<std::string, 256> letters;

@@ -10,13 +10,13 @@
 namespace gondola {
 namespace {
 
-/// Unicode's White_Space, which `\s` of Python's regex stands for.
+/// Unicode's White_Space, which `\s` matches in Python's regex.
 bool is_white_space(char32_t c) {
   return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-/// Python's str.strip also takes the four separators of ASCII.
+/// Python's str.strip also strips the four ASCII separators.
 bool is_stripped(char32_t c) {
   return is_white_space(c) || (c >= 0x1c && c <= 0x1f);
 }
@@ -83,7 +83,7 @@ bool is_case_ignorable(char32_t c) {
   }
 }
 
-/// Unicode's condition Final_Sigma: a cased letter before, none after, case-ignorable ones aside.
+/// Unicode's Final_Sigma condition: a cased letter before and none after, skipping case-ignorable characters.
 bool is_final_sigma(const std::u32string& text, std::size_t at) {
   std::size_t before = at;
   while (before > 0 && is_case_ignorable(text[before - 1])) --before;
@@ -113,7 +113,7 @@ std::string lower(std::string_view text) {
 }
 
 /// OpenAI's pattern, with `\s` spelled out, since PCRE2's would include U+180E. U+0345 is a mark whose other case is a
-/// letter: Python's regex, which ignores case, finds it in none of the alternatives.
+/// letter: in Python's regex, which ignores case, none of the alternatives matches it.
 const Regex& word_pattern() {
   static const Regex pattern(
       R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|)"

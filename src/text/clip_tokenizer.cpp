@@ -28,7 +28,7 @@ struct ClipTokenizer::Tables {
     std::int32_t rank = 0, token = 0;
   };
 
-  std::vector<std::string> tokens;  // by id; "" where a vocabulary leaves an id out
+  std::vector<std::string> tokens;  // by id; "" where a vocabulary skips an id
   std::vector<std::string> merges;  // by rank
   std::array<std::int32_t, 256> bytes, last_bytes;
   std::unordered_map<std::uint64_t, Merge> merge_of;
@@ -47,7 +47,7 @@ ClipTokenizer::Tables::Tables(Vocabulary vocabulary)
     if (found == ids.end()) fail("{}: the vocabulary has no token \"{}\"", vocabulary.origin, token);
     return found->second;
   };
-  // Some ids may stand for nothing: half of them, or most of OpenAI's in a vocabulary that was cut down.
+  // Some ids may be unused: half of them, or most of OpenAI's in a vocabulary that was cut down.
   const std::size_t most = 2 * ids.size() + (1 << 16);
   for (const auto& [token, id] : ids) {
     const auto at = static_cast<std::size_t>(id);
@@ -78,8 +78,8 @@ ClipTokenizer::Tables::Tables(Vocabulary vocabulary)
   }
 }
 
-/// Merges the pair of lowest rank, all its occurrences from left to right, until no pair is left. A heap of candidate
-/// positions keeps long words from taking quadratic time.
+/// Repeatedly merges the pair of lowest rank, all its occurrences from left to right, until no pair is left. A heap of
+/// candidate positions keeps long words from taking quadratic time.
 void ClipTokenizer::Tables::encode_word(std::string_view word, std::vector<std::int32_t>& ids) const {
   struct Candidate {
     std::int32_t rank;
@@ -98,7 +98,7 @@ void ClipTokenizer::Tables::encode_word(std::string_view word, std::vector<std::
     previous[i] = i - 1;  // wraps around at 0, where it is not used
   }
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
-  std::vector<Candidate> created;  // by the current rank's merges; they wait until all of these are done
+  std::vector<Candidate> created;  // by the current rank's merges; held back until all of these are done
   const auto consider = [&](std::size_t at) {
     if (next[at] == size) return;
     const std::int32_t left = symbols[at], right = symbols[next[at]];
@@ -207,7 +207,7 @@ void ClipTokenizer::save(const std::filesystem::path& folder) const {
   std::string merges = "#version: 0.2\n";
   for (const std::string& merge : tables_->merges) merges += merge + "\n";
   if (!tables_->added.empty()) write_file_atomically(folder / "added_tokens.json", Json(tables_->added).dump());
-  write_file_atomically(folder / "merges.txt", merges);  // last: with it a vocabulary is whole
+  write_file_atomically(folder / "merges.txt", merges);  // last: it completes the vocabulary
 }
 
 }  // namespace gondola

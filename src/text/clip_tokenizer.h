@@ -20,16 +20,16 @@ class ClipTokenizer {
   /// tokenizer.json, vocab.json (merges.txt beside it) and bpe_simple_vocab_16e6.txt.gz. Throws Error.
   static ClipTokenizer load(const std::filesystem::path& path);
 
-  /// From merges in rank order ("t h", "th e</w>", …): 256 bytes, the same with </w>, one token a merge, then
-  /// <|startoftext|> and <|endoftext|>, the largest id.
+  /// Builds a vocabulary from merges in rank order ("t h", "th e</w>", …): 256 bytes, the same with </w>, one token per
+  /// merge, then <|startoftext|> and <|endoftext|>, which has the largest id.
   static ClipTokenizer from_merges(const std::vector<std::string>& merges);
 
   ~ClipTokenizer();
   ClipTokenizer(ClipTokenizer&&) noexcept;
   ClipTokenizer& operator=(ClipTokenizer&&) noexcept;
 
-  /// The ids of a text, without start and end. Invalid UTF-8 is replaced by U+FFFD first, as Python's
-  /// errors="replace" does. Throws Error for a text with a token that was added to the vocabulary, other than start and
+  /// The ids of a text, without start and end. Invalid UTF-8 is first replaced by U+FFFD, as by Python's
+  /// errors="replace". Throws Error if the text contains a token that was added to the vocabulary, other than start and
   /// end: those are not supported.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
@@ -37,21 +37,21 @@ class ClipTokenizer {
     std::vector<std::int32_t> ids;  ///< start, text, end; at most context_length
     bool truncated = false;
   };
-  /// With start and end. A text longer than the context is an Error, or is cut and keeps its end token.
+  /// The ids with start and end. A text that does not fit the context is an Error, or is cut and keeps its end token.
   Encoded encode(std::string_view text, int context_length, Overflow overflow) const;
 
-  /// context_length ids, `pad` after the end token.
+  /// The same, filled up with `pad` to context_length ids.
   std::vector<std::int32_t> encode_padded(std::string_view text, int context_length, std::int32_t pad,
                                           Overflow overflow) const;
 
-  /// The token's text as it stands in the vocabulary ("dog</w>", "<|endoftext|>").
+  /// The token's text as written in the vocabulary ("dog</w>", "<|endoftext|>").
   const std::string& token(std::int32_t id) const;
   int size() const;
   std::int32_t start_id() const;
   std::int32_t end_id() const;
 
-  /// Writes vocab.json, merges.txt and, where there are any, added_tokens.json (Hugging Face's layout), which load()
-  /// reads back.
+  /// Writes vocab.json, merges.txt and, if there are added tokens, added_tokens.json (Hugging Face's layout), which
+  /// load() reads back.
   void save(const std::filesystem::path& folder) const;
 
  private:

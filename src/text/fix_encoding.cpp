@@ -16,7 +16,7 @@ bool is_bad(std::string_view text) {
   return pattern.find(text).has_value();
 }
 
-/// Sequences that would be UTF-8 if a byte 0xA0 had not become a space (ftfy/chardata.py, ALTERED_UTF8_RE).
+/// Matches sequences that would be UTF-8 if a byte 0xA0 had not become a space (ftfy/chardata.py, ALTERED_UTF8_RE).
 const Regex& altered_utf8() {
   static const Regex pattern(R"([\xc2\xc3\xc5\xce\xd0\xd9][ ])"
                              R"(|[\xe2\xe3][ ][\x80-\x84\x86-\x9f\xa1-\xbf])"
@@ -38,7 +38,7 @@ std::string restore_byte_a0(std::string_view bytes) {
   });
 }
 
-/// Sequences of which bytes were lost become U+FFFD (ftfy/chardata.py, LOSSY_UTF8_RE).
+/// Replaces sequences that have lost bytes with U+FFFD (ftfy/chardata.py, LOSSY_UTF8_RE).
 std::string replace_lossy_sequences(std::string_view bytes) {
   static const Regex pattern(R"([\xc2-\xdf]\x1a)"
                              R"(|[\xc2-\xc3][?])"
@@ -59,8 +59,8 @@ std::optional<std::string> decode_utf8(std::string_view bytes) {
   return std::string(bytes);
 }
 
-/// UTF-8, or the variants of it that write a code point past U+FFFF as two surrogates (CESU-8) or U+0000 as C0 80
-/// (ftfy/bad_codecs/utf8_variants.py, its treatment of a final line break included).
+/// Decodes UTF-8, or its variants that write a code point past U+FFFF as two surrogates (CESU-8) or U+0000 as C0 80
+/// (ftfy/bad_codecs/utf8_variants.py, including its treatment of a final line break).
 std::optional<std::string> decode_utf8_variants(std::string_view bytes) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const auto is_end = [&](std::size_t i) { return i == bytes.size() || (i + 1 == bytes.size() && bytes[i] == '\n'); };
@@ -98,7 +98,7 @@ std::optional<std::string> decode_utf8_variants(std::string_view bytes) {
   return text + *rest;
 }
 
-/// The text that was read in `encoding` instead of UTF-8, if that is what happened.
+/// The original text, if its UTF-8 bytes were decoded in `encoding` by mistake.
 std::optional<std::string> decode_again(const SingleByteEncoding& encoding, std::string bytes) {
   if (encoding.name != "macroman" && altered_utf8().find(bytes)) bytes = restore_byte_a0(bytes);
   if (encoding.sloppy) bytes = replace_lossy_sequences(bytes);
@@ -106,7 +106,7 @@ std::optional<std::string> decode_again(const SingleByteEncoding& encoding, std:
   return variants ? decode_utf8_variants(bytes) : decode_utf8(bytes);
 }
 
-/// Repairs the parts that look like UTF-8 in another encoding, each on its own.
+/// Repairs each part that looks like UTF-8 decoded in another encoding, on its own.
 std::string fix_embedded(std::string_view text, std::size_t& work) {
   static const Regex pattern(utf8_detector_pattern, Regex::Mode::utf8);
   return pattern.replace(text, [&](std::string_view match) {
@@ -114,8 +114,8 @@ std::string fix_embedded(std::string_view text, std::size_t& work) {
   });
 }
 
-/// Latin-1 that is not Windows-1252 has controls that were meant as Windows-1252; nothing where that has no such
-/// character either.
+/// Decodes as Windows-1252, which Latin-1 text with control characters was meant to be. Nothing if Windows-1252 has no
+/// character there either.
 std::optional<std::string> decode_as_windows_1252(std::string_view latin1) {
   std::string text;
   for (char c : latin1) {

@@ -15,7 +15,7 @@
 namespace gondola {
 namespace {
 
-/// What utf8proc_map does, which takes quadratic time to sort the marks of a letter.
+/// Normalises like utf8proc_map, which takes quadratic time to sort the marks of a letter.
 std::string normalise(std::string_view text, utf8proc_option_t form) {
   const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | form);
   const auto checked = [](utf8proc_ssize_t length) {
@@ -24,7 +24,7 @@ std::string normalise(std::string_view text, utf8proc_option_t form) {
   };
   std::vector<utf8proc_int32_t> code_points;
   for (std::size_t at = 0; at < text.size();) {
-    std::array<utf8proc_int32_t, 18> parts;  // as many as Unicode's longest decomposition has
+    std::array<utf8proc_int32_t, 18> parts;  // the length of Unicode's longest decomposition
     int unused = 0;
     const auto count = checked(utf8proc_decompose_char(static_cast<utf8proc_int32_t>(next_code_point(text, at)),
                                                        parts.data(), parts.size(), options, &unused));
@@ -36,7 +36,7 @@ std::string normalise(std::string_view text, utf8proc_option_t form) {
     std::ranges::stable_sort(mark, end, {}, combining_class);
     mark = std::find_if(end, code_points.end(), combining_class);
   }
-  code_points.push_back(0);  // room for the zero that ends the result
+  code_points.push_back(0);  // room for the terminating zero of the result
   const auto length =
       checked(utf8proc_reencode(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size() - 1), options));
   return {reinterpret_cast<const char*>(code_points.data()), static_cast<std::size_t>(length)};
@@ -65,7 +65,7 @@ std::string usual_width(char32_t c) {
   return c == 0x3000 ? " " : normalise(text, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
 }
 
-/// One code point at a time: ligatures, widths, quotes.
+/// Repairs one code point at a time: ligatures, widths, quotes.
 std::string fix_characters(std::string_view text) {
   std::string fixed;
   for (std::size_t at = 0; at < text.size();) {
@@ -107,7 +107,7 @@ std::string fix_line_breaks(std::string_view text) {
   return fixed;
 }
 
-/// "\x1b[36;44m" and the like.
+/// Removes sequences like "\x1b[36;44m".
 std::string remove_terminal_escapes(std::string_view text) {
   std::string kept;
   for (std::size_t at = 0; at < text.size();) {
@@ -154,7 +154,7 @@ std::string fix_segment(std::string_view segment, bool unescape_html, std::size_
   return text;
 }
 
-/// Up to and with the next line break, or a million code points (ftfy's max_decode_length).
+/// The end of a segment: just after the next line break, or after a million code points (ftfy's max_decode_length).
 std::size_t segment_end(std::string_view text, std::size_t start) {
   constexpr int longest = 1'000'000;
   std::size_t at = start;

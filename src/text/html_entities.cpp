@@ -42,8 +42,8 @@ bool is_hex_digit(char c) {
 
 constexpr char32_t last_code_point = 0x10ffff;
 
-/// What the number of a reference stands for (HTML 5, "numeric character reference end state", as Python has it):
-/// nothing for controls and non-characters.
+/// The text that a numeric reference stands for (HTML 5, "numeric character reference end state", as Python implements
+/// it): empty for controls and non-characters.
 std::string numbered(char32_t number) {
   std::string text;
   const bool surrogate = number >= 0xd800 && number <= 0xdfff;
@@ -59,7 +59,7 @@ std::string numbered(char32_t number) {
   return text;
 }
 
-/// A reference like "#228;" or "#xe4", at the start of `text`; its length goes to `length`.
+/// Decodes a reference like "#228;" or "#xe4" at the start of `text` and stores its length in `length`.
 std::optional<std::string> numeric_reference(std::string_view text, std::size_t& length) {
   if (!text.starts_with('#')) return std::nullopt;
   const bool hexadecimal = text.size() > 1 && (text[1] == 'x' || text[1] == 'X');
@@ -76,7 +76,7 @@ std::optional<std::string> numeric_reference(std::string_view text, std::size_t&
   return numbered(number);
 }
 
-/// A name like "eacute;", "eacute" or the start of a longer word, as Python tries them.
+/// Decodes a name like "eacute;" or "eacute", or the longest name that starts a longer word, as Python does.
 std::string named_reference(std::string_view text, std::size_t& length) {
   constexpr int longest = 32;  // code points
   std::size_t end = 0;

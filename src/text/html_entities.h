@@ -5,10 +5,10 @@
 
 namespace gondola {
 
-/// Python's html.unescape: the character references of HTML 5, named ones also where their ';' is missing.
+/// Python's html.unescape: HTML 5's character references, also without their ';' where HTML 5 tolerates that.
 std::string html_unescape(std::string_view utf8);
 
-/// ftfy's unescape_html (ftfy/fixes.py): only whole references with their ';', also names that were put in capitals.
+/// ftfy's unescape_html (ftfy/fixes.py): only complete references, with their ';', but also names in capitals.
 std::string unescape_whole_references(std::string_view utf8);
 
 }  // namespace gondola

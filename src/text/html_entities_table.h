@@ -8,12 +8,12 @@
 namespace gondola {
 
 struct HtmlEntity {
-  std::string_view name, text;  ///< the name without '&'; with ';' save for the old ones that do without
+  std::string_view name, text;  ///< the name without '&', and with ';' unless HTML allows it to be left out
 };
 
-/// HTML 5's, in the order of names.
+/// The entities of HTML 5, sorted by name.
 extern const std::array<HtmlEntity, 2231> html5_entities;
-/// Names that only shouting makes of lower-case ones, with upper-case text, which ftfy also knows.
+/// Names in upper case that HTML does not have but ftfy does: "NTILDE;" for "Ñ".
 extern const std::array<HtmlEntity, 1376> upper_cased_entities;
 
 }  // namespace gondola

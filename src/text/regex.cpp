@@ -22,7 +22,7 @@ Regex::Regex(const std::string& pattern, Mode mode, bool ignore_case) {
   code->code =
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options, &error, &where, nullptr);
   if (code->code == nullptr) fail("a pattern does not compile at {}: PCRE2 error {}", where, error);
-  pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE);  // where it is not available the pattern is interpreted
+  pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE);  // without JIT support the pattern is interpreted
   code_ = std::move(code);
 }
 

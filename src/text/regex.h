@@ -12,17 +12,17 @@ namespace gondola {
 class Regex {
  public:
   enum class Mode {
-    utf8,   ///< on code points, with Unicode's properties
-    bytes,  ///< on bytes of any kind
+    utf8,   ///< matches code points, with Unicode's properties
+    bytes,  ///< matches arbitrary bytes
   };
 
-  /// Blanks in the pattern do not count unless they are in a class or escaped. Throws Error for a malformed pattern.
+  /// Whitespace in the pattern is ignored unless it is escaped or in a class. Throws Error for a malformed pattern.
   explicit Regex(const std::string& pattern, Mode mode, bool ignore_case = false);
 
-  /// The first match at or after byte `from`, as a part of `text`.
+  /// The first match at or after byte `from`, as a view into `text`.
   std::optional<std::string_view> find(std::string_view text, std::size_t from = 0) const;
 
-  /// The text with every match replaced by what `replacement` makes of it. The pattern must not match an empty text.
+  /// The text with every match replaced by replacement(match). The pattern must not match the empty string.
   std::string replace(std::string_view text,
                       const std::function<std::string(std::string_view match)>& replacement) const;
 

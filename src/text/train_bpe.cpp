@@ -23,7 +23,7 @@ struct Word {
   std::int64_t count = 0;
 };
 
-/// The corpus as distinct words, and how often and where each pair of neighbours stands in them.
+/// The corpus as distinct words, with how often and where each pair of neighbours occurs in them.
 class Corpus {
  public:
   void add(const std::string& word, std::int64_t count) {
@@ -36,7 +36,7 @@ class Corpus {
     count_pairs(words_.size() - 1, +1);
   }
 
-  /// The most frequent pair, or nothing when no two symbols are neighbours.
+  /// Finds the most frequent pair; returns false when no two symbols are neighbours.
   bool best(Pair& pair) {
     while (!queue_.empty()) {
       const Candidate top = queue_.top();
@@ -46,7 +46,7 @@ class Corpus {
         pair = top.pair;
         return true;
       }
-      queue_.pop();  // the count has changed since; its present value was queued then
+      queue_.pop();  // stale: when the count changed, the new one was queued
     }
     return false;
   }
@@ -82,7 +82,7 @@ class Corpus {
     std::int64_t count;
     std::string left, right;
     Pair pair;
-    /// The larger count first; of equal ones the pair that sorts first.
+    /// The larger count first; among equal counts, the pair that sorts first.
     bool operator<(const Candidate& other) const {
       return std::tie(count, other.left, other.right) < std::tie(other.count, left, right);
     }

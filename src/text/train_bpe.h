@@ -7,13 +7,13 @@
 
 namespace gondola {
 
-/// Bytes, bytes that end a word, start and end of text.
+/// Tokens of a vocabulary without merges: bytes, bytes that end a word, start and end of text.
 inline constexpr int smallest_vocabulary = 2 * 256 + 2;
 
-/// Learns byte-pair merges (Sennrich et al. 2016, on bytes) from a corpus, cleaned and split as ClipTokenizer does it,
-/// so that ClipTokenizer::from_merges(result) has at most `vocab_size` tokens. Ties go to the pair that sorts first:
-/// the result depends on the corpus alone. `for_each_text` calls what it is given with one text after the other; of
-/// them only the distinct words are kept.
+/// Learns byte-pair merges (Sennrich et al. 2016, on bytes) from a corpus, cleaned and split as by ClipTokenizer, so
+/// that ClipTokenizer::from_merges(result) has at most `vocab_size` tokens. Ties go to the pair that sorts first: the
+/// result depends on the corpus alone. `for_each_text` calls `visit` with one text after the other; only their distinct
+/// words are kept.
 std::vector<std::string> train_bpe(
     const std::function<void(const std::function<void(std::string_view text)>& visit)>& for_each_text, int vocab_size);
 

@@ -20,7 +20,7 @@ using std::filesystem::path;
 
 constexpr std::uint64_t max_bytes = 256 << 20;
 
-/// The first `most` lines that are not empty.
+/// The first `most` non-empty lines.
 std::vector<std::string> split_lines(std::string_view text, std::size_t most = SIZE_MAX) {
   std::vector<std::string> lines;
   while (!text.empty() && lines.size() < most) {
@@ -45,7 +45,7 @@ void read_ids(const Json& tokens, Vocabulary& vocabulary) {
   for (const auto& [token, id] : tokens.items()) vocabulary.ids[token] = to_id(token, id, vocabulary.origin);
 }
 
-/// One that is a word of the vocabulary ("!", with which some pad) is read as that word, as open_clip reads it.
+/// A token that is a word of the vocabulary ("!", which some pad with) is read as that word, as in open_clip.
 void add_token(const std::string& token, std::int32_t id, Vocabulary& vocabulary) {
   if (token == start_of_text || token == end_of_text)
     vocabulary.ids[token] = id;
@@ -106,7 +106,7 @@ Vocabulary read_tokenizer_json(const path& file) {
 
 std::string read_gzip(const path& file) {
   check_regular_file(file);
-  constexpr std::size_t most = 16 << 20;  // OpenAI's has three million
+  constexpr std::size_t most = 16 << 20;  // OpenAI's has three million bytes
   const std::unique_ptr<gzFile_s, decltype(&gzclose)> input(gzopen(file.c_str(), "rb"), &gzclose);
   if (!input) fail("{}: cannot be opened", file.string());
   std::string text;
@@ -124,7 +124,7 @@ std::string read_gzip(const path& file) {
   return text;
 }
 
-/// OpenAI's file: a line of version, then more merges than its models use.
+/// OpenAI's file: a version line, then more merges than its models use.
 Vocabulary read_openai(const path& file) {
   constexpr std::size_t used_merges = 49152 - 256 - 2;
   std::vector<std::string> lines = split_lines(read_gzip(file), used_merges + 1);
@@ -136,7 +136,7 @@ Vocabulary read_openai(const path& file) {
 }  // namespace
 
 Vocabulary read_vocabulary(const path& path) {
-  std::error_code unknown;  // of what may not be looked at
+  std::error_code unknown;  // for paths that may not be accessed
   const auto exists = [&](const std::filesystem::path& file) { return std::filesystem::exists(file, unknown); };
   if (std::filesystem::is_directory(path, unknown)) {
     if (exists(path / "vocab.json") && exists(path / "merges.txt")) return read_vocab_and_merges(path / "vocab.json");

@@ -4,8 +4,8 @@
 
 namespace gondola {
 
-/// bf16 arithmetic where autocast deems it safe, for the lifetime of the object. No cast of a weight outlives it: the
-/// next step's weights are others.
+/// Turns autocast to bf16 on or off for the object's lifetime. Casts of weights do not outlive it, since the next step
+/// changes the weights.
 class Autocast {
  public:
   Autocast(bool bf16, c10::DeviceType device) : device_(device), was_(at::autocast::is_autocast_enabled(device)) {

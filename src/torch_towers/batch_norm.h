@@ -6,15 +6,14 @@
 
 namespace gondola {
 
-/// torch.nn.BatchNorm2d, whose batch may be spread over several processes.
+/// torch.nn.BatchNorm2d for a batch that may be spread over several processes.
 struct BatchNormImpl : torch::nn::BatchNorm2dImpl {
   using torch::nn::BatchNorm2dImpl::BatchNorm2dImpl;
 
   /// x: batch × channels × height × width.
   torch::Tensor forward(const torch::Tensor& x);
 
-  /// The sum over all processes, for autograd; empty: there is one. In training, statistics are those of the whole
-  /// batch.
+  /// Sums over all processes, differentiably; empty if there is only one. Training uses statistics of the whole batch.
   std::function<torch::Tensor(const torch::Tensor&)> sum_over_processes;
 };
 TORCH_MODULE(BatchNorm);

@@ -20,7 +20,7 @@ std::shared_ptr<ImageTower> make_image_tower(const ModelConfig& config) {
   return std::make_shared<ModifiedResNet>(config.image, config.embed_dim);
 }
 
-/// More groups waste less on short texts, and make smaller products of matrices.
+/// More groups waste less work on short texts, but make matrix products smaller.
 constexpr std::int64_t most_text_groups = 4, least_texts_of_a_group = 16;
 
 }  // namespace
@@ -123,7 +123,7 @@ void ClipModel::load_weights(const TensorMap& weights) {
     loaded.insert(name);
   }
   for (const auto& [name, unused] : weights)
-    if (!loaded.contains(name) && !name.ends_with(".num_batches_tracked"))  // counts steps and is used by nothing
+    if (!loaded.contains(name) && !name.ends_with(".num_batches_tracked"))  // a step counter that nothing uses
       fail("{} has no place in this model", name);
 }
 

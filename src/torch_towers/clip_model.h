@@ -9,14 +9,13 @@
 
 namespace gondola {
 
-/// The token of each text (ids: batch × tokens) whose state becomes the embedding.
+/// The position in each text (ids: batch × tokens) of the token whose state becomes the embedding.
 torch::Tensor pooled_positions(const torch::Tensor& ids, const TextTowerConfig& text);
 
 /// CLIP on libtorch. Parameters and buffers carry the names of the checkpoint schema (checkpoint/model_files.h).
 class ClipModel : public torch::nn::Module {
  public:
-  /// With OpenAI's initialisation (clip/model.py, CLIP.initialize_parameters); random numbers come from torch's
-  /// generator.
+  /// Uses OpenAI's initialisation (clip/model.py, CLIP.initialize_parameters), with torch's random generator.
   explicit ClipModel(const ModelConfig& config);
 
   const ModelConfig& config() const { return config_; }
@@ -26,18 +25,18 @@ class ClipModel : public torch::nn::Module {
     return visual_->forward(pixels, patches);
   }
 
-  /// ids: batch × tokens, int64, best on the host, tokens at most context_length (a causal tower may be fed the longest
-  /// text's length); returns batch × embed_dim, not normalised. A causal tower computes texts of like length together,
-  /// and of none what follows its group's longest.
+  /// ids: batch × tokens, int64, preferably on the host; at most context_length tokens (for a causal tower, as many as
+  /// the longest text has will do). Returns batch × embed_dim, not normalised. A causal tower groups texts of similar
+  /// length and computes no token beyond the longest of the group.
   torch::Tensor encode_texts(const torch::Tensor& ids);
 
-  /// Whether transformer blocks are computed again in the backward pass, for memory.
+  /// Sets whether the backward pass recomputes transformer blocks, to save memory.
   void recompute_blocks(bool recompute);
 
-  /// See ModifiedResNet::blur_stem; a VisionTransformer has none.
+  /// See ModifiedResNet::blur_stem; not for a VisionTransformer.
   void blur_stem();
 
-  /// Makes batch norms take the statistics of several processes' batches (torch_towers/batch_norm.h).
+  /// Makes batch norms use statistics over the batches of all processes (torch_towers/batch_norm.h).
   void synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes);
 
   /// The logarithm of the inverse temperature, a scalar parameter.
@@ -49,7 +48,7 @@ class ClipModel : public torch::nn::Module {
   /// All parameters and floating-point buffers by name, as fp32 on the CPU.
   TensorMap weights() const;
 
-  /// Overwrites them. Throws Error when a name is missing, is too many or has another shape.
+  /// Overwrites all of these. Throws Error if a name is missing or unknown, or a shape differs.
   void load_weights(const TensorMap& weights);
 
  private:

@@ -12,8 +12,8 @@ namespace {
 torch::Device parse(const std::string& name) {
   try {
     const torch::Device device(name);
-    if (name == "cpu" || (device.is_cuda() && device.str() == name)) return device;  // it takes cuda:256 for cuda:0
-  } catch (const c10::Error&) {                                                      // the name of no device
+    if (name == "cpu" || (device.is_cuda() && device.str() == name)) return device;  // "cuda:256" parses as cuda:0
+  } catch (const c10::Error&) {                                                      // not a device name
   }
   fail("device {}: expected cpu, cuda or cuda:N", name);
 }
@@ -26,7 +26,7 @@ torch::Device find_device(const std::string& name) {
   const auto count = static_cast<int>(torch::cuda::device_count());
   if (count == 0) fail("device {}: PyTorch {} finds no GPU here", name, TORCH_VERSION);
   if (device.index() >= count) fail("device {}: the last of {} GPUs is cuda:{}", name, count, count - 1);
-  at::globalContext().setAllowTF32CuDNN(false);  // which it is by default, for convolutions
+  at::globalContext().setAllowTF32CuDNN(false);  // on by default, for convolutions
   return device;
 }
 

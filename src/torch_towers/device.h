@@ -6,8 +6,8 @@
 
 namespace gondola {
 
-/// A device by its name ("cpu", "cuda", "cuda:1"). What is in fp32 there is computed in fp32. Throws Error when it is
-/// not there.
+/// Finds a device by name ("cpu", "cuda", "cuda:1") and makes sure that fp32 there means fp32, not TF32. Throws Error
+/// if there is no such device.
 torch::Device find_device(const std::string& name);
 
 }  // namespace gondola

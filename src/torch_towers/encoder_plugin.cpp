@@ -1,4 +1,4 @@
-// What gondola-torch exports (config/encoder_plugin.h).
+// The functions that libgondola-torch exports (config/encoder_plugin.h).
 #include "config/encoder_plugin.h"
 
 #include "torch_towers/torch_encoder.h"

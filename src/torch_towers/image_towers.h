@@ -8,12 +8,12 @@
 
 namespace gondola {
 
-/// The 3 × 3 convolution that blurs mixtures of colours (out × in × 1 × 1), binomially.
+/// The weights of a 3 × 3 convolution that mixes colours (out × in × 1 × 1) and blurs them with a binomial filter.
 torch::Tensor binomial_blur(const torch::Tensor& colours);
 
 inline namespace on_libtorch {  // the engine has classes of the same names, and a test links both
 
-/// What both image towers offer. pixels: batch × 3 × image_size × image_size; returns batch × embed_dim. `patches`, if
+/// The interface of both towers. pixels: batch × 3 × image_size × image_size; returns batch × embed_dim. `patches`, if
 /// defined: batch × kept, int64, the patches of each image that a VisionTransformer sees (FLIP, arXiv 2212.00794).
 struct ImageTower : torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) = 0;
@@ -30,7 +30,7 @@ struct VisionTransformer : ImageTower {
   Transformer transformer = nullptr;
 };
 
-/// A bottleneck whose stride is an average pooling after its 3×3 convolution (OpenAI clip/model.py).
+/// A bottleneck that strides by average pooling after its 3×3 convolution (OpenAI clip/model.py).
 struct BottleneckImpl : torch::nn::Module {
   BottleneckImpl(int in_channels, int planes, int stride);
   torch::Tensor forward(const torch::Tensor& x);
@@ -59,8 +59,8 @@ struct ModifiedResNet : ImageTower {
   ModifiedResNet(const ImageTowerConfig& config, int embed_dim);
   torch::Tensor forward(const torch::Tensor& pixels, const torch::Tensor& patches) override;
 
-  /// Makes conv1, whose stride is 2, a binomial_blur of random mixtures of the colours: the tower then sees no detail
-  /// that a picture of half the size would not have.
+  /// Sets conv1, whose stride is 2, to a binomial_blur of random colour mixtures. The tower then sees no detail that an
+  /// image of half the size would not have.
   void blur_stem();
 
   torch::nn::Conv2d conv1 = nullptr, conv2 = nullptr, conv3 = nullptr;

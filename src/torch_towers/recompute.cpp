@@ -34,7 +34,7 @@ class Recompute : public torch::autograd::Function<Recompute> {
       const Autocast autocast(body->autocast, device);
       y = body->call(x);
     }
-    torch::autograd::backward({y}, {gradients[0]});  // the parameters take theirs here
+    torch::autograd::backward({y}, {gradients[0]});  // accumulates the parameters' gradients
     return {x.grad(), {}};
   }
 };

@@ -6,9 +6,9 @@
 
 namespace gondola {
 
-/// body(x), of which the backward pass keeps x alone and computes the rest again (Chen et al. 2016, arXiv 1604.06174,
-/// "activation checkpointing"). `body` must give the same result twice and change nothing; what it refers to must
-/// outlive the backward pass. Without a gradient of x to pass on it is simply called.
+/// Returns body(x) but keeps only x for the backward pass, which recomputes the rest (Chen et al. 2016, arXiv
+/// 1604.06174, "activation checkpointing"). `body` must be deterministic and free of side effects, and what it refers
+/// to must outlive the backward pass. If x needs no gradient, `body` is simply called.
 at::Tensor recompute_in_backward(const std::function<at::Tensor(const at::Tensor&)>& body, const at::Tensor& x);
 
 }  // namespace gondola

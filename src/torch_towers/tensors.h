@@ -25,10 +25,10 @@ at::Tensor to_torch(const Tensor& tensor);
 /// A module's parameters and floating-point buffers by name.
 NamedTensors tensors_of(const torch::nn::Module& module);
 
-/// Rows of length 1.
+/// The rows scaled to length 1.
 at::Tensor normalised(const at::Tensor& rows);
 
-/// Overwrites `into` with the tensor of that name. Throws Error when it is missing or has another shape.
+/// Overwrites `into` with the tensor of this name. Throws Error if it is missing or has another shape.
 void restore(at::Tensor into, const TensorMap& tensors, const std::string& name);
 
 }  // namespace gondola

@@ -14,7 +14,7 @@
 namespace gondola {
 namespace {
 
-/// What `work` returns; PyTorch's errors, such as of a GPU's memory that is full, become ours.
+/// Returns work(), and turns PyTorch's exceptions (such as for full GPU memory) into Error.
 auto work_on(const std::string& device, const auto& work) {
   try {
     return work();
@@ -43,7 +43,7 @@ class TorchEncoder : public Encoder {
     });
   }
 
-  /// The other threads decode meanwhile; the GPU wants many at once.
+  /// A GPU needs many images at once; the other threads decode meanwhile.
   std::size_t images_at_a_time() override { return 64; }
 
   void encode_images_alone(int, std::span<const float> pixels, std::span<float> embeddings) override {
@@ -58,7 +58,7 @@ class TorchEncoder : public Encoder {
   }
 
  private:
-  /// A copy there; to a GPU by way of pinned memory, so that it goes on while the host does.
+  /// Copies to the device; to a GPU through pinned memory, so that the host need not wait.
   torch::Tensor on_device(std::span<const float> values, at::IntArrayRef shape) const {
     const auto host = torch::empty({static_cast<std::int64_t>(values.size())},
                                    torch::TensorOptions().dtype(torch::kFloat).pinned_memory(device_.is_cuda()));

@@ -9,10 +9,10 @@
 
 namespace gondola {
 
-/// The towers on libtorch, on a device as torch::Device names it ("cuda:1", "cpu"): in bf16 by autocast, or in fp32
-/// proper, without TF32. Weights as make_cpu_encoder's; int8 ones are widened. On a GPU embeddings may depend on the
-/// batch by rounding. Any number of threads may call any of its functions. Throws Error when the device is not there,
-/// the precision is int8 or, as do all its functions, when PyTorch fails, such as where memory is full.
+/// Makes an encoder that runs both towers on libtorch, on a device named as in torch::Device ("cuda:1", "cpu"): in bf16
+/// by autocast, or in true fp32, without TF32. `weights` as for make_cpu_encoder; int8 ones are dequantised. On a GPU,
+/// rounding may depend on the batch. All its functions are thread-safe. Throws Error if the device does not exist or
+/// the precision is int8, and, like all its functions, if PyTorch fails, for example when memory is full.
 std::unique_ptr<Encoder> make_torch_encoder(const ModelConfig& config, const TensorMap& weights,
                                             const std::string& device, Precision precision);
 

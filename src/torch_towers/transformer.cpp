@@ -9,8 +9,8 @@
 namespace gondola {
 namespace {
 
-/// x·σ(1.702 x) (OpenAI clip/model.py), which is silu(1.702 x) / 1.702: the derivative is silu's, and of all between
-/// only x is kept.
+/// x·σ(1.702 x) (OpenAI clip/model.py), which is silu(1.702 x) / 1.702. Its derivative is silu's at 1.702 x, so only x
+/// is kept for the backward pass.
 class QuickGelu : public torch::autograd::Function<QuickGelu> {
  public:
   static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& x) {
@@ -41,7 +41,7 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& x, bool causal) {
   const auto qkv = torch::linear(x, in_proj_weight, in_proj_bias)
                        .view({batch, tokens, 3, heads, width / heads})
                        .permute({2, 0, 3, 1, 4})
-                       .unbind(0);  // by index each would have a gradient of all three, and a sum of these
+                       .unbind(0);  // indexing would make three gradients of full size and sum them
   const auto mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], {}, 0.0, causal);
   return out_proj(mixed.transpose(1, 2).reshape({batch, tokens, width}));
 }

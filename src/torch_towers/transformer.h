@@ -46,7 +46,7 @@ struct TransformerImpl : torch::nn::Module {
   torch::Tensor forward(torch::Tensor x, bool causal);
 
   torch::nn::ModuleList resblocks;
-  bool recompute = false;  ///< blocks keep their inputs alone for the backward pass (torch_towers/recompute.h)
+  bool recompute = false;  ///< blocks keep only their inputs for the backward pass (torch_towers/recompute.h)
 };
 TORCH_MODULE(Transformer);
 

@@ -25,7 +25,7 @@ torch::Tensor VisionTransformer::forward(const torch::Tensor& pixels, const torc
   const auto class_token = class_embedding.to(embedded.dtype()).expand({embedded.size(0), 1, -1});
   auto x = torch::cat({class_token, embedded}, 1) + positional_embedding;
   if (patches.defined()) {
-    const auto kept = (patches + 1).unsqueeze(2).expand({-1, -1, x.size(2)});  // after the class token
+    const auto kept = (patches + 1).unsqueeze(2).expand({-1, -1, x.size(2)});  // skips the class token
     x = torch::cat({x.narrow(1, 0, 1), x.gather(1, kept)}, 1);
   }
   if (ln_pre) x = ln_pre(x);

@@ -6,8 +6,8 @@
 
 namespace gondola {
 
-/// Keeps memory that was freed: a step asks for the same gigabytes again, and pages new from the system must be
-/// cleared, which took a third of a step. To be called before other threads are.
+/// Makes malloc keep freed memory. Every step asks for the same gigabytes again, and the system must clear new pages,
+/// which took a third of a step. Call before starting other threads.
 inline void keep_freed_memory() {
   ::mallopt(M_MMAP_MAX, 0);
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());

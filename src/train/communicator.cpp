@@ -35,12 +35,12 @@ namespace {
 using BackendPointer = c10::intrusive_ptr<c10d::Backend>;
 using StorePointer = c10::intrusive_ptr<c10d::Store>;
 
-/// For all to start; afterwards a lost rank is found by Watch, and only ranks that wait for each other forever (a
-/// mistake in this program) by the collectives' timeout, which must exceed what rank 0 does alone (validation).
+/// For all ranks to start. Afterwards Watch finds lost ranks; only ranks that wait for each other forever (a bug in
+/// this program) run into the collectives' timeout, which must exceed what rank 0 does alone (validation).
 constexpr auto patience = std::chrono::minutes(5);
 constexpr auto deadlock = std::chrono::hours(24);
 
-/// On a line, without the stack that c10 appends.
+/// The message on one line, without the stack trace that c10 appends.
 std::string without_stack(const std::string& message) {
   std::string line = message.substr(0, message.find("\nException raised from"));
   std::ranges::replace(line, '\n', ' ');
@@ -87,7 +87,7 @@ std::set<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
-/// Returns when all ranks have come to `place`.
+/// Waits until all ranks have reached `place`.
 void meet(c10d::Store& store, int size, const std::string& place) {
   const std::string all = "all have come to " + place;
   if (store.add(place, 1) == size) store.set(all, std::string("yes"));
@@ -98,7 +98,7 @@ void meet(c10d::Store& store, int size, const std::string& place) {
 
 struct Communicator::Group {
   BackendPointer backend;
-  at::TensorOptions options;  ///< of small tensors of our own
+  at::TensorOptions options;  ///< for small tensors of our own
   StorePointer store;
   std::unique_ptr<Watch> watch;
 };
@@ -132,7 +132,7 @@ Communicator::Communicator(const Launch& launch, const std::string& device,
     if (launch.local_size < size_ && device == "cpu") hint = " (GLOO_SOCKET_IFNAME names the network of the machines)";
     group_->backend = make_backend(group_->store, rank_, size_, device, launch.address);
     hint = "";
-    meet(*group_->store, size_, "the watch");  // NCCL does not wait, and those who are late would be taken for dead
+    meet(*group_->store, size_, "the watch");  // NCCL does not wait, and late ranks would be taken for dead
     group_->watch = std::make_unique<Watch>(group_->store->clone(), rank_, size_, options.isServer, on_failure);
   } catch (const Error&) {
     throw;
@@ -144,7 +144,7 @@ Communicator::Communicator(const Launch& launch, const std::string& device,
 
 Communicator::~Communicator() = default;
 
-/// Waits for a collective. Its error says at most which connection broke; who is to blame the watch finds out.
+/// Waits for a collective. Its error tells at most which connection broke; the watch finds the rank to blame.
 void Communicator::wait(const std::function<void()>& work) {
   Watch* watch = group_->watch.get();
   const Watch::Waiting waiting(watch);

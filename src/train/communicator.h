@@ -14,18 +14,18 @@ class Store;
 
 namespace gondola {
 
-/// The processes (ranks) that train together, on PyTorch's c10d: NCCL on GPUs, Gloo on CPUs. One alone needs neither,
-/// and all that it asks of others is done at once. All ranks must make the same calls in the same order. When another
-/// rank is lost, a call throws Error that names it.
+/// The processes (ranks) that train together, over PyTorch's c10d: NCCL on GPUs, Gloo on CPUs. A single process needs
+/// neither, and its calls return at once. All ranks must make the same calls in the same order. When another rank is
+/// lost, a call throws Error that names it.
 class Communicator {
  public:
-  /// Alone.
+  /// A single process.
   Communicator();
-  /// With the others that were launched; waits until all are there. A rank that dies or is stuck later (see Watch) ends
-  /// in `on_failure`, called with the message on a thread of its own.
+  /// Joins the other processes of the launch and waits until all are there. If a rank later dies or gets stuck (see
+  /// Watch), calls `on_failure` with the message on a thread of its own.
   Communicator(const Launch& launch, const std::string& device,
                const std::function<void(const std::string&)>& on_failure);
-  /// Over a store that all ranks share; nobody watches.
+  /// Joins the other ranks over a store that they share, without a Watch.
   Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size);
   ~Communicator();
   Communicator(const Communicator&) = delete;
@@ -34,34 +34,34 @@ class Communicator {
   int rank() const { return rank_; }
   int size() const { return size_; }
 
-  /// The sum over all ranks, in place; bit-identical on all of them.
+  /// Replaces `values` by their sum over all ranks, bit-identical on all of them.
   void all_reduce(at::Tensor& values);
-  /// Begins the same; the values are there once the returned function has been called. `done`, if there is one, is
-  /// called when they are, on another thread (alone never); with NCCL at once, when the GPU has been asked for them.
+  /// Starts the same; `values` are complete once the returned function returns. `done`, if given, is called when they
+  /// are, on another thread; with NCCL as soon as the GPU has been asked for them; in a single process never.
   std::function<void()> start_all_reduce(const at::Tensor& values, std::function<void()> done = {});
-  /// The ranks' values along dimension 0; all of one shape, of one dimension at least.
+  /// The values of all ranks, concatenated along dimension 0; all have the same shape, of at least one dimension.
   at::Tensor all_gather(const at::Tensor& values);
-  /// Sends to rank + 1 and returns what rank − 1 sent (modulo size); all of one shape.
+  /// Sends to rank + 1 and returns what rank − 1 sent (modulo size); all have the same shape.
   at::Tensor pass_around(const at::Tensor& values);
-  /// One rank's values, in place.
+  /// Overwrites `values` with those of rank `from`.
   void broadcast(at::Tensor& values, int from = 0);
   void barrier();
-  /// Whether any rank says so.
+  /// Whether `here` is true on any rank.
   bool any(bool here);
 
-  /// Throws Error, on every rank, unless all ranks have the same lines of text; it names `what` they are and those that
-  /// differ. Ranks that do not share their files would learn different things.
+  /// Throws Error on every rank unless all have the same lines of text. The message names `what` they are and the lines
+  /// that differ. Ranks that do not share their files would learn different things.
   void require_same(const char* what, const std::string& lines);
 
-  /// How many processors this rank is to use: of those that it may run on its part, beside the ranks that may run on
-  /// the same ones (all of a machine, unless their launcher binds each to its own), and of cpu_quota() its part of the
-  /// machine's.
+  /// The number of processors that this rank should use: those of its affinity mask, divided by the ranks on the
+  /// machine with the same mask (all of them, unless the launcher binds each to its own), and at most its share of the
+  /// machine's cpu_quota().
   int own_processors();
 
-  /// While the result lives, this rank may wait for a disk or a server and is not taken for stuck. Null when alone.
+  /// While the result lives, this rank may wait for a disk or a server without being taken for stuck. Null when alone.
   std::shared_ptr<void> waiting_for_files();
 
-  /// Tells the others, before it ends, why this rank does.
+  /// Tells the other ranks why this one is about to end.
   void report_failure(const std::string& message);
 
  private:
@@ -69,7 +69,7 @@ class Communicator {
   void wait(const std::function<void()>& work);
 
   int rank_ = 0, size_ = 1;
-  std::unique_ptr<Group> group_;  ///< none when alone
+  std::unique_ptr<Group> group_;  ///< null when alone
 };
 
 }  // namespace gondola

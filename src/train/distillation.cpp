@@ -11,11 +11,11 @@ namespace {
 /// One model's similarities of this rank's images with the texts of all ranks.
 struct Similarities {
   LogitBlock block;
-  at::Tensor over_texts;   ///< n: log-sum-exp of each image's
+  at::Tensor over_texts;   ///< n: log-sum-exp of each image's logits
   at::Tensor over_images;  ///< of each text's, over the images of all ranks
 };
 
-/// The texts of all ranks, one rank after the other; those with fewer repeat their first to make up for it.
+/// The texts of all ranks in rank order; a rank with fewer than `largest` is padded with copies of its first.
 at::Tensor gather_texts(const at::Tensor& own, std::int64_t largest, Communicator& communicator) {
   const auto filler = own.narrow(0, 0, 1).expand({largest - own.size(0), own.size(1)});
   return communicator.all_gather(at::cat({own, filler}));
@@ -31,8 +31,8 @@ Similarities compare(const LogitBlock& block, Communicator& communicator) {
   return found;
 }
 
-/// The logits of a tile, and what the softmax over texts and the one over images make of them, added: of each pairing,
-/// for one of the pairs that its text stands for.
+/// The logits of a tile, and for each pairing the sum of its softmax over texts and its softmax over images. A text
+/// that stands for several pairs is taken once.
 struct Tiled {
   Tiled(const Similarities& of, const Slice& rows, const Slice& columns)
       : logits(at::mm(rows.of(of.block.images), (columns.of(of.block.texts) * of.block.scale).t())),
@@ -40,7 +40,7 @@ struct Tiled {
   at::Tensor logits, shares;
 };
 
-/// The loss with its gradients: this rank's shares of those of the texts of all ranks and of logit_scale.
+/// The loss and its gradients; d_texts (of all ranks' texts) and d_scale are this rank's contributions.
 struct Divergence {
   at::Tensor loss, d_images, d_texts, d_scale;
 };
@@ -48,7 +48,7 @@ struct Divergence {
 Divergence diverge(const Similarities& student, const Similarities& teacher, std::int64_t total,
                    Communicator& communicator) {
   const LogitBlock& block = student.block;
-  // KL(p || q) = Σ p (t − s) + lse(s) − lse(t), of rows and of columns.
+  // KL(p || q) = Σ p (t − s) + lse(s) − lse(t), for rows and for columns.
   auto loss = (student.over_texts - teacher.over_texts).sum(at::kDouble);
   if (communicator.rank() == 0) loss += (block.counts * (student.over_images - teacher.over_images)).sum(at::kDouble);
   Divergence found{{}, at::zeros_like(block.images), at::zeros_like(block.texts), {}};

@@ -13,19 +13,19 @@ class EmbeddingNorm : public torch::nn::Module {
  public:
   explicit EmbeddingNorm(int dim);
 
-  /// x: m × dim; `repeats`, m values, says how often each row counts. By the statistics of all ranks' rows together,
-  /// which also move the running ones.
+  /// Normalises x, m × dim, by the statistics of all ranks' rows together, and updates the running statistics.
+  /// `repeats`, m values, says how often each row counts.
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& repeats, Communicator& communicator);
 
-  /// By the running statistics.
+  /// Normalises x by the running statistics.
   torch::Tensor evaluate(const torch::Tensor& x) const;
 
   torch::Tensor running_mean, running_var;
 };
 
-/// Puts what the norms do into the model's last layers, so that the weights alone give (x − mean) / deviation: exactly,
-/// in fp64. A projection P whose input ends with a bias b (of a LayerNorm, or its own) becomes P·diag(1/σ), and b a
-/// solution of b'·P = b·P − mean (or b − mean, scaled, for the projection's own bias).
+/// Folds the norms into the model's last layers, so that the weights alone give (x − mean) / deviation: exactly, in
+/// fp64. A projection P becomes P·diag(1/σ). The bias b of a LayerNorm before it becomes a solution b' of
+/// b'·P = b·P − mean, the projection's own bias b (b − mean)/σ.
 void fold_embedding_norms(TensorMap& weights, const EmbeddingNorm& image, const EmbeddingNorm& text);
 
 }  // namespace gondola

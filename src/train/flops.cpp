@@ -29,7 +29,7 @@ double peak_flops(const Recipe& recipe) {
   const int products = device.is_cpu() ? 1 : 3;
   double best = 0, taken = 0;
   for (int attempt = 0; !interrupted() && (attempt < 2 || (attempt < 12 && taken < 0.5));
-       ++attempt) {  // the first one warms up
+       ++attempt) {  // the first attempt warms up
     const auto start = std::chrono::steady_clock::now();
     at::Tensor product;
     for (int i = 0; i < products; ++i) product = at::matmul(a, b);

@@ -6,13 +6,13 @@
 
 namespace gondola {
 
-/// Floating-point operations that a training step needs for `images` images and `texts` texts of `tokens` tokens on
-/// average: of each tower three times those of its forward pass (PaLM's convention, arXiv 2204.02311, appendix B; what
-/// checkpointing computes again is not counted), once in a locked one.
+/// Floating-point operations of a training step with `images` images and `texts` texts of `tokens` tokens on average. A
+/// tower needs three times those of its forward pass (PaLM's convention, arXiv 2204.02311, appendix B; recomputation by
+/// checkpointing is not counted), a locked one only the forward pass.
 double training_flops(const Recipe& recipe, std::int64_t images, std::int64_t texts, int tokens);
 
-/// Floating-point operations a second that this process can do at best: train.peak_tflops, else those of a large matrix
-/// product in the recipe's precision on its device, measured.
+/// Peak floating-point operations per second of this process: train.peak_tflops, else as measured with a large matrix
+/// product in the recipe's precision on its device.
 double peak_flops(const Recipe& recipe);
 
 }  // namespace gondola

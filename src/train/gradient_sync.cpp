@@ -9,8 +9,8 @@
 namespace gondola {
 namespace {
 
-/// A bucket's bytes: an eighth of all, so that a small model's first leaves early too, within 1 to 25 MB, which is
-/// PyTorch's DistributedDataParallel's.
+/// Limits on a bucket's size, which is otherwise an eighth of all gradients, so that a small model's first bucket
+/// leaves early too. 25 MiB is the default of PyTorch's DistributedDataParallel.
 constexpr std::int64_t least_bucket_bytes = 1 << 20, most_bucket_bytes = 25 << 20;
 
 /// Called when a parameter's gradient has been added to.

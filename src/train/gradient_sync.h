@@ -10,8 +10,8 @@
 
 namespace gondola {
 
-/// Makes the gradients of all ranks one: their sum (train/loss.h says why not their mean). Gradients are gathered in
-/// buckets, in the order in which a backward pass is likely to complete them, and each bucket travels while the pass
+/// Replaces each gradient by its sum over all ranks (train/loss.h says why not the mean). Gradients are gathered in
+/// buckets, in the order in which a backward pass is likely to complete them. Each bucket is reduced while the pass
 /// goes on (Li et al. 2020, arXiv 2006.15704, 3.2).
 class GradientSync {
  public:
@@ -19,14 +19,14 @@ class GradientSync {
   GradientSync(const NamedTensors& parameters, Communicator& communicator);
   ~GradientSync();
 
-  /// What the network does is traced there; null: nowhere.
+  /// Records network activity in `trace`; null: none.
   void trace(std::shared_ptr<Trace> trace) { trace_ = std::move(trace); }
 
-  /// Before the backward pass that completes the gradients, each of which it must add to once; those of `complete` are
-  /// so already. All ranks must complete theirs in the same order.
+  /// Call before the backward pass that completes the gradients, which must add to each exactly once; those of the
+  /// parameters in `complete` are already complete. All ranks must complete theirs in the same order.
   void start(const std::vector<at::Tensor>& complete);
 
-  /// Waits until every parameter has the sum.
+  /// Waits until every parameter has the summed gradient.
   void finish();
 
   /// Bytes of each bucket, in order.
@@ -35,7 +35,7 @@ class GradientSync {
  private:
   struct Bucket {
     std::vector<at::Tensor> parameters;
-    at::Tensor values;  ///< of all gradients, one after the other
+    at::Tensor values;  ///< all gradients, one after the other
     std::size_t missing = 0;
     std::function<void()> wait;
   };
@@ -43,9 +43,9 @@ class GradientSync {
   void send(Bucket& bucket);
 
   Communicator& communicator_;
-  std::shared_ptr<Trace> trace_;  // a bucket on its way may outlive this
+  std::shared_ptr<Trace> trace_;  // a bucket in transit may outlive this
   std::vector<Bucket> buckets_;
-  std::size_t next_ = 0;  ///< bucket to send, for all ranks must send in one order
+  std::size_t next_ = 0;  ///< bucket to send: all ranks must send in the same order
   bool started_ = false;
 };
 

@@ -22,11 +22,11 @@ bool is_text(const std::string& name) {
   return !is_image(name) && name != "logit_scale" && name != "logit_bias";
 }
 
-/// The values that decide what a tower computes, by open_clip's names: those of its section and what both share.
+/// The settings that decide what a tower computes, by open_clip's names: its section's and the shared ones.
 std::map<std::string, std::string> tower_values(ModelConfig config, const char* section) {
   TextTowerConfig& text = config.text;
   if (text.pooling == TextPooling::end_token && text.end_id == text.vocab_size - 1)
-    text.pooling = TextPooling::largest_id;  // which is the same then
+    text.pooling = TextPooling::largest_id;  // equivalent in that case
   if (text.causal) text.pad_id = 0;          // padding follows the end token: a causal tower does not see it
   const auto json = to_open_clip_config(config);
   std::map<std::string, std::string> values;
@@ -34,7 +34,7 @@ std::map<std::string, std::string> tower_values(ModelConfig config, const char* 
     if (!value.is_object()) values[key] = value.dump();
   for (const auto& [key, value] : json.at(section).items()) values[fmt::format("{}.{}", section, key)] = value.dump();
   values.erase("vision_cfg.image_size");  // positions are resized
-  values.erase("init_logit_bias");        // of neither tower
+  values.erase("init_logit_bias");        // belongs to neither tower
   return values;
 }
 
@@ -54,7 +54,7 @@ void check_tower(const std::string& name, const ModelConfig& found, const ModelC
   if (!differences.empty()) fail("{}: has {}", name, fmt::join(differences, "; "));
 }
 
-/// The weights were learned from pixels that were prepared as theirs.
+/// Throws Error unless the recipe prepares pixels as the model's were, or itself sets the keys that differ.
 void check_preprocess(const std::string& name, const PreprocessConfig& theirs, const Recipe& recipe) {
   const PreprocessConfig& ours = recipe.preprocess;
   const auto require = [&](const char* key, bool same) {
@@ -80,7 +80,7 @@ void resize_image_positions(TensorMap& weights, const ImageTowerConfig& image) {
 void check_stem(const std::string& name, const TensorMap& weights) {
   const auto stem = to_torch(weights.at("visual.conv1.weight"));
   const auto blur = binomial_blur(stem.sum({2, 3}, /*keepdim=*/true));
-  if ((stem - blur).abs().max().item<double>() > 0.01 * stem.abs().max().item<double>())  // fp16's and int8's rounding
+  if ((stem - blur).abs().max().item<double>() > 0.01 * stem.abs().max().item<double>())  // rounding of fp16 and int8
     fail("{}: its first convolution is not the blur that model.low_pass_stem keeps", name);
 }
 
@@ -114,10 +114,10 @@ void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, con
       resize_image_positions(files.weights, recipe.model.image);
     }
     if (text) {
-      check_vocabulary(files, name, tokenizer);  // which says what to set where the sizes differ too
+      check_vocabulary(files, name, tokenizer);  // first: it says what to set, even if the sizes differ
       check_tower(name, files.config, recipe.model, "text_cfg");
     }
-    // Beside the bias that a sigmoid loss begins with, a softmax's scale would make every pair a match.
+    // With the bias that a sigmoid loss begins with, a softmax loss's scale would make every pair a match.
     if (recipe.model.sigmoid_loss && !files.weights.contains("logit_bias")) files.weights.erase("logit_scale");
     for (const auto& [named, tensor] : tensors) {
       constexpr std::string_view of_model = "model.";

@@ -7,14 +7,14 @@
 namespace gondola {
 namespace {
 
-/// The names under which a launcher says where a process stands, and of rank 0's machine, if it does.
+/// The environment variables of a launcher. `machines`, where there is one, lists the machines, that of rank 0 first.
 struct Names {
   const char *rank, *size, *local_rank, *local_size, *machines = nullptr;
-  bool tells_local_rank = true;  ///< which tells it from others with the first two names
+  bool tells_local_rank = true;  ///< whether local_rank must be set: other launchers share the first two names
 };
 
-// An mpirun (Open MPI's, or that of MPICH and Intel) may have started its helpers by srun, whose variables they then
-// have too. A batch script of Slurm has SLURM_NTASKS, but only srun's processes have the step's.
+// In this order: mpirun (Open MPI's, or MPICH's and Intel's) may have started its helpers by srun, whose variables they
+// then have too. A Slurm batch script has SLURM_NTASKS, but only srun's processes have the step's.
 constexpr Names launchers[] = {
     {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", nullptr, false},
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
@@ -24,7 +24,7 @@ constexpr Names launchers[] = {
     {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", nullptr, false},
 };
 
-/// A variable's number; of Slurm's "4(x2),3", the tasks of each machine, the first.
+/// A variable's value as a number; of a list such as Slurm's "4(x2),3" (the tasks of each machine), the first.
 std::optional<int> number(const Launch::Environment& variable, const std::string& name) {
   const auto text = variable(name.c_str());
   if (!text) return std::nullopt;
@@ -37,7 +37,7 @@ std::optional<int> number(const Launch::Environment& variable, const std::string
   return value;
 }
 
-/// The first of Slurm's list of machines: "gpu[03-05,9],login" begins with gpu03.
+/// The first machine of a Slurm list: "gpu[03-05,9],login" begins with gpu03.
 std::string first_machine(const std::string& list) {
   const std::size_t end = list.find_first_of("[,");
   if (end == std::string::npos || list[end] == ',') return list.substr(0, end);

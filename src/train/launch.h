@@ -11,13 +11,13 @@ struct Launch {
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 1;  ///< among the processes of this machine
   std::string address = "127.0.0.1";   ///< of the machine of rank 0
-  int port = 29500;                    ///< there, of the store by which ranks find each other
+  int port = 29500;                    ///< of the store on that machine, through which ranks meet
   bool hosts_store = true;             ///< whether rank 0 serves the store; else the launcher does
-  std::string attempt = "0";           ///< of torchrun: counts its restarts
+  std::string attempt = "0";           ///< torchrun's count of restarts
 
-  /// From the variables of torchrun (RANK, WORLD_SIZE, …), srun (SLURM_PROCID, …) or mpirun (OMPI_COMM_WORLD_RANK, …;
-  /// PMI_RANK, …), the first that are there; MASTER_ADDR and MASTER_PORT count for all. None: alone. `variable` gives
-  /// an environment variable's value. Throws Error that names a variable that makes no sense.
+  /// Reads the variables of torchrun (RANK, WORLD_SIZE, …), srun (SLURM_PROCID, …) or mpirun (OMPI_COMM_WORLD_RANK, …;
+  /// PMI_RANK, …), the first that are set; MASTER_ADDR and MASTER_PORT apply to all. None: a single process. `variable`
+  /// returns an environment variable's value. Throws Error that names a variable that makes no sense.
   using Environment = std::function<std::optional<std::string>(const char* name)>;
   static Launch from(const Environment& variable);
 };

@@ -22,7 +22,7 @@
 namespace gondola {
 namespace {
 
-constexpr std::int64_t batches_ahead = 2;  // ready or in work
+constexpr std::int64_t batches_ahead = 2;  // ready or being loaded
 
 /// Separates the streams of random numbers that one seed feeds.
 enum Stream : std::uint64_t { sample_stream = 1, class_stream = 2, patch_stream = 3 };
@@ -31,7 +31,7 @@ int loader_threads(const Recipe& recipe) {
   return recipe.device.starts_with("cuda") ? recipe.threads : 2;
 }
 
-/// Calls take(number) with the numbers below `size` in random order, each once, while it asks for more.
+/// Calls take(number) with the numbers below `size` in random order, each once, until it returns false.
 template <class Take>
 void draw(std::size_t size, Random random, const Take& take) {
   std::vector<std::size_t> numbers(size);
@@ -103,8 +103,8 @@ std::int64_t Loader::batches_per_epoch(const Dataset& dataset, const Recipe& rec
 std::optional<Batch> Loader::next() {
   std::unique_lock lock(mutex_);
   while (!error_ && !ready_.contains(next_to_give_) && !interrupted())
-    changed_.wait_for(lock, std::chrono::milliseconds(100));  // a signal wakes nobody
-  if (!ready_.contains(next_to_give_)) {                      // else what was ready before is given first
+    changed_.wait_for(lock, std::chrono::milliseconds(100));  // a signal does not wake us
+  if (!ready_.contains(next_to_give_)) {                      // batches loaded before an error come first
     if (interrupted()) return std::nullopt;
     std::rethrow_exception(error_);
   }
@@ -136,7 +136,7 @@ void Loader::work() {
   }
 }
 
-/// captions_per_image different ones; where there are fewer, they repeat.
+/// Draws captions_per_image different captions; if there are fewer, they repeat.
 std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                                std::uint64_t sample_seed) const {
   std::uint64_t seed = mix_seed(sample_seed, sample_stream);
@@ -147,7 +147,7 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
   const auto count = static_cast<std::size_t>(recipe_.captions_per_image);
   std::vector<std::string> captions;
   draw(sample.captions.size(), Random(seed), [&](std::size_t index) {
-    const std::string& caption = sample.captions[index];  // a likely one may stand there several times
+    const std::string& caption = sample.captions[index];  // a likely one may be listed several times
     if (std::ranges::find(captions, caption) == captions.end()) captions.push_back(caption);
     return captions.size() < count;
   });
@@ -156,11 +156,11 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
 }
 
 void Loader::count_broken(const std::string& message) {
-  constexpr std::int64_t too_many = 1000;  // of a server or a disk that is gone
+  constexpr std::int64_t too_many = 1000;  // as when a server or a disk is gone
   if (++in_a_row_ > std::max(recipe_.max_broken, too_many))
     fail("{} samples in a row could not be read, the last: {}", in_a_row_.load(), message);
   const std::lock_guard lock(mutex_);
-  if (!failures_.insert(hash_of(message)).second) return;  // in an earlier epoch, or of the same shard
+  if (!failures_.insert(hash_of(message)).second) return;  // known from an earlier epoch or the same shard
   print_error("gondola train: skipped: {}", message);
   if (static_cast<std::int64_t>(failures_.size()) > recipe_.max_broken)
     fail("more than {} failures to read samples (data.max_broken), the last: {}", recipe_.max_broken, message);
@@ -214,8 +214,8 @@ Batch Loader::load(std::int64_t step) {
   return batch;
 }
 
-/// Writes a row's pixels and patches, of the sample at a position of the epoch or the next that can be read, and
-/// returns its texts.
+/// Writes the pixels and patches of a row and returns its texts. The sample is the one at `position` in the epoch, or
+/// the next that can be read.
 std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::uint64_t epoch,
                                           std::int64_t batch_of_epoch, std::size_t position) {
   const auto row_of = [row](const at::Tensor& rows, auto* first) {
@@ -237,8 +237,8 @@ std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::u
         texts.push_back(encode(tokenizer_, recipe_.model.text, caption));
       in_a_row_ = 0;
       return texts;
-    } catch (const std::exception& error) {  // also of no memory for the crop
-      if (stop_ || interrupted()) throw;     // what breaks off then is not broken
+    } catch (const std::exception& error) {  // also when the crop runs out of memory
+      if (stop_ || interrupted()) throw;     // an aborted read is not a broken sample
       count_broken(key + error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
@@ -254,7 +254,7 @@ std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index) 
     return {std::move(sample), std::move(image)};
   } catch (const Error&) {
     throw;
-  } catch (const std::exception& error) {  // too large for the memory, or of a disk that is gone
+  } catch (const std::exception& error) {  // out of memory, or the disk is gone
     fail("{}: {}", name, error.what());
   }
 }

@@ -32,34 +32,34 @@ struct Batch {
   at::Tensor pixels;        ///< n × 3 × size × size, fp32
   at::Tensor ids;           ///< m × tokens, int64, cut to the longest of the batch
   at::Tensor caption;       ///< n × captions_per_image, int64: each image's rows of ids
-  at::Tensor text_keys;     ///< m, int64: a hash of each text, by which ranks know equal ones
+  at::Tensor text_keys;     ///< m, int64: a hash of each text, by which ranks recognise equal ones
   at::Tensor patches = {};  ///< n × kept, int64, ascending: what the image tower sees; undefined without patch_dropout
 };
 
-/// A sample and its picture. Throws Error for whatever keeps it from being read.
+/// Reads a sample and decodes its image. Throws Error whatever goes wrong.
 std::pair<Sample, Image> read_sample(const Dataset& dataset, std::size_t index);
 
-/// The texts' ids, int64: n × the longest of them, since a causal tower, as all that are trained, does not see what
-/// follows the end token. Texts longer than the context are cut.
+/// The texts' ids, int64: n × the longest text's length, since a causal tower, as all that are trained, does not see
+/// what follows the end token. Texts longer than the context are cut.
 at::Tensor tokenise(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::vector<std::string>& texts);
 
-/// Decodes, augments and tokenises batches ahead of the training step, one after the other, each on several threads:
-/// beside a tower that is computed on the processor two, beside a GPU train.threads or all. Global batch `step` holds
-/// samples [b·n, (b+1)·n) of epoch e's order, e = step / batches an epoch, b the rest; the last incomplete batch of an
-/// epoch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random draw depends on the recipe's seed,
-/// the epoch and the sample or the batch alone, whatever the threads and ranks. A sample that cannot be read is named
-/// on stderr, once, and replaced by the next in order; too many of them are an Error, where those of a shard that
-/// cannot be had are one.
+/// Decodes, augments and tokenises batches ahead of the training step. Batches are loaded one after the other, each by
+/// several threads: two if the towers run on the CPU, train.threads (default: all) if on a GPU. Global batch `step`
+/// holds samples [b·n, (b+1)·n) of the order of epoch e, where e and b are quotient and remainder of step / batches per
+/// epoch; an epoch's last incomplete batch is left out. Rank r of w loads its rows [r·n/w, (r+1)·n/w). Every random
+/// draw depends only on the recipe's seed, the epoch and the sample or the batch, not on the threads and ranks. A
+/// sample that cannot be read is reported on stderr once and replaced by the next in order. Too many such failures
+/// throw Error; those of one unavailable shard count as one.
 class Loader {
  public:
   Loader(const Dataset& dataset, const ClipTokenizer& tokenizer, const Recipe& recipe, std::int64_t first_step,
          std::int64_t last_step, int rank = 0, int ranks = 1);
   ~Loader();
 
-  /// The batches of [first_step, last_step), one after the other; none once interrupted while one is awaited.
+  /// The next batch of [first_step, last_step); none if interrupted while waiting for it.
   std::optional<Batch> next();
 
-  /// Throws Error if so many ranks cannot share the batches.
+  /// Throws Error if a batch cannot be shared equally among `ranks` ranks.
   static void check_ranks(const Recipe& recipe, int ranks);
 
   static std::int64_t batches_per_epoch(const Dataset& dataset, const Recipe& recipe);
@@ -81,8 +81,8 @@ class Loader {
   std::int64_t next_to_load_, next_to_give_, end_;
   int rank_, ranks_;
   std::map<std::int64_t, Batch> ready_;
-  std::set<std::uint64_t> failures_;        ///< why samples could not be read, by hash
-  std::atomic<std::int64_t> in_a_row_ = 0;  ///< samples that could not be read since the last that could
+  std::set<std::uint64_t> failures_;        ///< hashes of the messages about unreadable samples
+  std::atomic<std::int64_t> in_a_row_ = 0;  ///< unreadable samples since the last readable one
   std::atomic<bool> stop_ = false;
   std::exception_ptr error_;
   std::mutex mutex_;

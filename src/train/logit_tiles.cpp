@@ -7,7 +7,7 @@
 namespace gondola {
 namespace {
 
-/// A tile in memory that is used again: of fresh memory, the page faults would cost a tenth of a product.
+/// Memory for a tile, to be reused: with fresh memory, page faults would cost a tenth of a matrix product.
 class TileBuffer {
  public:
   explicit TileBuffer(const LogitBlock& block)
@@ -47,7 +47,7 @@ Tile fast_tile(at::DeviceType device) {
   return device == at::kCPU ? Tile{1024, 2048} : Tile{4096, 8192};
 }
 
-/// Calls body(logits, rows, columns); it may overwrite the logits.
+/// Calls body(logits, rows, columns) for each tile; it may overwrite the logits.
 template <class Body>
 void LogitBlock::for_each_tile(const Body& body) const {
   const TileBuffer buffer(*this);
@@ -64,7 +64,7 @@ void LogitBlock::for_each_tile(const Body& body) const {
 
 void LogitBlock::add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const {
   const TileBuffer buffer(*this);
-  // Each row and each column is shifted by its own maximum: by a common one, a row of small logits would vanish.
+  // Each row and each column is shifted by its own maximum: with a common one, a row of small logits would underflow.
   for_each_tile([&](at::Tensor& logits, const Slice& rows, const Slice& columns) {
     auto shifted = buffer.tile(rows.count, columns.count);
     const auto column_max = logits.amax(0);
@@ -84,7 +84,7 @@ void LogitBlock::add_softplus(const at::Tensor& total) const {
   });
 }
 
-/// Calls body(rows, text, share) with a positive of each of the rows.
+/// Calls body(rows, text, share) for each slice of images and each k, with the k-th positive of every image.
 template <class Body>
 void LogitBlock::for_each_positive(const Positives& positives, const Body& body) const {
   for_each_slice(images.size(0), tile.rows, [&](const Slice& rows) {

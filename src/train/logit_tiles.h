@@ -8,10 +8,10 @@
 
 namespace gondola {
 
-/// What similarities are computed in: fp64 for features in fp64, else fp32.
+/// The type in which similarities are computed: fp64 for features in fp64, else fp32.
 at::ScalarType wide_type(const at::Tensor& features);
 
-/// For its lifetime: autocast would compute similarities in bf16.
+/// Disables autocast, which would compute similarities in bf16, for the lifetime of the guard.
 c10::impl::ExcludeDispatchKeyGuard without_autocast();
 
 /// Consecutive rows of a matrix or elements of a vector.
@@ -20,7 +20,7 @@ struct Slice {
   at::Tensor of(const at::Tensor& x) const { return x.narrow(0, first, count); }
 };
 
-/// Calls body(slice) with the slices of `step` (the last may be shorter) that make up `size`.
+/// Calls body(slice) for slices of `step` that make up `size`; the last may be shorter.
 template <class Body>
 void for_each_slice(std::int64_t size, std::int64_t step, const Body& body) {
   for (std::int64_t first = 0; first < size; first += step) body(Slice{first, std::min(step, size - first)});
@@ -31,46 +31,46 @@ struct Tile {
   std::int64_t rows, columns;
 };
 
-/// Fast on the device: on CPUs two tiles stay in the third-level cache; on GPUs they outlast the launch of a kernel.
+/// A size that is fast on the device: on CPUs two tiles fit the L3 cache; on GPUs one outlasts a kernel launch.
 Tile fast_tile(at::DeviceType device);
 
-/// Of each image: the rows of texts that are its positives, and with what share of each of a text's repeats (0: it is
-/// none).
+/// For each image, the rows of the texts that are its positives, and the share that each repeat of such a text has
+/// (0: not a positive).
 struct Positives {
   at::Tensor text;   ///< n × k, int64
   at::Tensor share;  ///< n × k
 };
 
-/// A block of images against a block of texts. The logits z_ij = scale · image_i · text_j + bias exist a tile at a
-/// time. Everything of one type, fp32 or fp64.
+/// A block of images against a block of texts. The logits z_ij = scale · image_i · text_j + bias exist one tile at a
+/// time. All tensors have the same type, fp32 or fp64.
 struct LogitBlock {
   at::Tensor images;  ///< n × dim
   at::Tensor texts;   ///< m × dim
-  at::Tensor counts;  ///< m: how many times each text counts
+  at::Tensor counts;  ///< m: how often each text counts
   at::Tensor scale;   ///< a scalar
-  at::Tensor bias;    ///< a scalar, of the sigmoid loss only
+  at::Tensor bias;    ///< a scalar, only for the sigmoid loss
   Tile tile;
 
-  /// Adds to over_texts (n) and over_images (m), both logarithms of sums of exponentials, this block's:
-  /// ln Σ_j counts_j exp(z_ij) and ln Σ_i exp(z_ij).
+  /// Accumulates this block's part of two log-sum-exps: ln Σ_j counts_j exp(z_ij) in over_texts (n), and
+  /// ln Σ_i exp(z_ij) in over_images (m).
   void add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const;
 
   /// Adds Σ_ij counts_j ln(1 + exp(z_ij)) to an fp64 scalar.
   void add_softplus(const at::Tensor& total) const;
 
   /// With w_ij = ½ (exp(z_ij − over_texts_i) + exp(z_ij − over_images_j)), adds Σ_j w_ij counts_j text_j to d_images
-  /// and Σ_i w_ij image_i to d_texts: `scale` and, for texts, `counts` are left to the caller.
+  /// and Σ_i w_ij image_i to d_texts. The caller multiplies both by `scale` and, for texts, by `counts`.
   void add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images, const at::Tensor& d_images,
                              const at::Tensor& d_texts) const;
 
   /// The same with w_ij = σ(z_ij); also adds Σ_ij counts_j w_ij to d_bias, an fp64 scalar.
   void add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tensor& d_images, const at::Tensor& d_texts) const;
 
-  /// Takes Σ_ij p_ij z_ij from an fp64 scalar, with j the positives of image i and p_ij = share_ij counts_j.
+  /// Subtracts Σ_ij p_ij z_ij from an fp64 scalar, with j the positives of image i and p_ij = share_ij counts_j.
   void subtract_positives(const Positives& positives, const at::Tensor& total) const;
 
-  /// Takes from d_bias Σ_ij p_ij, from each image's row of d_images Σ_j p_ij text_j, and from row j of d_texts
-  /// Σ_i share_ij image_i.
+  /// Subtracts Σ_ij p_ij from d_bias, Σ_j p_ij text_j from each image's row of d_images, and Σ_i share_ij image_i from
+  /// row j of d_texts.
   void subtract_positive_gradients(const Positives& positives, const at::Tensor& d_bias, const at::Tensor& d_images,
                                    const at::Tensor& d_texts) const;
 
@@ -81,7 +81,7 @@ struct LogitBlock {
   void for_each_positive(const Positives& positives, const Body& body) const;
 };
 
-/// Σ a_ij b_ij, an fp64 scalar; in chunks, without a third matrix.
+/// Σ a_ij b_ij as an fp64 scalar, computed in chunks to avoid a third matrix.
 at::Tensor sum_of_products(const at::Tensor& a, const at::Tensor& b);
 
 }  // namespace gondola

@@ -15,7 +15,7 @@ using torch::autograd::variable_list;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// What the ways there and back share: the ranks' texts, save for their features, and which of them are positives.
+/// What both passes share: the ranks' texts, except for their features, and which of them are positives.
 struct Pairs : torch::CustomClassHolder {
   Pairs(const Features& features, const LossOptions& chosen, Communicator& ranks);
 
@@ -23,12 +23,12 @@ struct Pairs : torch::CustomClassHolder {
   template <class Body>
   void go_round(const at::Tensor& own_texts, const Body& body) const;
 
-  /// The first rows belong to the rank; the others, zeros, make all ranks' tensors of one shape.
+  /// Pads the rank's own rows with zeros, so that all ranks' tensors have the same shape.
   at::Tensor padded(const at::Tensor& own) const;
   at::Tensor of_owner(const at::Tensor& all, int owner) const { return all[owner].narrow(0, 0, sizes[owner]); }
   at::Tensor gathered(const at::Tensor& one) const { return communicator.all_gather(one).view({-1, largest}); }
 
-  /// This rank's images, still without texts.
+  /// This rank's images, not yet with texts.
   LogitBlock block(const at::Tensor& images, const at::Tensor& logit_scale, const at::Tensor& logit_bias) const;
 
   LossOptions options;
@@ -38,8 +38,8 @@ struct Pairs : torch::CustomClassHolder {
   std::int64_t largest = 0;          ///< of the sizes
   at::Tensor counts;                 ///< ranks × largest: the images that each text stands for on its rank
   std::vector<Positives> positives;  ///< of this rank's images among each rank's texts
-  at::Tensor over_texts;             ///< n: log-sum-exp of each of this rank's images' logits over all pairs' texts
-  at::Tensor over_images;            ///< ranks × largest: of each text's over all images
+  at::Tensor over_texts;             ///< n: log-sum-exp of each image's logits over all pairs' texts
+  at::Tensor over_images;            ///< ranks × largest: of each text's logits over all images
 
  private:
   void find_positives(const at::Tensor& caption, const at::Tensor& own_keys);
@@ -178,7 +178,7 @@ variable_list ContrastiveLoss::backward(AutogradContext* context, const variable
   d_images.mul_(d_logits * block.scale);
   const auto d_own_texts =
       d_texts.narrow(0, 0, own_counts.size(0)).mul_(own_counts.unsqueeze(1) * d_logits * block.scale);
-  // Σ_j dL/dz_ij (z_ij − bias), row i's share of the gradient of logit_scale, is image i times its own gradient.
+  // Σ_j dL/dz_ij (z_ij − bias), row i's share of logit_scale's gradient, is image i · its gradient.
   const auto d_scale = sum_of_products(block.images, d_images);
   return {d_images, d_own_texts, d_scale, pairs->options.sigmoid ? d_bias * d_logits : at::Tensor(), at::Tensor()};
 }

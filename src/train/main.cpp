@@ -39,7 +39,7 @@ struct Plan {
   Link link{1e9, 1e-5};
 };
 
-/// Without the call stack that PyTorch adds.
+/// The error's message without the call stack that PyTorch adds.
 std::string message_of(const std::exception& error) {
   const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
   return of_torch != nullptr ? of_torch->what_without_backtrace() : error.what();
@@ -47,7 +47,7 @@ std::string message_of(const std::exception& error) {
 
 void print_plan(Recipe recipe, const Plan& plan) {
   if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
-  recipe.device = "cpu";  // where the model's sizes are found, whatever it is to run on
+  recipe.device = "cpu";  // only the model's sizes are needed, whatever the run's device
   Communicator alone;
   const Objective objective(recipe, alone);
   const StepShape step{recipe.batch_size,
@@ -125,27 +125,27 @@ int main(int argc, char** argv) {
     keep_freed_memory();
     Recipe recipe = read_recipe(find_recipe(recipe_name), overrides);
     const Launch launch = Launch::from([](const char* name) -> std::optional<std::string> {
-      const char* value = std::getenv(name);  // an empty one is a launcher's mistake
+      const char* value = std::getenv(name);  // unlike environment(), keeps an empty one: a launcher's mistake
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
     if (recipe.device == "cuda") {
-      // Of a launcher that shows each process its own.
+      // Some launchers show each process only its own GPU.
       const bool one_is_shown = torch::cuda::device_count() == 1 && environment("CUDA_VISIBLE_DEVICES");
       recipe.device = fmt::format("cuda:{}", one_is_shown ? 0 : launch.local_rank);
     }
-    const c10::DeviceGuard guard(find_device(recipe.device));  // or NCCL would take memory of the first GPU too
-    std::signal(SIGPIPE, SIG_IGN);  // what is written to a rank that died must kill nobody before its name is known
+    const c10::DeviceGuard guard(find_device(recipe.device));  // or NCCL would also use memory on the first GPU
+    std::signal(SIGPIPE, SIG_IGN);  // writing to a dead rank must not kill this one before it can name the dead one
     Communicator communicator(launch, recipe.device, [](const std::string& message) {
       print_error("gondola train: {}", message);
-      std::_Exit(1);  // the other threads may wait for what will never come
+      std::_Exit(1);  // the other threads may wait forever
     });
     try {
       const int processors = communicator.own_processors();
       if (recipe.threads == 0) recipe.threads = processors;
-      auto opening = communicator.waiting_for_files();  // of data sets and models
+      auto opening = communicator.waiting_for_files();  // data sets and models
       Trainer trainer(std::move(recipe), out, resume, communicator, traced_steps);
       opening.reset();
-      catch_interrupts();  // before, nothing would be lost
+      catch_interrupts();  // an earlier interrupt loses nothing
       return trainer.run() ? 0 : 1;
     } catch (const std::exception& error) {
       communicator.report_failure(message_of(error));

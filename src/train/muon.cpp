@@ -8,13 +8,13 @@
 namespace gondola {
 namespace {
 
-/// Five steps of an iteration of Newton and Schulz whose quintic, σ ↦ aσ + bσ³ + cσ⁵, is steepest at 0: singular values
-/// of a matrix of norm 1 end between 0.7 and 1.2, which serves as well as 1. matrices: count × rows × columns.
+/// Approximate polar factors of x, count × rows × columns: five Newton-Schulz steps with the quintic σ ↦ aσ + bσ³ + cσ⁵
+/// that is steepest at 0. Singular values of a matrix of norm 1 end between 0.7 and 1.2, which serves as well as 1.
 at::Tensor polar_factors(at::Tensor x) {
   constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
   constexpr int steps = 5;
   const bool tall = x.size(1) > x.size(2);
-  if (tall) x = x.transpose(1, 2);  // the smaller of both products of x with itself
+  if (tall) x = x.transpose(1, 2);  // for the smaller of the products x·xᵀ and xᵀ·x
   x = x / (at::linalg_vector_norm(x, 2, {1, 2}, /*keepdim=*/true) + 1e-7);
   for (int step = 0; step < steps; ++step) {
     const auto squared = at::bmm(x, x.transpose(1, 2));

@@ -9,22 +9,22 @@
 
 namespace gondola {
 
-// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): the momentum of a matrix, with all its singular values
-// made about equal, so that rare directions move as far as frequent ones.
+// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) updates a matrix by its momentum with all singular
+// values made about equal, so that rare directions move as far as frequent ones.
 
-/// Whether Muon is for this parameter: the matrices between a model's layers, convolutions among them, not the tables
-/// of embeddings.
+/// Whether Muon updates this parameter: true of the matrices between a model's layers, including convolutions, but not
+/// of embedding tables.
 bool is_for_muon(const std::string& name, const at::Tensor& parameter);
 
-/// How many matrices such a parameter is, one below the other: every head has its own for queries, keys and values.
+/// How many matrices such a parameter stacks along its rows: each head has its own for queries, keys and values.
 std::int64_t matrices_of(const std::string& name, const ModelConfig& model);
 
-/// Whether its rows are what goes in: the projections into the common space, as OpenAI stored them.
+/// Whether its rows are the inputs: true of the projections into the common space, as OpenAI stored them.
 bool is_input_major(const std::string& name);
 
-/// The update of such a parameter by its momentum (in the parameter's shape): of each of its matrices the polar factor
-/// times √max(1, rows / columns), where a convolution's rows are its output channels. `type` is that of the arithmetic;
-/// bf16 suffices. A parameter that is input-major is given, and its update returned, transposed.
+/// The update of such a parameter, given its momentum in the same shape: for each of its matrices, the polar factor
+/// times √max(1, rows / columns); a convolution's rows are its output channels. Computes in `type`; bf16 suffices. For
+/// an input-major parameter, pass the momentum transposed; the update is transposed too.
 at::Tensor muon_update(const at::Tensor& momentum, std::int64_t matrices, at::ScalarType type);
 
 }  // namespace gondola

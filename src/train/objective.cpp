@@ -22,7 +22,7 @@ bool normalises_batches(const ClipModel& model) {
   return false;
 }
 
-/// The rows of one of several parts, as even as can be.
+/// The rows of one of `parts` parts, which are as equal as possible.
 at::Tensor rows_of(const at::Tensor& rows, std::int64_t part, std::int64_t parts) {
   const std::int64_t first = rows.size(0) * part / parts, last = rows.size(0) * (part + 1) / parts;
   return rows.narrow(0, first, last - first);
@@ -74,7 +74,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   }
   if (again && recipe_.is_locked(/*image=*/false)) return embeddings;
   const Trace::Span span(trace_.get(), "encode texts");
-  if (ids.size(0) == 0)  // texts are distinct, and may be fewer than the parts
+  if (ids.size(0) == 0)  // there may be fewer distinct texts than parts
     embeddings.texts = at::zeros({0, recipe_.model.embed_dim}, model_->logit_scale.options());
   else
     embeddings.texts = wide(model_->encode_texts(ids));
@@ -90,7 +90,7 @@ double Objective::loss(const Embeddings& embeddings, const Batch& batch) {
     texts = text_norm_->forward(texts, at::bincount(caption.flatten(), {}, texts.size(0)), communicator_);
   }
   const Features features = {normalised(images), normalised(texts), caption, batch.text_keys.to(recipe_.device)};
-  // Of a teacher alone; but a sigmoid loss's bias has to have a gradient.
+  // With a weight of 1 only the teacher counts; but a sigmoid loss's bias needs a gradient.
   const bool skips_pairs = teacher_ != nullptr && recipe_.teacher_weight == 1 && !recipe_.model.sigmoid_loss;
   at::Tensor value;
   if (!skips_pairs)
@@ -109,7 +109,7 @@ double Objective::backward(const Batch& batch) {
   const std::int64_t images = batch.pixels.size(0);
   const std::int64_t parts =
       recipe_.micro_batch_size == 0 ? 1 : (images + recipe_.micro_batch_size - 1) / recipe_.micro_batch_size;
-  Embeddings graph;  // of the first part, which is encoded last, with what its gradients need
+  Embeddings graph;  // of the first part: encoded last, it keeps what its gradients need
   std::vector<at::Tensor> all_images(static_cast<std::size_t>(parts)), all_texts(static_cast<std::size_t>(parts));
   for (std::int64_t index = parts; index-- > 0;) {
     const at::AutoGradMode with_gradients(index == 0);
@@ -135,7 +135,7 @@ double Objective::backward(const Batch& batch) {
     if (!roots.empty()) torch::autograd::backward(roots, gradients);
   }
   const Trace::Span span(trace_.get(), "wait for gradients");
-  if (recipe_.activation_checkpointing) {  // each group of texts adds to a gradient when its blocks are computed again
+  if (recipe_.activation_checkpointing) {  // each group of texts adds to a gradient when its blocks are recomputed
     std::vector<at::Tensor> all;
     for (const auto& [name, parameter] : parameters_) all.push_back(parameter);
     sync_->start(all);
@@ -171,7 +171,7 @@ void Objective::train(bool training) {
   const std::vector<torch::nn::Module*> modules = {model_.get(), image_norm_.get(), text_norm_.get()};
   for (auto* module : modules)
     if (module != nullptr) module->train(training);
-  for (const auto& item : model_->named_modules())  // a locked one keeps its running statistics, and computes by them
+  for (const auto& item : model_->named_modules())  // a locked one keeps its running statistics and uses them
     if (item.value()->as<BatchNorm>() && learning_rate_factor(item.key() + ".weight", recipe_) == 0)
       item.value()->eval();
 }

@@ -14,40 +14,40 @@ namespace gondola {
 /// What is trained and towards what: the model, its embedding norms and the loss.
 class Objective {
  public:
-  /// On the recipe's device, with random weights of torch's generator and of `type`. `recipe` and `communicator` must
-  /// outlive the object.
+  /// Creates the model on the recipe's device, in `type`, with random weights from torch's generator. `recipe` and
+  /// `communicator` must outlive the object.
   Objective(const Recipe& recipe, Communicator& communicator, at::ScalarType type = at::kFloat);
 
   /// Computes the loss of the global batch, of which this rank has `batch`, and leaves its gradients in the parameters
-  /// of every rank. With micro-batches the representations come first, without what their gradients need; once the loss
-  /// has said what it wants of each, they are computed again, a micro-batch at a time (Gao et al. 2021, arXiv
-  /// 2101.06983, "GradCache"), save those of the first one: exact, for as much memory as a micro-batch takes.
+  /// of every rank. With micro-batches, all embeddings are first computed without what their gradients need. Given the
+  /// loss's gradient of each, they are computed again, a micro-batch at a time, save those of the first (Gao et al.
+  /// 2021, arXiv 2101.06983, "GradCache"). This is exact and takes the memory of one micro-batch.
   double backward(const Batch& batch);
 
-  /// What must hold after each update of the parameters: the scale within [1, max_scale] (arXiv 2103.00020, 2.5).
+  /// Enforces what must hold after each update: a scale within [1, max_scale] (arXiv 2103.00020, 2.5).
   void constrain();
 
-  /// Rank 0's weights and statistics become all ranks'.
+  /// Copies rank 0's weights and statistics to all ranks.
   void broadcast();
 
-  /// What is trained: the parameters that no lock holds.
+  /// The parameters that are trained, that is, not locked.
   const NamedTensors& parameters() const { return parameters_; }
-  /// What state() holds, live.
+  /// The live tensors that state() copies.
   NamedTensors tensors() const;
   double scale() const;
-  /// logit_bias; nothing without the sigmoid loss.
+  /// logit_bias; none without the sigmoid loss.
   std::optional<double> bias() const;
-  /// Whom the model is to resemble from now on, beside learning from the pairs; null: nobody.
+  /// Sets the teacher that the model learns from in addition to the pairs; null: none.
   void learn_from(const Teacher* teacher) { teacher_ = teacher; }
-  /// What the coming steps are traced into; null: nothing.
+  /// Records the coming steps in `trace`; null: stops recording.
   void trace(std::shared_ptr<Trace> trace);
   Trace* trace() const { return trace_.get(); }
 
-  /// Between training (true) and evaluation (false).
+  /// Switches to training (true) or evaluation (false).
   void train(bool training);
   Encoders evaluation_encoders();
 
-  /// All that is learned or gathered, as a checkpoint holds it: "model.…", "image_norm.…", "text_norm.…".
+  /// All weights and statistics, as a checkpoint names them: "model.…", "image_norm.…", "text_norm.…".
   TensorMap state() const;
   void load_state(const TensorMap& state);
 
@@ -58,7 +58,7 @@ class Objective {
   struct Embeddings {
     at::Tensor images, texts;
   };
-  /// Of one of several parts; `again` for gradients alone, which leaves out a tower that has none.
+  /// Encodes one of several parts. `again`: only for gradients, so a locked tower is skipped.
   Embeddings encode(const Batch& batch, std::int64_t part, std::int64_t parts, bool again);
   double loss(const Embeddings& embeddings, const Batch& batch);
 

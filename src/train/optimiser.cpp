@@ -66,7 +66,7 @@ void Optimiser::step(double learning_rate) {
 void Optimiser::step_adamw(double learning_rate) {
   for (Group& group : groups_) {
     at::_foreach_add_(group.steps, 1);
-    std::vector<at::Tensor> gradients;  // laid out as their parameters, by autograd's contract: the kernel walks memory
+    std::vector<at::Tensor> gradients;  // by autograd's contract laid out as their parameters, as the kernel requires
     for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
     at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
                       learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
@@ -88,7 +88,7 @@ void Optimiser::step_muon(double learning_rate) {
   }
 }
 
-/// Each rank's own parameters become everybody's, all of a rank in one message.
+/// Sends each rank's own parameters to all others, in one message per rank.
 void Optimiser::broadcast_parameters() {
   for (int owner = 0; owner < communicator_.size(); ++owner) {
     std::vector<at::Tensor> own;
@@ -127,7 +127,7 @@ TensorMap Optimiser::state() const {
       if (communicator_.rank() == 0) state[name] = from_torch(moments);
     }
   }
-  if (sharded_) communicator_.barrier();  // by NCCL the others have but asked for the broadcasts, and might leave
+  if (sharded_) communicator_.barrier();  // with NCCL, others have only queued the broadcasts and might leave
   return state;
 }
 

@@ -13,31 +13,31 @@
 namespace gondola {
 
 /// AdamW (arXiv 1711.05101) on PyTorch's fused kernel; with recipe.muon, Muon for the matrices (train/muon.h). Weight
-/// decay is for "all weights that are not gains or biases" (arXiv 2103.00020, table 18), nor logit_scale, nor the class
-/// and position embeddings (open_clip's no_weight_decay, here also those of a ModifiedResNet's pooling).
+/// decay applies to "all weights that are not gains or biases" (arXiv 2103.00020, table 18), except logit_scale and the
+/// class and position embeddings (open_clip's no_weight_decay, here also those of a ModifiedResNet's pooling).
 class Optimiser {
  public:
-  /// With recipe.shard_optimizer each rank updates the parameters that are its own, and then has the others' from their
-  /// owners. `communicator` must outlive the object.
+  /// With recipe.shard_optimizer each rank updates only the parameters that it owns, then receives the others from
+  /// their owners. `communicator` must outlive the object.
   Optimiser(const NamedTensors& parameters, const Recipe& recipe, Communicator& communicator);
 
-  /// One update from the parameters' gradients, which are then dropped. A parameter's rate is the given one times its
-  /// learning_rate_factor.
+  /// Updates the parameters from their gradients, then drops these. A parameter's learning rate is the given one times
+  /// its learning_rate_factor, and for Muon times recipe.muon_rate.
   void step(double learning_rate);
 
   /// Drops the gradients without an update.
   void zero_grad();
 
-  /// The moments by parameter name, "exp_avg." and "exp_avg_sq." (Muon's: "momentum.") before it: on rank 0 all of
-  /// them, on the others none. All ranks must call.
+  /// The moments, named by the parameter with the prefix "exp_avg." and "exp_avg_sq." (Muon's: "momentum."): all of
+  /// them on rank 0, none on the others. All ranks must call it.
   TensorMap state() const;
-  /// Restores them after `steps` updates.
+  /// Restores the moments as they were after `steps` updates.
   void load_state(const TensorMap& state, std::int64_t steps);
 
  private:
   /// A parameter that another rank may own.
   struct OwnedParameter {
-    std::vector<std::string> moments;  ///< their names
+    std::vector<std::string> moments;  ///< names of its moments
     at::Tensor parameter;
     int owner;
   };
@@ -66,8 +66,8 @@ class Optimiser {
   double beta1_, beta2_, epsilon_;
 };
 
-/// Scales all gradients, the same on all ranks, so that their common L2 norm is at most `limit` (0: no limit). Returns
-/// the norm before, on all ranks rank 0's.
+/// Scales all gradients by one factor, the same on all ranks, so that their joint L2 norm is at most `limit` (0: no
+/// limit). Returns the norm before scaling, on all ranks that of rank 0.
 double clip_gradients(const NamedTensors& parameters, double limit, Communicator& communicator);
 
 }  // namespace gondola

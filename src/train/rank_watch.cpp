@@ -49,7 +49,7 @@ Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool ser
   } catch (const std::system_error& error) {
     stop();
     fail("cannot start a thread to watch the other ranks: {}", error.what());
-  } catch (...) {  // of memory
+  } catch (...) {  // out of memory
     stop();
     throw;
   }
@@ -98,7 +98,7 @@ void Watch::talk() {
   } while (!stopped_within(round_));
 }
 
-/// The store's answers have no timeout.
+/// Fails when the store stops answering: waiting for its answers has no timeout.
 void Watch::guard() {
   std::int64_t before = 0;
   for (int silent = 0; !stopped_within(round_);) {
@@ -119,7 +119,7 @@ void Watch::beat() {
   store_->set(key_of(rank_), fmt::format("{} {} process {} on {}", own_.beats, own_.life, ::getpid(), host_name()));
 }
 
-/// A failure that some rank found or reported, or one of the rank before this one.
+/// Returns a failure that some rank found or reported, or that of the watched rank; "" if there is none.
 std::string Watch::look() {
   if (store_->check({failure_key})) return store_->get_to_str(failure_key);
   const int watched = (rank_ + size_ - 1) % size_;
@@ -151,7 +151,7 @@ void Watch::fail_with(const std::string& message) {
     verdict_ = message;
   }
   changed_.notify_all();
-  if (serves_store_) std::this_thread::sleep_for(2 * round_);  // for the others to read it there
+  if (serves_store_) std::this_thread::sleep_for(2 * round_);  // so that the others can read it there
   on_failure_(message);
 }
 
@@ -167,7 +167,7 @@ void Watch::report(const std::string& message) {
   {
     const std::lock_guard lock(mutex_);
     if (stop_ || !verdict_.empty()) return;
-    stop_ = true;  // the others' answers to this are not news
+    stop_ = true;  // the others' reactions to this are not news
   }
   try {
     store_->compareSet(failure_key, std::string(), fmt::format("rank {} of {}: {}", rank_, size_, message));

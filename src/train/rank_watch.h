@@ -17,18 +17,18 @@ class Store;
 
 namespace gondola {
 
-/// Finds ranks that died or are stuck. A thread of each rank says in the store, every round, that it lives, and whether
-/// its process has worked (used processor time) or waited for others since; rank r watches rank r − 1, so that the load
-/// on the store grows with the number of ranks alone. What one finds or reports, all learn from the store.
+/// Finds ranks that have died or are stuck. Every round, a thread of each rank tells the store that it is alive, and
+/// whether its process has since worked (used processor time) or waited for others. Rank r watches rank r − 1, so that
+/// the load on the store grows only linearly with the ranks. What one rank finds or reports, all learn from the store.
 class Watch {
  public:
-  /// `on_failure` is called once, on the watching thread, with a message that names the rank.
-  /// `serves_store`: this process serves it to the others, and so leaves last. `round` is all ranks'.
+  /// `on_failure` is called once, on a watching thread, with a message that names the rank or the store.
+  /// `serves_store`: this process serves it to the others, and so leaves last. `round` must be the same on all ranks.
   Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
         std::function<void(const std::string&)> on_failure, std::chrono::milliseconds round = std::chrono::seconds(1));
   ~Watch();
 
-  /// In its lifetime this rank waits, for others or for a disk or a server, and is not stuck. `watch` may be null.
+  /// While it lives, this rank waits for others, a disk or a server, and does not count as stuck. `watch` may be null.
   class Waiting {
    public:
     explicit Waiting(Watch* watch) : watch_(watch) {
@@ -44,10 +44,10 @@ class Watch {
     Watch* watch_;
   };
 
-  /// Waits until it is known which rank failed, or until this one is interrupted: then, or when none did, "".
+  /// Waits until it is known which rank failed and returns the message; "" if interrupted or if none did.
   std::string verdict();
 
-  /// This rank ends with an error.
+  /// Tells the other ranks that this one ends with an error.
   void report(const std::string& message);
 
  private:
@@ -73,8 +73,8 @@ class Watch {
     std::int64_t beats = 0, life = 0;
   };
   Signs own_, watched_;
-  /// Rounds since these of the watched process last grew. They are counted rather than timed: a process that was
-  /// suspended counts none, and does not take itself for deserted when it wakes.
+  /// Rounds since each of the watched process's signs last grew. Rounds are counted, not timed: a suspended process
+  /// counts none, and so does not think itself deserted when it wakes.
   int without_beat_ = 0, without_life_ = 0;
   double processor_seconds_ = 0;
 

@@ -24,8 +24,8 @@ std::string text_of(const T& value) {
     return Json(value).dump();
 }
 
-/// One table of the file; every key must have been asked for by the time `finish` is called. What it has, or would
-/// have, goes into the recipe's values.
+/// One table of the file. `finish` throws Error for keys that were never asked for. Every key's value or default goes
+/// into the recipe's values.
 class Section {
  public:
   Section(const toml::table& table, std::string origin, std::string name, Recipe& recipe)
@@ -37,7 +37,7 @@ class Section {
     recipe_.values[path(key)] = text_of(value);
   }
 
-  /// A value of one of the given words.
+  /// Reads a value that must be one of the given words.
   template <class T>
   void read_choice(const char* key, T& value, const std::map<std::string, T>& choices) {
     std::string word;
@@ -47,7 +47,7 @@ class Section {
       if (choice == value) recipe_.values[path(key)] = name;
   }
 
-  /// A list of some of the given words, whose flags are set.
+  /// Reads a list of some of the given words and sets their flags.
   void read_set(const char* key, const std::map<std::string, bool*>& flags) {
     std::vector<std::string> words;
     read(key, words);
@@ -62,8 +62,8 @@ class Section {
     read("erase_probability", augment.erase_probability);
   }
 
-  /// A list of names, or of tables { source = "…", weight = … } that may have keys of [augment], which `common` has
-  /// too.
+  /// Reads a list of names, or of tables { source = "…", weight = … } that may also set keys of [augment], in place of
+  /// the values in `common`.
   void read_sources(const char* key, const AugmentConfig& common, std::vector<Source>& sources,
                     std::vector<AugmentConfig>& augment) {
     const toml::node* node = find(key);
@@ -108,7 +108,7 @@ class Section {
   }
 
  private:
-  /// Of a source's values those that others have otherwise.
+  /// Adds those of a source's values to the recipe's that differ from [augment] or the default weight.
   void keep_unusual(const Recipe& source) {
     for (const auto& [key, value] : source.values) {
       const std::string name = key.substr(key.rfind('.') + 1);
@@ -349,7 +349,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(!recipe.batch_norm_embeddings || recipe.model.image.feature_width() >= recipe.model.embed_dim,
           "model.batch_norm_embeddings needs image features at least embed_dim wide, to be folded at the end");
   try {
-    recipe.model.validate();  // with OpenAI's vocabulary; the tokenizer's sizes, set later, fit by themselves
+    recipe.model.validate();  // with OpenAI's vocabulary; the tokenizer's sizes, set later, always fit
   } catch (const Error& error) {
     fail("{}: {}", origin, error.what());
   }

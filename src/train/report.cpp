@@ -73,7 +73,7 @@ std::string short_number(double value) {
   return fmt::format("{:.4g}", value);
 }
 
-/// The largest of 1, 2, 5 × a power of ten that cuts the range into at least three.
+/// The largest of 1, 2, 5 × a power of ten that divides the range into at least three parts.
 double tick_distance(double range) {
   const double power = std::pow(10, std::floor(std::log10(range / 3)));
   for (const double factor : {5, 2})
@@ -81,7 +81,7 @@ double tick_distance(double range) {
   return power;
 }
 
-/// Points that fall on one of so many columns are drawn as one.
+/// Points that fall on the same one of this many columns are drawn as one.
 constexpr int columns = 300;
 
 struct Bucket {
@@ -148,7 +148,7 @@ std::string draw_curve(const Curve& curve) {
   constexpr double width = 360, height = 180, left = 44, right = 8, top = 8, bottom = 20;
   const auto [low, high] = std::minmax_element(curve.values.begin(), curve.values.end());
   const double range = *high - *low, size = std::max(std::abs(*high), std::abs(*low));
-  const bool is_constant = range <= 1e-9 * size;  // but for rounding, where a step between ticks would be none
+  const bool is_constant = range <= 1e-9 * size;  // up to rounding, in which the distance of ticks would vanish
   const double margin = is_constant ? 0.1 * std::max(size, 1.0) : 0.05 * range;
   const double floor = *low - margin, ceiling = *high + margin;
   const double first = curve.steps.front(), last = std::max(curve.steps.back(), first + 1);

@@ -22,16 +22,16 @@ struct Curves {
   Named<Curve> training;
   Named<Named<Curve>> validation;  // by set
 
-  /// The numbers of a line of metrics.jsonl.
+  /// Adds the numbers of a line of metrics.jsonl.
   void add(const nlohmann::ordered_json& line);
 };
 
-/// A run as one page of HTML that needs nothing else: `summary`, the curves of training and of each validation set with
-/// their last figures, the recipe's values.
+/// Renders a run as one self-contained HTML page: `summary`, the curves of training and of each validation set with
+/// their last figures, and the recipe's values.
 std::string make_report(const std::string& title, const Named<std::string>& summary,
                         const std::map<std::string, std::string>& recipe, const Curves& curves);
 
-/// A curve as an SVG element: its mean and range where points lie closer than a pixel.
+/// Draws a curve as an SVG element; where points lie closer than a pixel, their mean and range.
 std::string draw_curve(const Curve& curve);
 
 }  // namespace gondola

@@ -13,8 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Keys that may change between the parts of a run: when it ends, what it saves and validates on the way, and what it
-/// runs on. All that decides how the next step learns from its batch must stay.
+/// Keys that may change when a run is resumed: when it ends, what it saves and validates on the way, and what it runs
+/// on. Everything that decides how the next step learns from its batch must stay.
 const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "train.epochs",
                                                       "train.cooldown_steps",
@@ -31,13 +31,13 @@ const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "train.device",
                                                       "train.peak_tflops"};
 
-/// A value as runs are compared by it: data sets may move, as long as they keep their names.
+/// The form of a value by which runs are compared: data sets may move, as long as they keep their names.
 std::string comparable(const std::string& key, const std::string& value) {
   const Json sources = Json::parse(value, nullptr, /*allow_exceptions=*/false);
   if (key != "data.train" || !sources.is_array()) return value;
   std::vector<std::string> names;
   for (const std::string source : sources) {
-    const bool is_url = source.find("://") != std::string::npos;  // which may hold a key that has expired
+    const bool is_url = source.find("://") != std::string::npos;  // its query may hold an expired key
     const fs::path path = source.substr(0, is_url ? source.find('?') : source.npos);
     names.push_back((path.has_filename() ? path : path.parent_path()).filename().string());
   }
@@ -54,7 +54,7 @@ void check_same_recipe(const fs::path& file, const Recipe& recipe) {
   auto values = recipe.values;
   for (auto* map : {&earlier, &values})
     std::erase_if(*map, [](const auto& item) { return free_keys.contains(item.first); });
-  values.insert(earlier.begin(), earlier.end());  // now every key of both
+  values.insert(earlier.begin(), earlier.end());  // now has every key of both
   for (const auto& [key, unused] : values) {
     const auto now = recipe.values.find(key);
     const auto before = earlier.find(key);
@@ -93,7 +93,7 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
     if (!resume && !fs::exists(recipe_file)) fail("{}: is not empty, and not the folder of a run", path_.string());
     if (!resume && (has_checkpoint() || fs::exists(model())))
       fail("{}: already has a run; --resume continues it", path_.string());
-    if (!fs::exists(recipe_file) && !has_checkpoint()) {  // what a launcher or a shell keeps there may stay
+    if (!fs::exists(recipe_file) && !has_checkpoint()) {  // files of a launcher or a shell may stay
       for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
         if (fs::exists(written)) fail("{}: exists without a recipe.json: not the folder of a run", written.string());
     }

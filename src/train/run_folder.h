@@ -22,13 +22,13 @@ struct TrainingState {
 };
 
 /// The folder of one training run: `recipe.json`, `checkpoints/step-N.safetensors`, `vocabulary/`, `metrics.jsonl`,
-/// `tensorboard/`, `report.html`, with --trace `trace.json`, at the end `model/`, and `.lock` while a process has it.
+/// `tensorboard/`, `report.html`, with --trace `trace.json`, at the end `model/`, and `.lock`, held while in use.
 class RunFolder {
  public:
-  /// Of rank 0 (`ours`): makes the folder and locks it while the object lives. Throws Error without `resume` when the
-  /// folder holds anything but what a run left that never saved a checkpoint; with it for checkpoints of another
-  /// recipe, and for files of a run's names without a recipe.json; and when another process holds the lock. Of the
-  /// other ranks: opens what rank 0 made; the functions that write do nothing.
+  /// On rank 0 (`ours`), creates the folder and locks it for the object's lifetime. Throws Error when another process
+  /// holds the lock. Without `resume`, throws when the folder holds anything but a run that never saved a checkpoint;
+  /// with it, for checkpoints of another recipe, and for a run's files without a recipe.json. The other ranks open what
+  /// rank 0 made; their functions that write do nothing.
   RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
 
   std::filesystem::path trace() const { return path_ / "trace.json"; }
@@ -38,11 +38,11 @@ class RunFolder {
 
   bool has_checkpoint() const;
 
-  /// The newest complete checkpoint. metrics.jsonl is cut back to it (or emptied when there is none), and what a killed
-  /// process left half-written goes.
+  /// Reads the newest complete checkpoint, cuts metrics.jsonl back to it (or empties it when there is none), and
+  /// removes what a killed process left half-written.
   std::optional<TrainingState> restore();
 
-  /// Writes atomically and keeps the newest two.
+  /// Writes a checkpoint atomically and keeps the newest two.
   void save(const TrainingState& state);
 
   /// Appends one line to metrics.jsonl.
@@ -58,7 +58,7 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
 
-  /// For as long as the object lives. Throws Error when another process has the folder.
+  /// Locks the folder for the object's lifetime. Throws Error when another process has it.
   void lock();
 
   std::filesystem::path path_;

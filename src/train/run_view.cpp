@@ -69,7 +69,7 @@ void RunView::message(const std::string& line) {
   if (!drawn_.empty()) draw(drawn_);
 }
 
-/// A run goes on where nobody can see it, as when the disk of its log is full.
+/// Ignores errors: a run goes on even if nobody can see it, as when the disk of its log is full.
 void RunView::print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), out_);
 }

@@ -9,24 +9,24 @@
 
 namespace gondola {
 
-/// What a run shows while it goes on: on a terminal a few lines that are redrawn in place, with messages scrolling
-/// above them; else a plain line every half a minute.
+/// Shows the progress of a run: on a terminal, a few lines that are redrawn in place, with messages scrolling above
+/// them; elsewhere, a plain line every half minute.
 class RunView {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// Of the steps after `first_step` up to `last_step`.
+  /// Covers the steps after `first_step` up to `last_step`.
   RunView(std::int64_t first_step, std::int64_t last_step, std::FILE* out = stderr);
-  /// On a terminal the last figures stay.
+  /// Leaves the last figures on a terminal.
   ~RunView();
 
-  /// The time left counts from here.
+  /// Starts the clock from which the time left is estimated.
   void begin(Clock::time_point now = Clock::now()) { start_ = now; }
 
-  /// Shows them when they are due.
+  /// Shows the figures if an update is due.
   void step(const StepFigures& figures, Clock::time_point now = Clock::now());
 
-  /// A line that stays: "validation  photos.csv  zero_shot_top1 29.40".
+  /// Prints a line that stays: "validation  photos.csv  zero_shot_top1 29.40".
   void message(const std::string& line);
 
  private:

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-/// The time that `rounds` take, in each of which `bytes` go from a rank to the next.
+/// Seconds that `rounds` rounds take, in each of which every rank sends `bytes` to the next.
 double network_seconds(int rounds, double bytes, const Link& link) {
   return rounds * (link.latency_seconds + bytes / link.bytes_per_second);
 }
@@ -23,13 +23,13 @@ double parts_of(const StepShape& step, double pairs) {
 SimulatedStep simulate_step(const StepShape& step, int ranks, double pairs_per_second, const Link& link) {
   SimulatedStep result;
   const double pairs = static_cast<double>(step.batch_size) / ranks;
-  // In forward passes: a backward pass takes two, and all micro-batches but one need a second forward pass.
+  // Counted in forward passes: a backward pass takes two, and all micro-batches but one need a second forward pass.
   const double parts = parts_of(step, pairs), passes = 4 - 1 / parts;
   result.compute = passes / 3 * pairs / pairs_per_second;
   if (ranks == 1) return result;
 
-  // Forward: texts, ranks − 1 times. Backward: texts again, and their gradients ranks times, the last time home. The
-  // texts' log-sums go along in the forward pass.
+  // Forward: texts, ranks − 1 times, along with their log-sums. Backward: texts again, and their gradients ranks times,
+  // the last time back to their owner.
   const double features = pairs * step.embed_dim * sizeof(float), sums = pairs * sizeof(float);
   result.ring = network_seconds(2 * (ranks - 1), features, link) + network_seconds(ranks, features, link) +
                 network_seconds(ranks, sums, link);

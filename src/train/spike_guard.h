@@ -7,20 +7,20 @@
 
 namespace gondola {
 
-/// Decides which updates are taken. One whose loss or gradient norm is not finite, or whose norm exceeds `factor` times
-/// the median of the last hundred taken, is to be skipped; the median is trusted once twenty are known.
+/// Decides which updates are taken. Skips one whose loss or gradient norm is not finite, or whose norm exceeds `factor`
+/// times the median of the last hundred taken; the median is used once twenty are known.
 class SpikeGuard {
  public:
-  /// factor 0: nothing is skipped, and what is not finite ends the run.
+  /// With a factor of 0 nothing is skipped, and a loss or norm that is not finite ends the run.
   explicit SpikeGuard(double factor) : factor_(factor) {}
 
-  /// Whether to take the update. Throws Error at the tenth in a row that is not.
+  /// Whether to take the update. Throws Error at the tenth in a row that is to be skipped.
   bool accepts(double loss, double gradient_norm);
 
   /// Updates skipped so far.
   std::int64_t skipped() const { return skipped_; }
 
-  /// All that later decisions depend on, as a tensor of a checkpoint.
+  /// Everything that later decisions depend on, as a tensor for a checkpoint.
   Tensor state() const;
   void load_state(const Tensor& state);
 

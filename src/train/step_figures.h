@@ -11,7 +11,7 @@ namespace gondola {
 /// Names and values in the order in which they are shown.
 using Figures = std::vector<std::pair<std::string, double>>;
 
-/// What is known of one step: a line of metrics.jsonl, points of TensorBoard's curves, the terminal's view.
+/// The figures of one step: a line of metrics.jsonl, points of TensorBoard's curves, the terminal's view.
 struct StepFigures {
   std::int64_t step = 0;  ///< steps done, this one included
   double loss = 0;
@@ -19,9 +19,9 @@ struct StepFigures {
   double scale = 0;                 ///< exp(logit_scale)
   std::optional<double> bias = {};  ///< logit_bias, of the sigmoid loss
   double gradient_norm = 0;
-  std::int64_t skipped = 0;  ///< updates, since the start of the run
+  std::int64_t skipped = 0;  ///< updates skipped since the start of the run
   double samples_per_second = 0;
-  double loader_wait = 0;  ///< share of the step's time that was spent waiting for its batch
+  double loader_wait = 0;  ///< share of the step's time spent waiting for its batch
   double mfu = 0;          ///< model FLOPs utilisation (train/flops.h)
 
   Figures list() const {

@@ -9,15 +9,15 @@
 
 namespace gondola {
 
-/// The model of [teacher], whose similarities the student is to have too. It sees the student's pixels (all patches)
-/// and tokens, in evaluation mode, and does not learn.
+/// The model of [teacher], whose similarities the student learns as well. It sees the student's pixels (all patches)
+/// and tokens, runs in evaluation mode, and does not learn.
 class Teacher {
  public:
-  /// On the recipe's device; of all ranks rank 0's weights. Throws Error when the teacher takes images of another size,
-  /// or texts of another length or vocabulary, than the recipe's model.
+  /// Loads the teacher onto the recipe's device; all ranks use rank 0's weights. Throws Error when the teacher takes
+  /// images of another size, or texts of another length or vocabulary, than the recipe's model.
   Teacher(const Recipe& recipe, const ClipTokenizer& tokenizer, Communicator& communicator);
 
-  /// Normalised, without gradients; computed a micro-batch at a time.
+  /// Encodes a batch, a micro-batch at a time: normalised features of images and texts alone, without gradients.
   Features encode(const Batch& batch) const;
 
   /// exp(its logit_scale).

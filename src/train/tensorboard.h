@@ -11,7 +11,7 @@ namespace gondola {
 /// messages.
 class EventWriter {
  public:
-  /// Makes folder/events.out.tfevents.TIME.gondola.
+  /// Creates folder/events.out.tfevents.TIME.gondola.
   explicit EventWriter(const std::filesystem::path& folder);
   void scalar(const std::string& tag, std::int64_t step, double value);
 

@@ -18,7 +18,7 @@ double microseconds(Trace::Clock::duration time) {
 
 }  // namespace
 
-// The format's array need not be closed, so that events can be appended for as long as ranks live.
+// The format's array need not be closed, so ranks can append events for as long as they live.
 Trace::Trace(const std::filesystem::path& file, int rank)
     : path_(file),
       rank_(rank),
@@ -47,7 +47,7 @@ void Trace::record(const std::string& name, Row row, Clock::time_point begin, Cl
          ",\n");
 }
 
-/// In one call, which no other rank's or thread's can come between.
+/// Writes in one call, so that nothing from other ranks or threads can come in between.
 bool Trace::append(const std::string& text) {
   return ::write(descriptor_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }

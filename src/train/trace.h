@@ -6,14 +6,14 @@
 
 namespace gondola {
 
-/// What the ranks of a run do when, as a Chrome trace (chrome://tracing, ui.perfetto.dev): a process for each rank,
-/// with a row for its arithmetic and one for the network. All ranks append to one file. Thread-safe.
+/// Records what the ranks of a run do when, as a Chrome trace (chrome://tracing, ui.perfetto.dev): a process for each
+/// rank, with a row for its arithmetic and one for the network. All ranks append to one file. Thread-safe.
 class Trace {
  public:
-  using Clock = std::chrono::system_clock;  // which the ranks share
+  using Clock = std::chrono::system_clock;  // shared by the ranks
   enum class Row { arithmetic, network };
 
-  /// Rank 0 makes the file; the others must open it afterwards.
+  /// Rank 0 creates the file; the others must open it afterwards.
   Trace(const std::filesystem::path& file, int rank);
   ~Trace();
   Trace(const Trace&) = delete;

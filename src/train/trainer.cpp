@@ -35,7 +35,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// That of the model whose text tower is taken over, else OpenAI's.
+/// The vocabulary of the initial model (model.initial, else initial_text), or OpenAI's without one.
 std::optional<std::filesystem::path> default_vocabulary(const Recipe& recipe) {
   const std::string& name = recipe.initial.empty() ? recipe.initial_text : recipe.initial;
   if (name.empty()) return find_openai_vocabulary();
@@ -54,8 +54,8 @@ ClipTokenizer find_tokenizer(const Recipe& recipe, const Dataset& data) {
       "initial model or in the caches; --set model.vocab_size=8192 trains one");
 }
 
-/// The recipe's vocabulary, the run's own from an earlier start, one trained from the captions, or the default, which
-/// becomes the run's own, so that it may go on without the model that it began with.
+/// Loads the recipe's vocabulary, or the one that the run saved at an earlier start; else trains one from the captions
+/// or takes the default, and saves it, so that the run can go on without the model that it began with.
 ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const std::filesystem::path& own) {
   if (recipe.vocabulary) return ClipTokenizer::load(*recipe.vocabulary);
   if (std::filesystem::exists(own / "merges.txt")) return ClipTokenizer::load(own);
@@ -67,19 +67,19 @@ ClipTokenizer make_tokenizer(const Recipe& recipe, const Dataset& data, const st
 
 constexpr const char* samples_key = "data.samples";
 
-/// Of a model that finds each image's text no likelier than the batch's others.
+/// The loss of a model that finds each image's text no likelier than the others of the batch.
 double loss_of_chance(const Recipe& recipe) {
   const double pairs = recipe.batch_size;
   const double from_negatives = (pairs - 1) * std::log(pairs / (pairs - 1));
   return std::log(pairs) + (recipe.model.sigmoid_loss ? from_negatives : 0);
 }
 
-/// Whether a tensor of Objective::tensors() is gathered by the forward pass.
+/// Whether a tensor of Objective::tensors() is a running statistic, updated by the forward pass.
 bool is_statistic(const std::string& name) {
   return name.ends_with(".running_mean") || name.ends_with(".running_var");
 }
 
-/// The statistics as they were, put back on demand.
+/// A copy of the running statistics, to be put back on demand.
 class StatisticsBackup {
  public:
   explicit StatisticsBackup(const NamedTensors& tensors) {
@@ -94,7 +94,7 @@ class StatisticsBackup {
   std::vector<std::pair<at::Tensor, at::Tensor>> copies_;
 };
 
-/// What of a recipe is all ranks': not where each finds its files, nor what it computes on.
+/// The values of a recipe that all ranks must share: not where each finds its files, nor what it computes on.
 std::string shared_values(const Recipe& recipe) {
   auto values = recipe.values;
   for (const char* own : {"data.train", "data.validation", "model.vocabulary", "model.initial", "model.initial_image",
@@ -105,7 +105,7 @@ std::string shared_values(const Recipe& recipe) {
   return lines;
 }
 
-/// What a recipe asks for that may not be meant.
+/// Warnings about settings that may not be intended.
 std::vector<std::string> warnings(const Recipe& recipe) {
   std::vector<std::string> lines;
   if (recipe.warmup_steps >= recipe.steps)
@@ -126,7 +126,7 @@ std::vector<std::string> warnings(const Recipe& recipe) {
   return lines;
 }
 
-/// Which samples an index names is part of what a run was started with, and the same for all ranks.
+/// Opens the training data. An index must name the same sample on all ranks and whenever the run is resumed.
 std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communicator) {
   communicator.require_same("recipes", shared_values(recipe));
   Loader::check_ranks(recipe, communicator.size());
@@ -143,7 +143,7 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   return data;
 }
 
-/// All tokens, in their order.
+/// A hash of all tokens in order.
 std::uint64_t hash_of_tokens(const ClipTokenizer& tokenizer) {
   Hash hash;
   for (int id = 0; id < tokenizer.size(); ++id) hash.add(tokenizer.token(id) + '\n');
@@ -174,7 +174,7 @@ std::vector<std::unique_ptr<Dataset>> open_validation_sets(const Recipe& recipe,
   return sets;
 }
 
-/// What rank 0 makes and the others then find.
+/// Calls `make` on rank 0 first, so that the other ranks find what it made.
 template <class Make>
 auto rank_0_first(Communicator& communicator, const Make& make) {
   if (communicator.rank() > 0) communicator.barrier();
@@ -208,7 +208,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   text.start_id = tokenizer_->start_id();
   text.end_id = tokenizer_->end_id();
   if (text.end_id != text.vocab_size - 1) text.pooling = TextPooling::end_token;
-  if (export_family(recipe_.model) == Family::hugging_face) to_hugging_face_config(recipe_.model);  // what it refuses
+  if (export_family(recipe_.model) == Family::hugging_face) to_hugging_face_config(recipe_.model);  // fails early
 
   torch::manual_seed(recipe_.seed);
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
@@ -280,16 +280,16 @@ bool Trainer::run() {
                       communicator_.size() == 1 ? "" : fmt::format(" on {} ranks", communicator_.size()),
                       static_cast<double>(count.total) / 1e6, tokenizer_->size(),
                       recipe_.teacher.empty() ? fmt::format("; a loss of {:.3f} is chance", loss_of_chance(recipe_))
-                                              : ""));  // a teacher's part of the loss has another level
+                                              : ""));  // a teacher changes the loss of chance
   for (const std::string& line : warnings(recipe_)) message(line);
 
   const auto is_validated = [&](std::int64_t after) {
     return after > 0 && after % recipe_.validate_every_steps == 0 && after != recipe_.steps;  // at the end anyway
   };
   const std::int64_t resumed_at = steps;
-  if (is_validated(steps)) run_validation(steps, /*again=*/true);  // what of it was interrupted
+  if (is_validated(steps)) run_validation(steps, /*again=*/true);  // what was interrupted
   const double peak = steps < recipe_.steps ? peak_flops(recipe_) : 0;
-  const auto close = [this](Loader* open) {  // who may wait for a server
+  const auto close = [this](Loader* open) {  // it may wait for a server
     const auto waiting = communicator_.waiting_for_files();
     delete open;
   };
@@ -308,10 +308,10 @@ bool Trainer::run() {
     StepResult result;
     try {
       result = step(batch, rate);
-    } catch (const Error&) {  // of a run that diverged the curves say how
+    } catch (const Error&) {  // the curves show how the run diverged
       try {
         write_report(steps);
-      } catch (const std::exception&) {  // what ended the run counts
+      } catch (const std::exception&) {  // the error that ended the run matters more
       }
       throw;
     }
@@ -334,7 +334,7 @@ bool Trainer::run() {
     if (is_validated(steps)) run_validation(steps, /*again=*/false);
   }
   save(steps);
-  communicator_.barrier();  // an error ends all ranks, of which one has to be done with the checkpoint
+  communicator_.barrier();  // an error ends all ranks, but rank 0 must first finish the checkpoint
   if (failure_) std::rethrow_exception(failure_);
   if (steps < recipe_.steps) {
     write_report(steps);
@@ -393,7 +393,7 @@ std::optional<Batch> Trainer::next_batch(Loader& loader) {
 
 void Trainer::save(std::int64_t steps) {
   if (steps == std::exchange(saved_, steps)) return;
-  TrainingState state{steps, optimiser_->state()};  // of all ranks' shards
+  TrainingState state{steps, optimiser_->state()};  // gathers all ranks' shards
   if (communicator_.rank() != 0) return;
   const auto waiting = communicator_.waiting_for_files();
   state.tensors.merge(objective_->state());
@@ -403,7 +403,7 @@ void Trainer::save(std::int64_t steps) {
 }
 
 std::int64_t Trainer::restore() {
-  const auto waiting = communicator_.waiting_for_files();  // to the end: the file is mapped, and read as it is copied
+  const auto waiting = communicator_.waiting_for_files();  // to the end: the mapped file is read only as it is copied
   const auto state = rank_0_first(communicator_, [&] { return folder_.restore(); });
   communicator_.require_same("checkpoints", fmt::format("step {}", state ? state->steps : 0));
   if (!state) return 0;

@@ -16,16 +16,16 @@
 namespace gondola {
 
 /// One run, by one process or several: reads the data, steps until the recipe's end, validates, checkpoints, exports.
-/// All ranks step alike; rank 0 alone validates, shows and writes, in a folder that all can read.
+/// All ranks step alike; only rank 0 validates, shows progress and writes, in a folder that all can read.
 class Trainer {
  public:
-  /// Of the recipe, `device` must be there and `threads` at least 1. The first `traced_steps` steps are traced into the
+  /// `recipe.device` must exist and `recipe.threads` be at least 1. The first `traced_steps` steps are recorded in the
   /// run's trace.json. `communicator` must outlive the trainer.
   Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, Communicator& communicator,
           std::int64_t traced_steps = 0);
 
-  /// Trains to the end, or to the next interrupt, whichever is first; both leave a checkpoint, and the end RUN/model/.
-  /// Returns whether the end was reached.
+  /// Trains to the end or the next interrupt, whichever comes first. Both leave a checkpoint; the end also leaves
+  /// RUN/model/. Returns whether the end was reached.
   bool run();
 
   /// One optimiser step on a batch, or none when the guard skips it.
@@ -35,7 +35,7 @@ class Trainer {
   StepResult step(const Batch& batch, double learning_rate);
 
  private:
-  /// Where rank 0 shows what goes on.
+  /// Where rank 0 shows progress.
   struct Outputs {
     Outputs(const RunFolder& folder, std::int64_t first_step, std::int64_t last_step)
         : events(folder.events()), view(first_step, last_step) {}
@@ -44,11 +44,11 @@ class Trainer {
   };
   void show(const StepFigures& figures);
   void message(const std::string& line);
-  /// None when interrupted, and where none can be made: failure_ says why.
+  /// None when interrupted, or when loading failed: failure_ then says why.
   std::optional<Batch> next_batch(Loader& loader);
-  void save(std::int64_t steps);  ///< once each
+  void save(std::int64_t steps);  ///< does nothing if just saved
   std::int64_t restore();
-  /// False if interrupted. `again`: leaves out the sets that were validated before the run was resumed.
+  /// False if interrupted. `again`: skips the sets that were validated before the run was resumed.
   bool run_validation(std::int64_t steps, bool again);
   void write_report(std::int64_t steps) const;
   void write_model();

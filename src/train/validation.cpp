@@ -28,9 +28,9 @@ std::vector<float> to_rows(const at::Tensor& embeddings) {
 }
 
 struct EncodedSet {
-  std::vector<float> images;       // normalised rows
-  std::vector<int> labels;         // of each, −1 without one
-  std::vector<Captions> captions;  // of each
+  std::vector<float> images;       // rows; validate() normalises them
+  std::vector<int> labels;         // of each image; −1: none
+  std::vector<Captions> captions;  // of each image
 };
 
 EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Encoders& encoders) {
@@ -51,7 +51,7 @@ EncodedSet encode_images(const Dataset& dataset, const Recipe& recipe, const Enc
           preprocess(std::move(image), recipe.preprocess, {pixels.data_ptr<float>() + place * values, values});
         } catch (const Error& error) {
           failures[place] = error.what();
-        } catch (const std::exception& error) {  // of no memory for the resized picture, say
+        } catch (const std::exception& error) {  // such as no memory for the resized image
           failures[place] = fmt::format("{}: {}", samples[place].key, error.what());
         }
       }
@@ -85,7 +85,7 @@ std::vector<float> encode_texts(const std::vector<std::string>& texts, const Cli
   return rows;
 }
 
-/// Dot products of each of the queries with each of the items, both rows of `dim`: queries × items.
+/// Dot products of all queries with all items, both rows of `dim` values: queries × items.
 std::vector<float> similarities_of(std::span<const float> queries, std::span<const float> items, std::size_t dim) {
   const auto matrix = [&](std::span<const float> rows) {
     return at::from_blob(const_cast<float*>(rows.data()),
@@ -102,7 +102,7 @@ std::map<std::string, double> zero_shot(const EncodedSet& set, const std::vector
           {"zero_shot_top5", 100 * top_k_accuracy(scores, set.labels, classes, 5)}};
 }
 
-/// Adds recall at 1, 5 and 10: of a few queries at a time, since the similarities of all are queries × items.
+/// Adds recall at 1, 5 and 10, a few queries at a time, since the similarities of all would take queries × items.
 void add_recalls(std::map<std::string, double>& figures, const char* name, std::span<const float> queries,
                  std::span<const float> items, std::span<const std::vector<int>> relevant, std::size_t dim) {
   const std::size_t all = items.size() / dim;
@@ -140,7 +140,7 @@ std::optional<std::map<std::string, double>> validate(const Dataset& dataset, co
   const auto dim = static_cast<std::size_t>(recipe.model.embed_dim);
   EncodedSet set = encode_images(dataset, recipe, encoders);
   if (interrupted()) return std::nullopt;
-  if (set.labels.empty()) return std::map<std::string, double>();  // each has been named; the run goes on
+  if (set.labels.empty()) return std::map<std::string, double>();  // each failure was reported; the run goes on
   normalise_rows(set.images, dim);
   const std::size_t classes = dataset.class_names().size();
   std::vector<std::string> texts;

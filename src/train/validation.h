@@ -13,16 +13,16 @@
 
 namespace gondola {
 
-/// Encoders in evaluation mode, as the exported model will compute: n rows, not normalised, fp32, on the recipe's
+/// Encoders in evaluation mode, which compute as the exported model will: n rows, not normalised, fp32, on the recipe's
 /// device.
 struct Encoders {
   std::function<at::Tensor(const at::Tensor& pixels)> images;
   std::function<at::Tensor(const at::Tensor& ids)> texts;
 };
 
-/// Measures a set: labelled samples by zero-shot classification among the set's class names ("zero_shot_top1",
+/// Evaluates a set: labelled samples by zero-shot classification among the set's class names ("zero_shot_top1",
 /// "zero_shot_top5", in per cent), others by retrieval between images and all their captions ("image_to_text_recall@1",
-/// 5, 10 and "text_to_image_recall@…"). Nothing when it was interrupted.
+/// 5, 10 and "text_to_image_recall@…"). None if interrupted.
 std::optional<std::map<std::string, double>> validate(const Dataset& dataset, const ClipTokenizer& tokenizer,
                                                       const Recipe& recipe, const Encoders& encoders);
 

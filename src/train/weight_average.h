@@ -10,21 +10,21 @@
 
 namespace gondola {
 
-/// The exponential moving average of weights (and of running statistics), which is validated and exported in their
-/// place. After update t it becomes d·average + (1 − d)·weights, d = min(decay, (1 + t) / (10 + t)), so that the random
-/// start is forgotten soon (TensorFlow's ExponentialMovingAverage with num_updates).
+/// The exponential moving average of weights (and of running statistics), which is validated and exported instead of
+/// them. After update t it becomes d·average + (1 − d)·weights, d = min(decay, (1 + t) / (10 + t)), so that the random
+/// start is soon forgotten (TensorFlow's ExponentialMovingAverage with num_updates).
 class WeightAverage {
  public:
-  /// Starts as a copy of the tensors, which it refers to from then on.
+  /// Starts as a copy of the tensors, and keeps references to them.
   WeightAverage(NamedTensors tensors, double decay);
 
-  /// After the update of the weights that is the `update`th, from 1.
+  /// Updates the average; call after the weights' `update`th update, counted from 1.
   void update(std::int64_t update);
 
-  /// Exchanges the average and the weights; a second call exchanges them back, to the bit.
+  /// Exchanges the average and the weights; a second call exchanges them back, bit for bit.
   void exchange();
 
-  /// The average by name, "average." before it.
+  /// The average by name, with the prefix "average.".
   TensorMap state() const;
   void load_state(const TensorMap& state);
 
@@ -34,13 +34,13 @@ class WeightAverage {
   double decay_;
 };
 
-/// The average in the weights' place, where there is one, for the lifetime of the object.
+/// Puts the average, if there is one, in the weights' place for the object's lifetime.
 class AveragedWeights {
  public:
   explicit AveragedWeights(WeightAverage* average) : average_(average) {
     if (average_ != nullptr) average_->exchange();
   }
-  /// Throws what the exchange does, unless another error is on its way, which says why.
+  /// Throws what the exchange throws, unless another exception is already propagating.
   ~AveragedWeights() noexcept(false) {
     if (average_ == nullptr) return;
     try {

@@ -1,4 +1,4 @@
-// The public C++ API, held against transformers (tests/reference/cli.py).
+// The public C++ API, compared with transformers (tests/reference/cli.py).
 #include <gmock/gmock.h>
 #include <gondola/model.h>
 
@@ -24,7 +24,7 @@ class Api : public testing::Test {
     options.precision = "fp32";
     return options;
   }
-  /// Of length 1.
+  /// The expected embedding, scaled to length 1.
   std::vector<float> expected_embedding(const char* kind, const std::string& name) const {
     auto values = expected_.at(kind).at(name).get<std::vector<float>>();
     double square = 0;
@@ -71,7 +71,7 @@ TEST_F(Api, EmbedsTexts) {
   EXPECT_THAT(model_.embed_texts(texts), Pointwise(FloatNear(1e-5f), expected));
   EXPECT_THAT(model_.embed_text("a dog"), Pointwise(FloatNear(1e-5f), expected_embedding("texts", "a dog")));
   std::string cats = " cat";
-  while (cats.size() < 400) cats += cats;  // of which 38 fit
+  while (cats.size() < 400) cats += cats;  // only 38 of them fit
   EXPECT_THROW(model_.embed_text(cats), Error);
   EXPECT_EQ(model_.embed_text(cats, /*truncate=*/true), model_.embed_text(cats.substr(0, 38 * 4)));
   EXPECT_EQ(model_.embed_text("\xff cat"), model_.embed_text("\uFFFD cat"));
@@ -144,7 +144,7 @@ TEST_F(Api, SaysWhatIsWrong) {
   for (const ModelOptions& wrong : {ModelOptions{.threads = -1}, ModelOptions{.device = "cuda:99"}})
     EXPECT_THROW(Model::load((folder_ / "model").string(), wrong), Error);
   options.precision = "auto";
-  options.vocabulary = std::string(300, 'x');  // no name of a file
+  options.vocabulary = std::string(300, 'x');  // too long for a file name
   const Model wordless = Model::load((folder_ / "model").string(), options);
   EXPECT_THROW(wordless.embed_text("a"), Error);
 }

@@ -1,4 +1,4 @@
-// The rows of docs/architecture.md, held against the #include lines of every file.
+// The rows of docs/architecture.md, compared with the #include lines of every file.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 const fs::path root = GONDOLA_SOURCE_DIR;
 
-/// The rooms of each row: one includes only rooms of an earlier row, and of its own row none.
+/// The rooms of each row. A room includes only rooms of earlier rows, and none of its own row.
 const std::vector<std::vector<std::string>> rows = [] {
   std::vector<std::vector<std::string>> found;
   static const std::regex line_of_room(R"(^\| (\d*) ?\| `(\w+)` \|.*)");
@@ -31,7 +31,7 @@ const std::vector<std::vector<std::string>> rows = [] {
   return found;
 }();
 
-/// Rooms that stand in an earlier row and are closed all the same.
+/// For each room, the rooms of earlier rows that it must not include all the same.
 const std::map<std::string, std::set<std::string>> closed = {
     {"engine", {"data"}},
     {"torch_towers", {"kernels", "data"}},
@@ -57,7 +57,7 @@ std::vector<fs::path> sources(const fs::path& folder) {
   return files;
 }
 
-/// What stands between the quotes or angle brackets of a file's #include lines, with them.
+/// The headers that a file's #include lines name, with their quotes or angle brackets.
 std::vector<std::string> includes(const fs::path& file) {
   static const std::regex line_of_include(R"(^\s*#\s*include\s*(["<][^">]+[">]).*)");
   std::vector<std::string> found;

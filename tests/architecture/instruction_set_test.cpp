@@ -1,4 +1,4 @@
-// Code that is compiled for one instruction set must not be where the linker can give it to code for all.
+// The linker must not be able to use code compiled for one instruction set in code that runs on all processors.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -20,8 +20,8 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
-/// Weak symbols (W, V, u in nm's words) are inline functions that several units may define, of which one is kept;
-/// "DW.ref." is but a pointer to the run-time library, under sanitizers.
+/// Weak symbols (W, V, u in nm's output) are inline functions that several units may define, of which the linker keeps
+/// one; "DW.ref." is only a pointer to the run-time library, under sanitizers.
 TEST(InstructionSets, NoKernelSharesAnInlineFunction) {
   std::size_t objects = 0;
   for (const std::string room : {"kernels", "image"}) {

@@ -34,7 +34,7 @@ TEST(ReadFile, NamesTheFileThatItCannotRead) {
   EXPECT_THAT([&] { read_file(folder.path()); }, ThrowsMessage<Error>(HasSubstr("is a folder")));
 }
 
-/// As a shell's <(…).
+/// Such as a shell's <(…).
 TEST(ReadFile, ReadsAPipeThatAUserNames) {
   TemporaryFolder folder;
   const auto pipe = folder.path() / "pipe";
@@ -44,7 +44,7 @@ TEST(ReadFile, ReadsAPipeThatAUserNames) {
   writer.join();
 }
 
-/// What would be waited for.
+/// Reading them could block.
 TEST(ReadRegularFile, ReadsNoPipeAndNoDevice) {
   TemporaryFolder folder;
   const auto pipe = folder.path() / "pipe", file = write(folder.path() / "file", "bytes");
@@ -101,7 +101,7 @@ TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
   EXPECT_THROW(write_file_atomically(folder.path() / "missing" / "f", "x"), Error);
 }
 
-/// It would be waited for.
+/// Reading a pipe would block.
 TEST(MappedFile, IsNoPipe) {
   TemporaryFolder folder;
   ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);

@@ -30,7 +30,7 @@ TEST(FindFiles, TakesTheFirstOfTheLinksToAFolder) {
   EXPECT_THAT(found_in(whole), testing::UnorderedElementsAre("2.jpg", "b/deeper/1.jpg"));
 }
 
-/// Two links in each of a row of folders to the next, in a hidden folder, would be 2^16 ways to the last.
+/// In a chain of hidden folders, each with two links to the next, there are 2^16 ways to the last.
 TEST(FindFiles, GoesEachWayOnce) {
   constexpr int folders = 16;
   const test::TemporaryFolder folder;

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-/// In a process of its own: what the signals leave behind.
+/// Runs `act` in a process of its own, and expects it to leave that process interrupted or not.
 void expect_interrupted(bool expected, void (*act)()) {
   const auto tell = [act] {
     act();

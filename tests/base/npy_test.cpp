@@ -41,7 +41,7 @@ TEST(NpyWriter, LeavesNoFileWhenItIsNotFinished) {
   EXPECT_THROW(NpyWriter(folder.path() / "missing" / "a.npy", NpyType::float32, 5), Error);
 }
 
-/// What could not be written would be missing among the rows.
+/// A kept file would lack the rows that could not be written.
 TEST(NpyWriter, LeavesNoFileAfterAFailedWrite) {
   TemporaryFolder folder;
   NpyWriter writer(folder.path() / "a.npy", NpyType::float32, {1000});

@@ -9,9 +9,9 @@ TEST(Spelling, DistanceCountsLetters) {
   EXPECT_EQ(spelling_distance("labels", "labels"), 0u);
   EXPECT_EQ(spelling_distance("", "abc"), 3u);
   EXPECT_EQ(spelling_distance("abc", ""), 3u);
-  EXPECT_EQ(spelling_distance("lables", "labels"), 1u);  // exchanged
+  EXPECT_EQ(spelling_distance("lables", "labels"), 1u);  // two letters exchanged
   EXPECT_EQ(spelling_distance("kitten", "sitting"), 3u);
-  EXPECT_EQ(spelling_distance("ca", "abc"), 3u);  // no letter is moved and then changed: 2 without that rule
+  EXPECT_EQ(spelling_distance("ca", "abc"), 3u);  // exchanged letters are not edited again: 2 without that rule
 }
 
 TEST(Spelling, SuggestsWhatIsNear) {

@@ -15,7 +15,7 @@ Json parse(const char* text) {
   return parse_json(text, "config");
 }
 
-/// transformers 5.23's CLIPConfig(): its files may leave out what is default.
+/// Those of transformers 5.23's CLIPConfig(): its files may leave out default values.
 TEST(HuggingFaceConfig, HasTransformersDefaults) {
   const ModelConfig config = read_hugging_face_config(parse(R"({"model_type": "clip"})"), "c");
   EXPECT_EQ(config.embed_dim, 512);
@@ -53,7 +53,7 @@ TEST(HuggingFaceConfig, ReadsWhatIsNot) {
   EXPECT_EQ(config.image.activation, Activation::gelu_tanh);
 }
 
-/// Room for a token beyond the vocabulary's: padding with the last id would be pooled at.
+/// The model has room for one more token than the vocabulary: padding with the last id would be pooled.
 TEST(HuggingFaceConfig, PadsWithNoIdThatIsTakenForTheEnd) {
   const ModelConfig config =
       read_hugging_face_config(parse(R"({"text_config": {"eos_token_id": 2, "vocab_size": 49409}})"), "c");
@@ -61,7 +61,7 @@ TEST(HuggingFaceConfig, PadsWithNoIdThatIsTakenForTheEnd) {
   EXPECT_EQ(config.text.pad_id, 0);
 }
 
-/// As transformers' CLIPConfig for the files of 2021.
+/// As in transformers' CLIPConfig, for the files of 2021.
 TEST(HuggingFaceConfig, TheOlderNameHasPrecedence) {
   const ModelConfig config = read_hugging_face_config(
       parse(R"({"text_config": {"num_hidden_layers": 3}, "text_config_dict": {"num_hidden_layers": 4}})"), "c");
@@ -103,7 +103,7 @@ TEST(HuggingFacePreprocess, RefusesWhatWouldChangeTheResult) {
     EXPECT_THAT([&] { preprocess(json); }, ThrowsMessage<Error>(HasSubstr(why))) << json;
 }
 
-/// Which would answer otherwise.
+/// transformers would give other answers.
 TEST(HuggingFaceConfig, RefusesWhatTransformersHasNot) {
   const auto refuses = [](const auto& change, const char* why) {
     ModelConfig config = preset("ViT-B-32-quickgelu");

@@ -40,7 +40,7 @@ TEST(SingleFile, MayBeSafetensorsOfAnyName) {
             load_model_files(model.string()).weights.size());
 }
 
-/// As a shell's <(…).
+/// Such as a shell's <(…).
 TEST(SingleFile, MayHaveAConfigurationFromAPipe) {
   const test::TemporaryFolder folder;
   const fs::path pipe = folder.path() / "pipe", json = test::golden("models/vit_state_dict.json");
@@ -59,7 +59,7 @@ TEST(SingleFile, OfOpenAIsIsOfQuickGelu) {
       ThrowsMessage<Error>(HasSubstr("QuickGELU")));
 }
 
-/// open_clip takes these names where there are none of its own.
+/// open_clip falls back to these names where none of its own exist.
 TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
   const test::TemporaryFolder folder;
   const fs::path model = folder.path() / "model";
@@ -82,7 +82,7 @@ TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
   EXPECT_THAT([&] { load_model_files(model.string()); }, ThrowsMessage<Error>(HasSubstr("has none of")));
 }
 
-/// open_clip's training adds the bias by --siglip, which no configuration shows.
+/// open_clip's training adds the bias with --siglip, which no configuration shows.
 TEST(OpenClipFolder, WithABiasIsOfASigmoidLoss) {
   const test::TemporaryFolder folder;
   const fs::path model = folder.path() / "model", config = model / "open_clip_config.json";
@@ -158,7 +158,7 @@ TEST_F(HuggingFaceFolder, CorruptFilesGiveAnErrorOrAModel) {
         const ModelFiles model = load();
         EXPECT_GT(count_parameters(model.config).total, 0);
         ++loaded;
-      } catch (const Error&) {  // is what is expected
+      } catch (const Error&) {  // expected
       }
     }
     EXPECT_TRUE(loaded > 50 && loaded < 1500) << name << ": " << loaded;
@@ -206,8 +206,8 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
   EXPECT_EQ(std::distance(fs::directory_iterator(temporary_.path()), {}), 2) << "the model and the file";
 }
 
-/// open_clip 3.3's get_tokenizer("local-dir:…") takes the folder's tokenizer where hf_tokenizer_name is not empty, and
-/// else OpenAI's.
+/// open_clip 3.3's get_tokenizer("local-dir:…") takes the folder's tokenizer if hf_tokenizer_name is not empty, else
+/// OpenAI's.
 TEST_F(HuggingFaceFolder, TellsOpenClipOfItsOwnVocabulary) {
   ModelFiles model = load();
   const ClipTokenizer tokenizer = load_tokenizer(model);
@@ -224,7 +224,7 @@ TEST_F(HuggingFaceFolder, TellsOpenClipOfItsOwnVocabulary) {
   EXPECT_EQ(named(49408), "");
 }
 
-/// Another one would give other tokens without a word.
+/// Another vocabulary would silently give other tokens.
 TEST_F(HuggingFaceFolder, RefusesAVocabularyThatDoesNotFit) {
   const auto refuses = [](const ModelFiles& model, const char* message) {
     EXPECT_THAT([&] { load_tokenizer(model); }, ThrowsMessage<Error>(HasSubstr(message)));
@@ -261,7 +261,7 @@ TEST_F(HuggingFaceFolder, KeepsItsScaleWhateverTypeTheWeightsGet) {
     EXPECT_THROW(convert(make_tensor({1}, {beyond}), DType::float16), Error) << beyond;
 }
 
-/// A vocabulary that was extended after training: its largest id is no end token.
+/// The vocabulary was extended after training, so its largest id is not an end token.
 TEST_F(HuggingFaceFolder, NamesNoEndTokenThatTheVocabularyHasNot) {
   ModelFiles model = load();
   const ClipTokenizer tokenizer = load_tokenizer(model);
@@ -312,7 +312,7 @@ TEST_F(HuggingFaceFolder, OfGitLfsPointersSaysSo) {
   EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("git lfs pull")));
 }
 
-/// A tar may hold one, and would be waited for.
+/// A tar archive may hold one, and reading it would block.
 TEST_F(HuggingFaceFolder, OfANamedPipeIsRefused) {
   for (const char* name : {"model.safetensors", "preprocessor_config.json", "config.json"}) {
     fs::remove(folder_ / name);
@@ -336,7 +336,7 @@ TEST_F(HuggingFaceFolder, WithoutAVocabularySaysWhereOneWasLookedFor) {
   EXPECT_THAT([&] { load_tokenizer(model); }, ThrowsMessage<Error>(HasSubstr("caches")));
 }
 
-/// As huggingface_hub leaves a repository of both layouts, of which transformers fetched its own weights.
+/// As huggingface_hub leaves a repository with both layouts from which transformers fetched its own weights.
 TEST_F(HuggingFaceFolder, MayStandBesideOpenClipsConfiguration) {
   write("open_clip_config.json", "{}");
   EXPECT_EQ(load().family, Family::hugging_face);

@@ -34,7 +34,7 @@ class Caches : public testing::Test {
 
   static void set(const char* name, const fs::path& value) { ::setenv(name, value.c_str(), 1); }
 
-  /// A repository in a cache; returns its snapshot.
+  /// Adds a repository to a cache; returns its snapshot.
   static fs::path add_repository(const fs::path& cache, const std::string& folder) {
     test::write(cache / folder / "refs" / "main", "0123abc\n");
     const fs::path snapshot = cache / folder / "snapshots" / "0123abc";
@@ -61,7 +61,7 @@ TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
                 ThrowsMessage<Error>(testing::EndsWith(std::string(mistyped) + ": no such file or folder")));
   const std::pair<const char*, const char*> variables[] = {
       {"XDG_CACHE_HOME", "huggingface/hub"}, {"HF_HOME", "hub"}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HUB_CACHE", ""}};
-  for (const auto& [variable, below] : variables) {  // each counts more than the one before
+  for (const auto& [variable, below] : variables) {  // each takes precedence over the one before
     const fs::path cache = folder_.path() / variable;
     set(variable, cache);
     EXPECT_EQ(find_model(name), add_repository(cache / below, repository)) << variable;

@@ -72,7 +72,7 @@ TEST(OpenClipConfig, CorruptConfigurationsGiveAnErrorOrAModel) {
       EXPECT_GT(count_parameters(config).total, 0);
       EXPECT_GT(count_forward_flops(config).image, 0);
       ++built;
-    } catch (const Error&) {  // is what is expected
+    } catch (const Error&) {  // expected
     }
   }
   EXPECT_TRUE(built > 20 && built < 5000) << built;
@@ -174,7 +174,7 @@ TEST(OpenClipConfig, BuildsOrRefusesEveryConfigurationAndCountsAsOpenClipDoes) {
     EXPECT_NEAR(static_cast<double>(parameters.image) / 1e6, row.at("image_mparams"), 0.011) << name;
     EXPECT_NEAR(static_cast<double>(parameters.text) / 1e6, row.at("text_mparams"), 0.011) << name;
     const ForwardFlops flops = count_forward_flops(config);
-    // open_clip's count has BatchNorm and pooling in it.
+    // open_clip's count includes BatchNorm and pooling.
     const bool resnet = config.image.architecture == ImageArchitecture::modified_resnet;
     EXPECT_NEAR(flops.image / 1e9, row.at("image_gflops"), (resnet ? 0.06 : 0.02) * row.at("image_gflops")) << name;
     EXPECT_NEAR(flops.text / 1e9, row.at("text_gflops"), 0.02 * row.at("text_gflops")) << name;

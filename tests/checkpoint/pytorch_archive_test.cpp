@@ -54,7 +54,7 @@ TEST_P(Archives, HaveTheTensorsThatPyTorchSaved) {
 }
 
 TEST_P(Archives, CorruptFilesGiveAnErrorOrTensors) {
-  const std::string good = without_crc(read_file(path()));  // which would let no damage past it
+  const std::string good = without_crc(read_file(path()));  // a CRC would let no damage through
   const test::TemporaryFolder folder;
   const auto damaged = folder.path() / "damaged.pt";
   int read = 0;
@@ -64,7 +64,7 @@ TEST_P(Archives, CorruptFilesGiveAnErrorOrTensors) {
       for (const auto& [name, tensor] : read_pytorch_archive(damaged).tensors)
         ASSERT_EQ(to_floats(tensor).size(), static_cast<std::size_t>(tensor.elements()));
       ++read;
-    } catch (const Error&) {  // is what is expected
+    } catch (const Error&) {  // expected
     }
   }
   EXPECT_TRUE(read > 20 && read < 2000) << read;
@@ -78,8 +78,8 @@ INSTANTIATE_TEST_SUITE_P(Files, Archives, testing::Values("state_dict.pt", "trai
 
 TEST(PytorchArchive, RunsNothing) {
   const test::TemporaryFolder folder;
-  std::filesystem::current_path(folder.path());  // which the command would write to
-  EXPECT_THROW(read_pytorch_archive(test::golden("checkpoint") / "malice.pt"), Error);  // a call is no tensor
+  std::filesystem::current_path(folder.path());                                         // where the command would write
+  EXPECT_THROW(read_pytorch_archive(test::golden("checkpoint") / "malice.pt"), Error);  // a call is not a tensor
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   std::filesystem::current_path("/");
 }
@@ -128,12 +128,12 @@ TEST(ZipArchive, ChecksWhatIsDeflated) {
   EXPECT_NO_THROW(other_crc.read("scripted/data.pkl"));
   EXPECT_THROW(other_crc.read("scripted/data.pkl", /*check_stored=*/true), Error);
 
-  // Of 33 MiB, it says.
+  // It claims to be 33 MiB.
   ZipArchive large(test::write(folder.path() / "large.zip", with_field(good, size_field, "\0\0\x10\2")));
   EXPECT_THAT([&] { large.read(*code); }, ThrowsMessage<Error>(HasSubstr("compressed in an unsupported way")));
 }
 
-/// Each would take memory that grows faster than the pickle does, or than the file that it was deflated to.
+/// Each would take memory that grows faster than the pickle, or than the file that the pickle was deflated to.
 TEST(Pickle, RefusesToMultiplyWhatItHolds) {
   const auto refused = [](const std::string& pickle, const char* why) {
     EXPECT_THAT([&] { Pickle(std::as_bytes(std::span(pickle)), "bomb"); }, ThrowsMessage<Error>(HasSubstr(why)));
@@ -184,7 +184,7 @@ TEST(Pickle, CorruptPicklesGiveAnErrorOrAValue) {
     try {
       const Pickle value(bytes_of(damaged), "damaged");
       ++read;
-    } catch (const Error&) {  // is what is expected
+    } catch (const Error&) {  // expected
     }
   }
   EXPECT_GT(read, 100);

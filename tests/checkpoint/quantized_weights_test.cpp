@@ -50,7 +50,7 @@ TEST(QuantizedWeights, NeedScalesThatFit) {
 class QuantizedFolder : public testing::Test {
  protected:
   static ModelFiles model() { return load_model_files((test::golden("models") / "vit_hf_int8").string()); }
-  /// A copy of the model whose configuration has this text replaced.
+  /// A copy of the model with `from` replaced by `to` in its configuration.
   std::string edited(const std::string& from, const std::string& to) {
     std::filesystem::copy(test::golden("models") / "vit_hf_int8", folder_.path() / "edited");
     std::string text = read_file(folder_.path() / "edited" / "config.json");
@@ -75,7 +75,7 @@ TEST_F(QuantizedFolder, IsWrittenAsItWasRead) {
       EXPECT_TRUE(std::ranges::equal(again.weights.at(weight).bytes, tensor.bytes)) << weight;
     }
   }
-  // What the reference wrote and what is written here say the same about the same layers.
+  // The configuration written here says the same about each layer as the reference's.
   const auto config = [](const std::filesystem::path& folder) {
     return Json::parse(read_file(folder / "config.json")).at("quantization_config");
   };

@@ -110,7 +110,7 @@ TEST_F(Safetensors, CorruptFilesGiveAnErrorOrTensors) {
       for (const auto& [name, tensor] : read(test::mutate(good, i)))
         ASSERT_EQ(to_floats(tensor).size(), static_cast<std::size_t>(tensor.elements()));
       ++readable;
-    } catch (const Error&) {  // is what is expected
+    } catch (const Error&) {  // expected
     }
   }
   EXPECT_GT(readable, 100);  // damage to values leaves a file

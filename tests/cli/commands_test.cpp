@@ -1,4 +1,4 @@
-// The program as a user runs it, held against transformers and NumPy (tests/reference/cli.py).
+// The program as a user runs it, compared with transformers and NumPy (tests/reference/cli.py).
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -69,7 +69,7 @@ TEST_F(Commands, ClassifyAsksForAPhotoOfALabelUnlessToldOtherwise) {
   EXPECT_NE(by_default.out, run(classify + " --template '{}'").out);
 }
 
-/// bf16 where the processor multiplies in it; a ResNet is computed in fp32 on any.
+/// bf16 where the processor supports it natively; a ResNet is always computed in fp32.
 TEST_F(Commands, PrecisionIsChosenByTheProcessor) {
   const auto info = [&](const std::string& options, const std::string& isa) {
     return run("info --json " + options, isa).lines().at(0);
@@ -115,14 +115,14 @@ TEST_F(Commands, ClassifyKeepsEncodedLabelsInTheUsersCache) {
   EXPECT_GT(fs::last_write_time(entry), healed - std::chrono::hours(1)) << "it counts as used";
 }
 
-/// Among the texts of a softmax a single one has all of the score.
+/// In a softmax, a single text would get the whole score.
 TEST_F(Commands, MatchOfASingleTextShowsItsSimilarity) {
   EXPECT_THAT(run("match images/a.png --model model --text 'a cat'").out,
               AllOf(HasSubstr("similarity"), Not(HasSubstr("score"))));
   EXPECT_THAT(run("match images/a.png --model model --text 'a cat' --text 'a dog'").out, HasSubstr("score"));
 }
 
-/// A file that is opened must not be given the place of stderr, nor a message that cannot be written stop anything.
+/// No opened file may take stderr's descriptor, and a message that cannot be written must not stop anything.
 TEST_F(Commands, NeedNoStderr) {
   const std::string embed = "embed images damaged.png --model model --dtype fp32 --out ";
   ASSERT_EQ(run(embed + out("usual")).status, 1);
@@ -368,7 +368,7 @@ TEST_F(Commands, VocabTrainsAVocabularyThatLoads) {
   EXPECT_EQ(run("vocab ../text/corpus.txt --size 520 --json --out " + out("x")).lines().at(0).at("tokens"), 520);
 }
 
-/// CLI11 would take them for lists.
+/// CLI11 would read them as lists.
 TEST_F(Commands, WordsInBracketsAreWords) {
   for (const std::string text : {"[cat]", "[a, b]", "[]"}) {
     const Result result = run("tokenize --json --model model '" + text + "'");
@@ -387,7 +387,7 @@ TEST_F(Commands, WordsInBracketsAreWords) {
   EXPECT_EQ(run("'[x]'").error.substr(0, 34), "gondola: there is no command [x]\ng");
 }
 
-/// As of a variable that is not set; CLI11 would take the next word for the value.
+/// As from an unset variable; CLI11 would take the next word as the value.
 TEST_F(Commands, AnEmptyValueIsOne) {
   EXPECT_THAT(run("preprocess images/a.png --out= --model model").error, HasSubstr("--out: expected a folder"));
   for (const char* none : {"--labels=", "--labels=,", "--labels ,,"})
@@ -429,7 +429,7 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
     EXPECT_THAT(run(std::string(command) + " -h").out, HasSubstr("Example: gondola")) << command;
 }
 
-// An emulated processor without an instruction set stops the program where one of its instructions is executed.
+// The emulator stops the program at any instruction that the emulated processor lacks.
 TEST_F(Commands, OlderProcessorsExecuteNothingThatTheyLack) {
   if (std::system("command -v qemu-x86_64 > /dev/null") != 0)
     GTEST_SKIP() << "qemu-x86_64 (qemu-user) is not installed";
@@ -451,7 +451,7 @@ TEST_F(Commands, OlderProcessorsExecuteNothingThatTheyLack) {
   }
 }
 
-/// By the model that comes along, without a flag. Other processors round otherwise.
+/// Uses the model that ships with Gondola, without --model. Other processors round differently.
 TEST_F(Commands, AnswerAsTheReadmeShows) {
   const std::vector<std::string> lines = read_lines(fs::path(GONDOLA_SOURCE_DIR) / "README.md");
   const std::string prompt = "$ gondola classify examples/";
@@ -471,7 +471,7 @@ TEST_F(Commands, AnswerAsTheReadmeShows) {
   }
 }
 
-/// And say something without --json.
+/// Without --json they print something too.
 TEST_F(Commands, PrintTheObjectsOfTheReadme) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> commands = {
       {"classify images/a.png --labels cat,dog --model model", {"image", "labels"}},

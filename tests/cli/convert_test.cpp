@@ -1,4 +1,4 @@
-// Models that convert and quantize write: what gondola and transformers make of them.
+// Models that convert and quantize write, as read by gondola and transformers.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -25,8 +25,7 @@ TEST_F(Conversion, ConvertedModelsGiveTheSameAnswers) {
   const std::string answer = run(question + "model").out;
   ASSERT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 0);
   EXPECT_EQ(run(question + out("hf")).out, answer);
-  // open_clip's preprocessing differs in places that these opaque images do not show, save for the arithmetic's last
-  // bit.
+  // For these opaque images, open_clip's preprocessing differs only in the last bit of its arithmetic.
   ASSERT_EQ(run("convert --model model --to open_clip --out " + out("oc")).status, 0);
   const auto expected = run(question + "model").lines(), found = run(question + out("oc")).lines();
   for (std::size_t i = 0; i < expected.size(); ++i)
@@ -102,7 +101,7 @@ TEST_F(Conversion, QuantizeWritesAModelThatAnswersTheSame) {
       info.at("quantization").at("int8_layers").get<int>() + info.at("quantization").at("other_layers").get<int>(), 16);
   EXPECT_TRUE(run("info --json --model model").lines().at(0).at("quantization").is_null());
 
-  // Converted, the integers become the values that they stand for.
+  // Conversion turns the integers into the values that they stand for.
   ASSERT_EQ(run("convert --to hf --model " + out("q") + " --out " + out("c")).status, 0);
   EXPECT_EQ(similarity(out("c") + " --precision fp32"), similarity(out("q") + " --precision fp32"));
 

@@ -1,4 +1,4 @@
-// What embed leaves behind when it is stopped, and how it goes on.
+// What embed leaves behind when it is stopped, and how it resumes.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ class Files : public testing::Test {
     given_.push_back(std::move(given));
     return EmbeddingFiles(folder_.path(), kind, by, given_.back(), resume, limit);
   }
-  /// [index, 1], unless it is broken.png.
+  /// Appends [index, 1] for each input before `end`, except broken.png.
   void embed(EmbeddingFiles& files, std::size_t end) {
     for (std::size_t i = files.done(); i < end; ++i)
       if (inputs[i] != "broken.png") files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
@@ -45,7 +45,7 @@ class Files : public testing::Test {
     for (std::size_t i = 0; i < rows.values.size(); i += 2) values.push_back(rows.values[i]);
     return values;
   }
-  /// Whether that file's rows are of these inputs.
+  /// Expects the rows of file `number` to be those of these inputs.
   void expect_paths(int number, const std::vector<std::string>& expected) const {
     write_parquet(folder_.path() / "expected", "image_path", expected);
     EXPECT_EQ(read_file(folder_.path() / "metadata" / fmt::format("metadata_{}.parquet", number)),
@@ -53,7 +53,7 @@ class Files : public testing::Test {
   }
 
   test::TemporaryFolder folder_;
-  std::list<std::vector<std::string>> given_;  ///< for as long as what was opened
+  std::list<std::vector<std::string>> given_;  ///< must outlive what was opened
 };
 
 TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
@@ -133,7 +133,7 @@ TEST_F(Files, AreCompleteAfterAWhile) {
   EXPECT_THAT(firsts(1), ElementsAre(1));
 }
 
-/// As clip-retrieval's: whoever sorts the names has the rows in order.
+/// As in clip-retrieval: sorting the names puts the rows in order.
 TEST_F(Files, HaveNumbersOfOneWidth) {
   const FileLimit one_row = {.rows = 1};
   const std::vector<std::string> twelve(12, "a.png");
@@ -153,7 +153,7 @@ TEST_F(Files, HaveNumbersOfOneWidth) {
   }
   fs::rename(folder_.path() / "img_emb" / "img_emb_04.npy", folder_.path() / "img_emb" / "img_emb_4.npy");
   fs::rename(folder_.path() / "metadata" / "metadata_05.parquet", folder_.path() / "metadata" / "metadata_5.parquet");
-  EmbeddingFiles files = open(true, made_by, twelve, "img", one_row);  // of one that was killed while it renamed
+  EmbeddingFiles files = open(true, made_by, twelve, "img", one_row);  // after one that was killed while renaming
   for (std::size_t i = 10; i < 12; ++i) files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
   EXPECT_THAT(names("metadata"), AllOf(SizeIs(12), Contains("metadata_05.parquet"), Contains("metadata_11.parquet")));
   ASSERT_THAT(names("img_emb"), SizeIs(12));
@@ -162,7 +162,7 @@ TEST_F(Files, HaveNumbersOfOneWidth) {
               static_cast<float>(i));
 }
 
-/// Killed between its first file and the record of it.
+/// As after a kill between the first file and the record of it.
 TEST_F(Files, KeepTheRecordOfWhatTheyDoNotKnow) {
   std::string empty;
   {
@@ -199,7 +199,7 @@ TEST_F(Files, StayAsTheyWereWhenOneCannotBeWritten) {
 
 TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
   {
-    EmbeddingFiles files = open(true);  // which there is nothing of yet
+    EmbeddingFiles files = open(true);  // nothing to resume yet
     embed(files, 4);
     files.save_what_can_be();
   }
@@ -230,7 +230,7 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
   EXPECT_THAT([&] { open(true); }, ThrowsMessage<Error>(HasSubstr("img_emb_0.npy is gone")));
 }
 
-/// The record of a process that was killed before its first file is in nobody's way; that of one at work is.
+/// The record of a process killed before its first file does not stop others; that of a running process does.
 TEST_F(Files, MayBeNoneOfAKilledProcess) {
   const Json other_weights = {{"weights", "2"}, {"dtype", "fp32"}};
   const auto open_texts = [&] { open(false, other_weights, {"a cat"}, "text"); };
@@ -309,7 +309,7 @@ TEST_F(Embed, TriesAgainWhatFailed) {
   EXPECT_TRUE(std::ranges::equal(of_the_second, std::span(whole).subspan(16)));
 }
 
-/// Whatever changes the rows.
+/// Options that change the rows must be the same.
 TEST_F(Embed, ResumesWithTheSameOptionsAlone) {
   std::ofstream(folder_.path() / "texts") << "a cat\na dog\n";
   const std::string embed = "embed images --text-file " + out("texts") + " --precision fp32 --out " + out("e");

@@ -1,4 +1,4 @@
-// What the commands take for images, labels and texts.
+// What the commands accept as images, labels and texts.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
@@ -42,7 +42,7 @@ TEST_F(Inputs, FoldersGiveTheirPicturesAndSayWhatIsLeftOut) {
   EXPECT_TRUE(result.lines()[2].contains("labels"));
 }
 
-/// Whatever the case; what is in them tells how they are read.
+/// Extensions may be in any case; the content decides how a file is read.
 TEST_F(Inputs, FoldersGiveEveryKindOfPicture) {
   const fs::path photos = folder_.path() / "photos";
   fs::create_directories(photos);
@@ -55,7 +55,7 @@ TEST_F(Inputs, FoldersGiveEveryKindOfPicture) {
   EXPECT_EQ(found, names);
 }
 
-/// As paths are ordered, component by component.
+/// In the order of paths: component by component.
 TEST_F(Inputs, FoldersGiveTheirPicturesInOrder) {
   const fs::path photos = folder_.path() / "photos";
   std::vector<fs::path> paths;
@@ -100,7 +100,7 @@ TEST_F(Inputs, AMessageCannotSteerTheTerminal) {
   EXPECT_THAT(shown.out, HasSubstr("\\x1b[31mred\\x0aa.png\n  c\\x1bat"));
 }
 
-/// As torchvision's ImageFolder, but not round and round; what a link leads to is missed by name.
+/// As by torchvision's ImageFolder, but never in circles; a link to a missing picture is reported by name.
 TEST_F(Inputs, FoldersAreSearchedThroughLinks) {
   const fs::path photos = folder_.path() / "photos";
   fs::create_directories(photos / "deeper");
@@ -160,7 +160,7 @@ TEST_F(Inputs, FilesOfLinesMayHaveByteOrderMarksAndCarriageReturns) {
   EXPECT_THAT(run("classify images --model model --labels-file " + out("labels.txt")).error, HasSubstr("has no label"));
 }
 
-/// A label's double would take half of its score.
+/// A duplicate would take half of a label's score.
 TEST_F(Inputs, ClassifyTakesALabelOnce) {
   const std::string command = "classify images/a.png --model model --labels ";
   EXPECT_EQ(run(command + "'cat,dog, cat'").out, run(command + "cat,dog").out);

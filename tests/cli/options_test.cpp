@@ -1,4 +1,4 @@
-// What options of the commands change; where it can be, against transformers (tests/reference/cli.py).
+// What the commands' options change; where possible, compared with transformers (tests/reference/cli.py).
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -152,7 +152,7 @@ TEST_F(CommandOptions, EmbedStoresWhatIsAsked) {
   EXPECT_EQ(run(of_large + out("single") + " --dtype fp32").status, 0);
 }
 
-/// More than are encoded at a time.
+/// More texts than are encoded at a time.
 TEST_F(CommandOptions, EmbedKeepsTheOrderOfManyTexts) {
   const std::vector<std::string> texts = {"the cat", "a dog", "photo"};
   constexpr std::size_t lines = 1030;
@@ -205,7 +205,7 @@ TEST_F(CommandOptions, ConfigurationAndVocabularyMayStandElsewhere) {
   ASSERT_EQ(run("vocab ../text/corpus.txt --size 520 --out " + out("smaller")).status, 0);
   const std::string match = "match images/a.png --text 'a cat' --model ";
   EXPECT_THAT(run(match + out("bare") + " --vocab " + out("smaller")).error, HasSubstr("has 520 tokens, the model"));
-  // A file's configuration may come from anywhere, so that what lies beside it is not known to be its own.
+  // A file's configuration may come from anywhere, so the vocabulary beside the file need not be its own.
   ASSERT_EQ(run("convert --model model --to open_clip --out " + out("converted")).status, 0);
   fs::copy(folder_.path() / "converted" / "open_clip_model.safetensors",
            folder_.path() / "smaller" / "bare.safetensors");
@@ -238,7 +238,7 @@ TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
   EXPECT_EQ(type_of("bf16", " --model model --dtype bf16"), DType::bfloat16);
 }
 
-/// Scalars take no room, and a variance may lie outside fp16.
+/// Converting scalars saves nothing, and a variance may not fit in fp16.
 TEST_F(CommandOptions, ConvertKeepsTheTypesOfScalarsAndStatistics) {
   ASSERT_EQ(run("convert --model ../models/resnet_openai.pt --to open_clip --dtype bf16 --out " + out("r")).status, 0);
   const TensorMap before = load_model_files((golden_ / ".." / "models" / "resnet_openai.pt").string()).weights;
@@ -252,7 +252,7 @@ TEST_F(CommandOptions, ConvertKeepsTheTypesOfScalarsAndStatistics) {
   EXPECT_GT(kept, 10);
 }
 
-/// Field for field what transformers wrote, save for what only its training reads and the last bits of floats.
+/// Equals what transformers wrote, field by field, except for what only training reads and the last bits of floats.
 TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
   ASSERT_EQ(run("convert --model model --to hf --out " + out("hf")).status, 0);
   const auto read = [&](const fs::path& folder, const char* file) { return Json::parse(read_file(folder / file)); };
@@ -273,7 +273,7 @@ TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
   EXPECT_EQ(found, wanted);
 }
 
-/// The trainer's own options are handed on.
+/// The trainer's own options are passed on.
 TEST_F(CommandOptions, TrainTakesValuesInPlaceOfTheRecipes) {
   if (!test::built_with_pytorch) GTEST_SKIP() << "needs gondola-train";
   std::ofstream(folder_.path() / "pairs.csv") << "image,caption\n"

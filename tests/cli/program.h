@@ -24,7 +24,7 @@ inline constexpr bool built_with_pytorch = false;
 struct Result {
   int status = -1;
   std::string out, error;
-  /// stdout as JSON, one object a line.
+  /// stdout as JSON, one object per line.
   std::vector<Json> lines() const {
     std::vector<Json> parsed;
     for (std::size_t at = 0; at < out.size();) {
@@ -36,10 +36,10 @@ struct Result {
   }
 };
 
-/// The program as a user runs it, in the folder of golden files and with a cache of its own.
+/// Runs the program as a user would, in the folder of golden files and with a cache of its own.
 class Program : public testing::Test {
  protected:
-  /// `arguments` is a piece of shell; so is what stands before the program, `emulator`.
+  /// `arguments` is a piece of shell, and so is `emulator`, which precedes the program.
   Result run(const std::string& arguments, const std::string& emulator = "") {
     const std::filesystem::path error = folder_.path() / "stderr";
     const std::string command = "cd '" + golden_.string() + "' && XDG_CACHE_HOME='" + cache_.string() + "' " +
@@ -55,7 +55,7 @@ class Program : public testing::Test {
     return result;
   }
 
-  /// Of an image or text ("images", "texts"), as transformers computes it; of length 1 unless it is to be `raw`.
+  /// transformers' embedding of an image or text ("images", "texts"); of length 1 unless `raw`.
   std::vector<double> embedding(const char* kind, const std::string& input, bool raw = false) const {
     auto values = expected_.at(kind).at(input).get<std::vector<double>>();
     double square = 0;

@@ -54,7 +54,7 @@ TEST(ModelConfig, NamesWhatDoesNotFit) {
       "multiple of 32");
 }
 
-/// In the last of twelve blocks queries, attention, output and MLP of one token of 77 are enough.
+/// The last of twelve blocks needs queries, attention, output and MLP for only one token of 77.
 TEST(ModelConfig, CountsWhatOfTheLastBlockIsNeeded) {
   const ModelConfig config = preset("ViT-B-32");
   EXPECT_NEAR(count_forward_flops(config).text - count_needed_flops(config, 77).text,

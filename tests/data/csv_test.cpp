@@ -114,7 +114,7 @@ TEST(CsvDataset, SaysWhatIsWrong) {
   EXPECT_THAT(message_for("image,caption\nx,caf\xe9\n"), HasSubstr("t.csv: line 2: the caption is not UTF-8"));
 }
 
-/// Written over in its place, as by cp.
+/// Overwritten in place, as by cp.
 TEST(CsvDataset, SaysThatItHasChanged) {
   TemporaryFolder folder;
   const std::string text = "image,caption\na.jpg,one\nb.jpg,two\n";
@@ -125,7 +125,7 @@ TEST(CsvDataset, SaysThatItHasChanged) {
   EXPECT_THAT([&] { test::captions_of(*data); }, ThrowsMessage<Error>(HasSubstr("t.csv: has changed")));
 }
 
-/// It would be waited for.
+/// Reading a pipe would block.
 TEST(CsvDataset, ReadsNoPipeAsAnImage) {
   TemporaryFolder folder;
   const auto path = write(folder.path() / "t.csv", "image,caption\npipe,a text\n");

@@ -42,7 +42,7 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   EXPECT_THROW(data->get(3), Error);
 }
 
-/// As torchvision's ImageFolder, but not round and round, nor into other classes.
+/// As by torchvision's ImageFolder, but never in circles, nor into other classes.
 TEST(ClassFolders, AreSearchedThroughLinks) {
   TemporaryFolder folder;
   write(folder.path() / "elsewhere" / "cats" / "1.jpg", "one");
@@ -72,7 +72,7 @@ TEST(ClassFolders, AreNotWhatATableIsAbout) {
               ThrowsMessage<Error>(AllOf(HasSubstr("pictures of one class, \"cat\""), HasSubstr("train.csv"))));
 }
 
-/// As pandas writes what is missing.
+/// pandas writes missing values like this.
 TEST(Datasets, LeaveOutBlankCaptions) {
   TemporaryFolder folder;
   for (const char* name : {"1.jpg", "2.jpg"}) write(folder.path() / name, name);
@@ -109,7 +109,7 @@ TEST(ClassFolders, SayWhatIsWrong) {
   EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("listed twice")));
 }
 
-/// They would be waited for.
+/// Reading a pipe would block.
 TEST(Datasets, AreNoPipes) {
   TemporaryFolder folder;
   write(folder.path() / "n01" / "1.jpg", "1");

@@ -14,8 +14,8 @@
 
 namespace gondola::test {
 
-/// Answers one request after the other on 127.0.0.1, each on a connection of its own, with whatever `answer` makes of
-/// the request's lines: a whole response, whose connection is then closed, however much of it is missing.
+/// Answers one request after another on 127.0.0.1, each on its own connection. `answer` turns the request's lines into
+/// the whole response; the connection is then closed, however incomplete the response.
 class HttpServer {
  public:
   explicit HttpServer(std::function<std::string(const std::string& request)> answer)

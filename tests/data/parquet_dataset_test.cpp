@@ -1,4 +1,4 @@
-// Parquet as a data set, against tables that pyarrow wrote.
+// Parquet files as data sets, compared with the tables that pyarrow wrote.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
@@ -114,7 +114,7 @@ TEST_F(ParquetDataset, PathsAreBesideTheirOwnFile) {
   EXPECT_EQ(data->get(size).image, "of b");
 }
 
-/// Whose columns have no type, as of an empty table in Python.
+/// Their columns have no type, like those of an empty table in Python.
 TEST_F(ParquetDataset, EmptyFilesSayNothingOfTheOthers) {
   TemporaryFolder folder;
   for (const char* name : {"a", "c"})
@@ -135,8 +135,8 @@ TEST_F(ParquetDataset, SaysWhatIsWrong) {
   EXPECT_THAT([&] { open_dataset(path); }, ThrowsMessage<Error>(HasSubstr("x.parquet: ")));
 }
 
-/// A table of Python's, in which same(value, rows) is a column of one value, stored once. Written as by others than
-/// pyarrow, which notes that such a column was a dictionary.
+/// Writes a Python table, where same(value, rows) is a column of one value, stored once. Leaves out pyarrow's note that
+/// such a column was a dictionary, as other writers do.
 fs::path write_table(const fs::path& path, const std::string& columns, int row_group_size) {
   const std::string script = fmt::format(
       "import pyarrow as pa, pyarrow.parquet as pq\n"
@@ -147,7 +147,7 @@ fs::path write_table(const fs::path& path, const std::string& columns, int row_g
   return path;
 }
 
-/// As of one and a half kilobytes, 3,000 rows of which are 3 GiB.
+/// A file of one and a half kilobytes may hold 3,000 rows of 3 GiB.
 TEST_F(ParquetDataset, UnpacksToNoMoreThanMemoryHasRoomFor) {
   GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   TemporaryFolder folder;
@@ -163,7 +163,7 @@ TEST_F(ParquetDataset, UnpacksToNoMoreThanMemoryHasRoomFor) {
   EXPECT_EQ(data->get(99).image, std::string(1 << 20, 'x'));
 }
 
-/// A group after the other.
+/// Row groups are checked one after another.
 TEST_F(ParquetDataset, OfPathsTakesNoMoreMemoryThanItsFileExplains) {
   GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   TemporaryFolder folder;
@@ -189,7 +189,7 @@ TEST_F(ParquetDataset, HasNoRowOfEndlessCaptions) {
   EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(HasSubstr("the captions of a row take more than")));
 }
 
-/// It would be waited for.
+/// Reading a pipe would block.
 TEST_F(ParquetDataset, ReadsNoPipeAsAnImage) {
   TemporaryFolder folder;
   const auto path = write(folder.path() / "x.parquet", read_file(test::golden("data/paths.parquet")));

@@ -1,4 +1,4 @@
-// Shards behind URLs, from a server that misbehaves in the ways that servers do.
+// Shards behind URLs, from a server that misbehaves as servers do.
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <gmock/gmock.h>
@@ -17,7 +17,7 @@
 #include "tests/data/http_server.h"
 #include "tests/data/support.h"
 
-/// In front of libcurl's own, which trusts the system's certificates and not a test's.
+/// Replaces libcurl's own function, which trusts only the system's certificates and not a test's.
 extern "C" CURLcode curl_easy_perform(CURL* curl) {
   static const auto perform = reinterpret_cast<CURLcode (*)(CURL*)>(::dlsym(RTLD_NEXT, "curl_easy_perform"));
   curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -56,7 +56,7 @@ class Remote : public testing::Test {
     download(url, folder_.path() / "file", stop_);
     return read_file(folder_.path() / "file");
   }
-  /// An answer that promises all of the content and ends after so many bytes of it.
+  /// A response that promises the whole content but ends after `bytes` bytes of it.
   std::string broken_off(const std::string& headers, std::size_t bytes) const {
     const std::string whole = response("200 OK", headers, content_);
     return whole.substr(0, whole.size() - content_.size() + bytes);
@@ -84,7 +84,7 @@ TEST_F(Remote, ShardsGiveTheSamplesOfTheFile) {
   EXPECT_THAT(server.requests(), SizeIs(4));  // two shards, and sizes.json at each opening
 }
 
-/// S3 forbids to look for what is not there to who may not list its bucket.
+/// S3 answers 403 for a missing file if the client may not list the bucket.
 TEST_F(Remote, SamplesAreCountedOnce) {
   HttpServer server([&](const std::string& request) {
     return request.find(".tar") == std::string::npos ? response("403 Forbidden", "", "")
@@ -94,7 +94,7 @@ TEST_F(Remote, SamplesAreCountedOnce) {
   for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
     if (entry.path().string().ends_with(".tar")) fs::remove(entry.path());
   EXPECT_EQ(open_dataset(server.url("/set/{a,b}.tar"))->size(), size);
-  EXPECT_THAT(server.requests(), SizeIs(4));  // no shard again, though none is here
+  EXPECT_THAT(server.requests(), SizeIs(4));  // no shard again, although none is cached
   for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
     if (entry.path().string().ends_with(".sizes.json")) test::write(entry.path(), fmt::format("[{}]", size / 2));
   EXPECT_EQ(open_dataset(server.url("/set/{a,b}.tar"))->size(), size) << "of a count that was broken off";
@@ -113,7 +113,7 @@ TEST_F(Remote, FailuresNameTheUrl) {
 }
 
 TEST_F(Remote, ADamagedShardIsCountedAgainWhenItIsWhole) {
-  std::string shard = content_.substr(0, content_.size() * 2 / 3 + 7);  // in the midst of a block
+  std::string shard = content_.substr(0, content_.size() * 2 / 3 + 7);  // in the middle of a block
   HttpServer server([&](const std::string& request) {
     return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", shard);
   });
@@ -142,7 +142,7 @@ TEST_F(Remote, ShardsAreFetchedWhenNeededWhereTheirSizesAreKnown) {
       ThrowsMessage<Error>(AllOf(HasSubstr("/set/b.tar"), HasSubstr("sizes.json says"), Not(HasSubstr("secret")))));
 }
 
-/// Known by its ETag, or by its date.
+/// The file is recognised by its ETag or its date.
 TEST_F(Remote, ATransferThatBreaksOffGoesOnWhereItWas) {
   const std::size_t half = content_.size() / 2;
   const std::string date = "Wed, 21 Oct 2015 07:28:00 GMT";
@@ -161,7 +161,7 @@ TEST_F(Remote, ATransferThatBreaksOffGoesOnWhereItWas) {
   }
 }
 
-/// A server that knows no ranges sends nothing new before it is past what it has sent already.
+/// A server without ranges sends nothing new until it passes what it has sent already.
 TEST_F(Remote, ATransferThatBeginsAnewIsNoProgress) {
   int answered = 0;
   HttpServer server([&](const std::string&) {
@@ -230,7 +230,7 @@ TEST_F(Remote, ABusyServerIsAskedAgain) {
 
 using RemoteDeathTest = Remote;
 
-/// However slow the server: the run still has its checkpoint to write.
+/// However slow the server is, since the run still has to write its checkpoint.
 TEST_F(RemoteDeathTest, TransfersEndOnceInterrupted) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(
@@ -259,7 +259,7 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   EXPECT_THAT([&] { open_dataset(server.url("/set/a.zip")); }, ThrowsMessage<Error>(HasSubstr("of a .tar file")));
   EXPECT_THAT([&] { fetch("s3://bucket"); }, ThrowsMessage<Error>(HasSubstr("s3://BUCKET/KEY")));
   EXPECT_THAT([&] { fetch("s3://evil.com#/x.tar"); }, ThrowsMessage<Error>(HasSubstr("a bucket's name")));
-  int answered = 0;  // a redirection leads to no local file
+  int answered = 0;  // a redirection must not lead to a local file
   HttpServer other([&](const std::string&) {
     ++answered;
     return response("302 Found", "Location: file:///etc/hostname\r\n", "");
@@ -268,7 +268,7 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   EXPECT_EQ(answered, 1);
 }
 
-/// Whoever is on the way could answer in the place of that.
+/// Anyone on the way could answer in its place.
 TEST_F(Remote, AnEncryptedAddressLeadsToNoPlainOne) {
   if (std::system("openssl version > /dev/null 2>&1") != 0) GTEST_SKIP() << "needs openssl";
   HttpServer plain([&](const std::string&) { return response("200 OK", "", content_); });
@@ -277,7 +277,7 @@ TEST_F(Remote, AnEncryptedAddressLeadsToNoPlainOne) {
   EXPECT_EQ(fetch(redirecting.url("/x.tar")), content_);
   EXPECT_THAT(plain.requests(), SizeIs(1));
 
-  // s_server -HTTP answers with what a file holds, as it is.
+  // s_server -HTTP sends the content of a file as the whole response.
   test::write(folder_.path() / "x.tar", response("302 Found", "Location: " + plain.url("/x.tar") + "\r\n", ""));
   const std::string serve = fmt::format(
       "cd '{}' && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key "
@@ -311,7 +311,7 @@ std::string signature_of(const std::string& request) {
   return authorization.substr(authorization.find("Signature=") + 10);
 }
 
-/// Amazon's version 4, of the request as it came, by Python's hmac.
+/// The Signature Version 4 of the request as received, computed by Python's hmac.
 std::string expected_signature(const std::string& request, const std::string& secret) {
   TemporaryFolder folder;
   test::write(folder.path() / "request", request);
@@ -360,7 +360,7 @@ TEST_F(Remote, RequestsToS3AreSigned) {
   forget_credentials();
 }
 
-/// A data set fetches what it is told that it will be asked for.
+/// A data set fetches the shards that it is told will be needed.
 TEST_F(Remote, ShardsAreFetchedBeforeTheirSamplesAreAskedFor) {
   HttpServer server([&](const std::string& request) {
     if (request.starts_with("GET /set/sizes.json")) return response("200 OK", "", R"({"a.tar": 5, "b.tar": 5})");
@@ -419,7 +419,7 @@ TEST_F(Remote, SetsAndFilesOfTheSameNamesAreKeptApart) {
   EXPECT_EQ(files.open(server.url("/y/00.tar"))->read(0, 2), "/y");
 }
 
-/// Counts that an earlier start kept, of a set of as many shards or damaged.
+/// Kept counts of another set with as many shards, or damaged ones, must not be used.
 TEST_F(Remote, CountsAreThoseOfTheSet) {
   const std::string gnu = read_file(test::golden("data/gnu.tar"));
   HttpServer server([&](const std::string& request) {

@@ -16,7 +16,7 @@ namespace {
 
 using testing::Each;
 
-/// Samples that only have places.
+/// A data set whose samples have only positions.
 class Places : public Dataset {
  public:
   explicit Places(std::vector<Part> parts) : parts_(std::move(parts)) {}
@@ -46,7 +46,7 @@ std::vector<std::size_t> epoch_of(const SampleOrder& order, std::uint64_t epoch)
   return indices;
 }
 
-/// How often each sample of a data set stands in the list.
+/// How often each sample of a data set occurs in the list.
 std::vector<int> counts(const std::vector<std::size_t>& indices, std::size_t size) {
   std::vector<int> counted(size);
   for (std::size_t index : indices) ++counted.at(index);
@@ -126,7 +126,7 @@ TEST(SampleOrder, IsAFunctionOfThePosition) {
 }
 
 TEST(SampleOrder, AsksForNoEmptyShard) {
-  const Places places({{{3, 0, 4, 0}, 1}, {{2, 0}, 4}});  // the last would begin where nothing does
+  const Places places({{{3, 0, 4, 0}, 1}, {{2, 0}, 4}});  // the last shard would begin past the end
   const SampleOrder order(places, 1);
   epoch_of(order, 0);
   for (const auto& shards : places.asked_for)

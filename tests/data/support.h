@@ -13,7 +13,7 @@ inline Json expected_data() {
   return parse_json(read_file(golden("data/expected.json")), "expected.json");
 }
 
-/// What a vocabulary would be trained from.
+/// The captions that a vocabulary would be trained on.
 inline std::vector<std::string> captions_of(const Dataset& data) {
   std::vector<std::string> captions;
   data.for_each_caption([&](std::string_view caption) { captions.emplace_back(caption); });

@@ -58,7 +58,7 @@ TEST(Tar, ChecksAMembersSizeAgainstTheFile) {
               ThrowsMessage<Error>(HasSubstr("11 bytes, of which the file holds 5")));
 }
 
-/// A header in the form before POSIX, with a binary size as GNU tar writes it.
+/// A pre-POSIX header; with `binary`, its size is in GNU tar's binary form.
 std::string old_header(const std::string& name, std::uint64_t size, bool binary, char type = '\0') {
   std::string header(512, '\0');
   header.replace(0, name.size(), name);
@@ -143,7 +143,7 @@ TEST(WebDataset, BelievesTheSizesBesideIt) {
   EXPECT_EQ(data->get(11).image, "long");
   EXPECT_THAT([&] { data->get(12); },
               testing::ThrowsMessage<Error>(testing::HasSubstr("s-01.tar: has 5 samples, sizes.json says 6")));
-  EXPECT_THAT(test::captions_of(*data), testing::SizeIs(14));  // what is missing stops nothing
+  EXPECT_THAT(test::captions_of(*data), testing::SizeIs(14));  // missing parts stop nothing
   write(folder.path() / "sizes.json", R"({"s-00.tar": 7, "s-01.tar": 4000000000})");
   EXPECT_THROW(open_dataset(shards), Error);
   write(folder.path() / "sizes.json", R"({"s-00.tar": 7})");
@@ -199,7 +199,7 @@ TEST(WebDataset, TakesWhatADamagedShardStillHolds) {
 }
 
 TEST(WebDataset, TakesEverySampleThatIsWholeBeforeTheDamage) {
-  // Of the samples 000, 001 and 002, whose members end at bytes 2,048, 4,608 and 7,168.
+  // The members of the samples 000, 001 and 002 end at bytes 2,048, 4,608 and 7,168.
   TemporaryFolder folder;
   const std::string whole = read_file(test::golden("data/ustar.tar")), path = (folder.path() / "cut.tar").string();
   for (const auto& [size, samples] : {std::pair(2500, 1), {4700, 2}, {6660, 2}, {7300, 3}, {8400, 3}, {9000, 3}}) {
@@ -208,7 +208,7 @@ TEST(WebDataset, TakesEverySampleThatIsWholeBeforeTheDamage) {
   }
 }
 
-/// img2dataset writes both, the JSON with all that it knows of a picture.
+/// img2dataset writes both, and puts all that it knows about a picture into the JSON.
 TEST(WebDataset, PrefersTheTextToTheJson) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string(), blank(510, '\0');
@@ -263,14 +263,14 @@ TEST(WebDataset, FindsTheImagesOfClipRetrieval) {
   EXPECT_THAT(names, ElementsAre("123_456.jpg", "208_495.jpg", "321_421.jpg", "389_535.jpg"));
 }
 
-/// A header and the content, padded; with other types than '0' and a claimed size.
+/// A header and its padded content, possibly with another type or with a claimed size.
 std::string member(const std::string& name, const std::string& content, char type = '0',
                    std::optional<std::size_t> claimed = {}) {
   return old_header(name, claimed.value_or(content.size()), /*binary=*/false, type) + content +
          std::string((512 - content.size() % 512) % 512, '\0');
 }
 
-/// A record of its own length, which it begins with.
+/// A pax record, which begins with its own length.
 std::string pax(const std::string& key_value) {
   for (std::size_t length = key_value.size() + 3;; ++length)
     if (const std::string record = fmt::format("{} {}\n", length, key_value); record.size() == length)
@@ -312,7 +312,7 @@ TEST_F(Shard, TakesCaptionsThatAreSome) {
               ThrowsMessage<Error>(HasSubstr("1.txt: is not UTF-8")));
 }
 
-/// As of a file that was still being copied.
+/// At first, the file was still being copied.
 TEST_F(Shard, IsReadAgainWhenItIsWhole) {
   const std::string whole = read_file(golden("data/ustar.tar"));
   write(folder_.path() / "sizes.json", R"({"t.tar": 5})");

@@ -1,4 +1,4 @@
-// Embeddings of whole models in every layout, against PyTorch's (tests/reference/models.py).
+// Embeddings of whole models in every layout, compared with PyTorch's (tests/reference/models.py).
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -94,7 +94,7 @@ TEST_P(Models, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
   }
 }
 
-/// A depth of several blocks, of which none has whole cache lines alone.
+/// The MLP's depth has several blocks, which share cache lines with their neighbours.
 TEST(WideModels, GiveTheSameBitsWhateverTheBatchAndTheThreads) {
   constexpr int mlp_width = 1500;
   ModelFiles files = load_model_files((test::golden("models") / "vit_open_clip").string());

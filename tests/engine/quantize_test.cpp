@@ -1,5 +1,5 @@
-// Models in int8: what smooths them must leave their function as it is (PyTorch's embeddings of the golden models), and
-// must take the harm from planted outliers.
+// Models in int8: smoothing must not change what a model computes (PyTorch's embeddings of the golden models), and must
+// make planted outliers harmless.
 #include "engine/quantize.h"
 
 #include <gmock/gmock.h>
@@ -39,7 +39,7 @@ void change_blocks(ModelFiles& files, const Change& change) {
   }
 }
 
-/// From 1/most to most.
+/// Random scales from 1/most to most.
 std::vector<float> random_scales(std::uint64_t seed, std::size_t count, double most) {
   Random random(seed);
   std::vector<float> scales(count);
@@ -123,7 +123,7 @@ TEST(Int8, IsUnharmedByOutliersOfNormsAndValues) {
   const test::GoldenModel golden = test::golden_model("vit_hf");
   ModelFiles files = golden.load();
   const Found exact = encode(files, golden, {}), usual = encode(files, golden, {Precision::int8});
-  change_blocks(files, [](BlockWeights& block) {  // channels of a hundred times the others' size, and far from zero
+  change_blocks(files, [](BlockWeights& block) {  // two channels a hundred times larger, one far from zero
     const std::size_t width = block.width();
     for (const BlockLayer& layer : std::span(block_layers).first(3)) {
       std::vector<float> scales(width, 1), centre(width);
@@ -258,7 +258,7 @@ TEST(CpuEncoder, NamesTheInt8WeightThatDoesNotFit) {
   throws(weights, scale);
   weights = files.weights;
   weights[name] = make_tensor(weights[name].shape, to_floats(weights[name]));
-  throws(weights, scale);  // has no place beside fp32
+  throws(weights, scale);  // a scale for an fp32 weight
   weights = files.weights;
   weights["ln_final.weight"] = make_int8_tensor({32}, std::vector<std::int8_t>(32));
   throws(weights, "ln_final.weight");
@@ -273,14 +273,14 @@ TEST(CpuEncoder, ReadsDamagedInt8FilesOrRefusesThem) {
   std::memcpy(&header, good.data(), sizeof header);
   int read = 0;
   for (std::uint64_t i = 0; i < 400; ++i) {
-    // Half of them in the header, whose damage may leave a file that is read.
+    // Every other one damages only the header, which may leave a readable file.
     const std::size_t cut = i % 2 == 0 ? good.size() : sizeof header + header;
     write_file_atomically(folder.path() / "model.safetensors", test::mutate(good.substr(0, cut), i) + good.substr(cut));
     try {
       const ModelFiles files = load_model_files(folder.path().string());
       encode(files, golden, {Precision::int8});
       ++read;
-    } catch (const Error&) {  // is what is expected
+    } catch (const Error&) {  // expected
     }
   }
   EXPECT_GT(read, 10);

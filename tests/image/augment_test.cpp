@@ -33,7 +33,7 @@ std::vector<float> augmented(const Image& image, const AugmentConfig& augmentati
   return tensor;
 }
 
-/// What is transparent is dropped by torchvision and white by transformers.
+/// torchvision ignores transparency; transformers turns transparent pixels white.
 TEST(Augment, TreatsTransparencyAsTheLibraryDoes) {
   const Image clear = make_image(PixelMode::rgba, 40, 40);
   PreprocessConfig config = plain(32);
@@ -90,7 +90,7 @@ TEST(RandomCrop, OfAllTheAreaIsTheWholeImage) {
   }
 }
 
-/// The augmentation of OpenAI's paper: of a photo of 3:2 every offset of the largest square is as likely.
+/// The augmentation of OpenAI's paper: in a 3:2 photo, every offset of the largest square is equally likely.
 TEST(RandomCrop, OfSquaresAloneIsOfAnyPhoto) {
   constexpr int draws = 4000;
   std::array<int, 101> offsets{};
@@ -101,12 +101,12 @@ TEST(RandomCrop, OfSquaresAloneIsOfAnyPhoto) {
   }
   double chi_squared = 0;
   for (const int count : offsets) chi_squared += std::pow(count - draws / 101.0, 2) / (draws / 101.0);
-  EXPECT_NEAR(chi_squared, 100, 60);  // its mean, and four of its deviations
+  EXPECT_NEAR(chi_squared, 100, 60);  // mean, and four standard deviations
 }
 
 TEST(RandomCrop, HasTheDistributionOfTheClosedForm) {
-  // A share of the largest square's area uniform over [s, 1] gives sides of mean 2/3 (1 − s^1.5) / (1 − s) of its own,
-  // and P(side <= w) = (w² − s) / (1 − s); offsets are uniform over what is left.
+  // The area is uniform over [s, 1] of the largest square's. Relative to its side, sides have mean
+  // 2/3 (1 − s^1.5) / (1 − s) and P(side <= w) = (w² − s) / (1 − s); offsets are uniform over the room left.
   constexpr double s = 0.25, size = 1000, draws = 20000;
   for (const auto& [width, height] : {std::pair(1000, 1000), {1500, 1000}, {1000, 1500}}) {
     double side = 0, left = 0, top = 0, products = 0, below = 0;
@@ -124,7 +124,7 @@ TEST(RandomCrop, HasTheDistributionOfTheClosedForm) {
     EXPECT_NEAR(below / draws, (0.8 * 0.8 - s) / (1 - s), 0.02);
     EXPECT_NEAR(left / draws, 0.5, 0.01);
     EXPECT_NEAR(top / draws, 0.5, 0.01);
-    EXPECT_NEAR(products / draws, 0, 0.005);  // one does not tell the other
+    EXPECT_NEAR(products / draws, 0, 0.005);  // they are uncorrelated
   }
 }
 
@@ -188,7 +188,7 @@ TEST(Augment, IsBicubicWhateverInferenceIs) {
 }
 
 TEST(Augment, ScalesEachColoursDetailByItsOwnFactor) {
-  // A grey chequerboard of single pixels, none of which a quarter of the resolution holds, is 100 ± 20 times a factor.
+  // A grey chequerboard of single pixels, gone at a quarter of the resolution, becomes 100 ± 20 times a factor.
   Image image = make_image(PixelMode::rgb, 32, 32);
   for (int y = 0; y < 32; ++y)
     for (int x = 0; x < 96; ++x) image.row(y)[x] = (x / 3 + y) % 2 == 0 ? 120 : 80;
@@ -198,7 +198,7 @@ TEST(Augment, ScalesEachColoursDetailByItsOwnFactor) {
     const auto tensor = augmented(image, detailed, seed);
     for (std::size_t c = 0; c < 3; ++c) {
       const float* middle = tensor.data() + c * 32 * 32 + 16 * 32 + 16;
-      EXPECT_NEAR((middle[0] + middle[1]) * 255 / 2, 100, 2);  // what is coarse stays
+      EXPECT_NEAR((middle[0] + middle[1]) * 255 / 2, 100, 2);  // coarse content stays
       factors.push_back((middle[0] - middle[1]) * 255 / 40);
     }
   }
@@ -207,7 +207,7 @@ TEST(Augment, ScalesEachColoursDetailByItsOwnFactor) {
   for (std::size_t i = 0; i < 600; ++i) deviation += (factors[i] - mean) * (factors[i] - mean) / 600;
   for (std::size_t i = 0; i < 600; i += 3) together += (factors[i] - mean) * (factors[i + 1] - mean) / 200;
   EXPECT_NEAR(mean, 1, 0.1);
-  EXPECT_NEAR(deviation, 4.0 / 12, 0.05);  // of a uniform draw
+  EXPECT_NEAR(deviation, 4.0 / 12, 0.05);  // variance of a uniform draw from [0, 2]
   EXPECT_NEAR(together, 0, 0.1);
   EXPECT_LE(*std::max_element(factors.begin(), factors.end()), 2.05);
 
@@ -253,7 +253,7 @@ TEST(Augment, DrawsCropsFlipsAndErasuresIndependently) {
     (flipped ? area_flipped : area_upright) += crop.width * crop.height / 4096.0;
     flips += flipped, erasures += erased, both += flipped && erased;
   }
-  EXPECT_NEAR(flips, draws / 2, 90);  // four deviations
+  EXPECT_NEAR(flips, draws / 2, 90);  // four standard deviations
   EXPECT_NEAR(erasures, draws / 2, 90);
   EXPECT_NEAR(both, draws / 4, 90);
   EXPECT_NEAR(area_flipped / flips, area_upright / (draws - flips), 0.03);

@@ -33,7 +33,7 @@ int decode_damaged(const std::string& name, const std::function<std::string(std:
       EXPECT_EQ(image.pixels.size(), image.row_bytes() * static_cast<std::size_t>(image.height));
       preprocess(image, config, tensor);
       ++decoded;
-    } catch (const Error&) {  // is what is expected
+    } catch (const Error&) {  // expected
     }
   }
   return decoded;
@@ -43,7 +43,7 @@ std::string unrepaired(std::string bytes) {
   return bytes;
 }
 
-/// Gives the chunks of a damaged PNG valid checksums, or else no damage would come past them.
+/// Gives the chunks of a damaged PNG valid checksums; otherwise no damage would get past them.
 std::string repair_png(std::string png) {
   const auto byte = [&](std::size_t at) { return static_cast<std::uint32_t>(static_cast<unsigned char>(png[at])); };
   for (std::size_t at = 8; at + 12 <= png.size();) {
@@ -98,7 +98,7 @@ TEST(LoadImage, SaysWhatIsWrongWithAFile) {
   refuses(write("text.png", "not a picture"));
   refuses(write("short.jpg", jpeg.substr(0, jpeg.size() / 2)));
   refuses(folder.path() / "missing.jpg");
-  EXPECT_NO_THROW(load_image(write("a jpeg.png", jpeg)));  // told by content
+  EXPECT_NO_THROW(load_image(write("a jpeg.png", jpeg)));  // recognised by its content
 }
 
 std::string with_bytes(std::string file, std::size_t offset, std::string_view bytes) {
@@ -119,7 +119,7 @@ TEST(LoadImage, SaysThatATruncatedFileIsDamaged) {
 }
 
 TEST(LoadImage, RefusesMorePixelsThanTheLimitBeforeItDecodes) {
-  // Files whose header says 60,000 × 60,000 pixels, 16,000 × 16,000 where the format ends there. None holds them.
+  // Files whose headers claim 60,000 × 60,000 pixels, or 16,000 × 16,000 where the format ends there. None has them.
   const auto golden = [](const char* name) { return read_file(test::golden("image") / name); };
   const std::string jpeg = golden("420.jpg");
   const std::size_t frame = jpeg.find("\xff\xc0") + 5;
@@ -141,7 +141,7 @@ TEST(LoadImage, RefusesMorePixelsThanTheLimitBeforeItDecodes) {
               ThrowsMessage<Error>(AllOf(HasSubstr("png: 19 × 23 pixels"), HasSubstr("limit of 436"))));
 }
 
-/// Each scan visits all of the picture, however few bytes it has.
+/// Each scan visits the whole picture, however few bytes it has.
 TEST(LoadImage, RefusesAJpegOfManyScans) {
   const std::string good = read_file(test::golden("image") / "progressive.jpg");
   const std::size_t scan = good.rfind("\xff\xda"), end = good.rfind("\xff\xd9");

@@ -1,4 +1,4 @@
-// EXIF as cameras and programs write it (Exif 2.3, TIFF 6.0), beside the files of Pillow's in pillow_test.cpp.
+// EXIF as cameras and programs write it (Exif 2.3, TIFF 6.0), in addition to Pillow's files in pillow_test.cpp.
 #include "image/orientation.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// Against Pillow 13, torchvision's and transformers' arithmetic (of its image processor with Pillow): every file of
-// tests/reference/golden/image, by the checksums that tests/reference/image.py wrote; and, with GONDOLA_TEST_DATA, some
-// thousand photos.
+// Compares with Pillow 13 and the arithmetic of torchvision and of transformers (its image processor with Pillow):
+// every file of tests/reference/golden/image, by the checksums that tests/reference/image.py wrote, and, with
+// GONDOLA_TEST_DATA, some thousand photos.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -72,7 +72,7 @@ TEST_P(Pillow, TurnsUprightTheSame) {
   EXPECT_EQ(checksum(load_image(path(), {.apply_exif_orientation = true}).pixels), expected().at("upright"));
 }
 
-/// Any number of them may stand before a marker (T.81, B.1.1.2).
+/// Any number of fill bytes may precede a marker (T.81, B.1.1.2).
 TEST(Orientation, IsFoundBehindFillBytes) {
   std::string bytes = read_file(test::golden("image") / "orientation-6.jpg");
   const auto turned = [&] {
@@ -165,7 +165,7 @@ TEST(PreprocessParity, IsBitIdenticalToClipRetrieval) {
   EXPECT_EQ(files, 7);
 }
 
-/// 1 × 1 pixel, of two colours of which the first is transparent.
+/// An image of 1 × 1 pixel with two colours, the first of them transparent.
 TEST(Gif, MayHaveItsFirstColourTransparent) {
   const std::string gif(
       "GIF89a\1\0\1\0\x80\0\0"

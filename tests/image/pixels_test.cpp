@@ -41,7 +41,7 @@ TEST(Pixels, AThreadKeepsItsLargestBlocks) {
 }
 
 TEST(Pixels, MayOutliveTheSparesOfTheirThread) {
-  // Destroyed in reverse order of construction: `late` after what keeps the blocks.
+  // Thread-locals are destroyed in reverse order of construction: `late` after the store of spare blocks.
   std::thread([] {
     static thread_local Pixels late(large);
     { const Pixels early(2 * large); }

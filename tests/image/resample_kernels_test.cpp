@@ -1,4 +1,4 @@
-// Every instruction set's resampling gives the bytes of the scalar one, which pillow_test.cpp holds against Pillow.
+// Every instruction set's resampling gives the bytes of the scalar one, which pillow_test.cpp compares with Pillow.
 #include "image/resample_kernels.h"
 
 #include <gtest/gtest.h>
@@ -46,14 +46,14 @@ TEST_P(ResampleKernelsTest, AgreesWithTheScalarOne) {
   for (const Case& c : cases) {
     for (PixelMode mode : {PixelMode::grey, PixelMode::grey_alpha, PixelMode::rgb, PixelMode::cmyk}) {
       Image image = make_image(mode, c.in_width, c.in_height);
-      // Extremes more often than not: they over- and undershoot.
+      // Mostly extreme values, so that results over- and undershoot.
       for (std::uint8_t& value : image.pixels)
         value = static_cast<std::uint8_t>(random.below(3) == 0 ? random.below(256) : 255 * random.below(2));
       for (Interpolation interpolation : {Interpolation::bilinear, Interpolation::bicubic}) {
         const Axis horizontal{c.in_width, c.out_width}, vertical{c.in_height, c.out_height};
         expect_as_scalar(image, filter_coefficients(horizontal, interpolation, 0, c.out_width),
                          filter_coefficients(vertical, interpolation, 0, c.out_height));
-        // A window that begins inside.
+        // A window that starts inside the image.
         const int left = c.out_width / 2, top = c.out_height / 3;
         expect_as_scalar(image, filter_coefficients(horizontal, interpolation, left, c.out_width - left),
                          filter_coefficients(vertical, interpolation, top, c.out_height - top));

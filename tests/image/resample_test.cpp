@@ -1,5 +1,5 @@
-// What the golden files leave open: that a window of a result is that part of it, whatever the sizes, and that no more
-// than the window is computed. The pixels themselves are held against Pillow in pillow_test.cpp.
+// What the golden files do not cover: a window of a result equals that part of the whole, whatever the sizes, and only
+// the window is computed. The pixels themselves are compared with Pillow in pillow_test.cpp.
 #include "image/resample.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ TEST(Resize, AWindowIsThatPartOfTheWholeResult) {
     const PixelMode mode = modes[trial % std::size(modes)];
     const auto interpolation = static_cast<Interpolation>(random.below(3));
     const Image image = noise(mode, between(random, 1, 40), between(random, 1, 90), random);
-    // Every third keeps a side, so that one pass alone runs.
+    // One trial in three keeps the width and one the height, so that only one pass runs.
     const int width = trial % 3 == 1 ? image.width : between(random, 1, 60);
     const int height = trial % 3 == 2 ? image.height : between(random, 1, 60);
     Window window{between(random, 0, width - 1), between(random, 0, height - 1), 0, 0};

@@ -39,13 +39,13 @@ TEST(Installation, BuildsAndRunsTheExample) {
   EXPECT_EQ(shell("XDG_CACHE_HOME='" + build + "' '" + prefix + "/bin/gondola' classify " + photo +
                   " --labels rocket,cat" + best_is_cat),
             0);
-  for (const std::string& model : {std::string("/nowhere"), std::string(300, 'x')}) {  // the latter no name of a file
+  for (const std::string& model : {std::string("/nowhere"), std::string(300, 'x')}) {  // the second is too long
     const int status = shell("'" + build + "/classify' " + model + " " + photo + " cat 2> /dev/null");
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << model << ": " << status;  // an Error, no abort
   }
 }
 
-/// As FetchContent does: configured, but not built again.
+/// As with FetchContent; only configured, not built again.
 TEST(Installation, ServesAsAPartOfAnotherProject) {
   const test::TemporaryFolder folder;
   std::ofstream(folder.path() / "main.cpp") << "#include <gondola/model.h>\nint main() {}\n";

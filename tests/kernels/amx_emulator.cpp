@@ -71,7 +71,7 @@ struct TileRegisters {
     return tiles[tile];
   }
 
-  /// adds(sum, index, left group, right group) to each element of the third tile.
+  /// Adds to each element (m, n) of the tile `sums` what add(sum, a, m, b, n, k) sums over the groups k.
   template <class Sum, class Add>
   void multiply(int sums, int left, int right, const Add& add) {
     Tile& c = configured(sums);
@@ -105,7 +105,7 @@ struct TileRegisters {
 
 thread_local TileRegisters registers;
 
-/// One instruction with a three-byte VEX prefix, of the map 0F 38.
+/// An instruction of opcode map 0F 38, with a three-byte VEX prefix.
 class Instruction {
  public:
   explicit Instruction(greg_t* general)

@@ -47,7 +47,7 @@ TEST_P(ConvolutionTest, AgreesWithDoublePrecision) {
       }
     }
 
-    // The same in parts: two of the pixels, and each panel alone.
+    // The same in parts: the pixels in two, and each panel alone.
     std::vector<float> parts(out.size());
     c.out = parts.data();
     for (std::size_t panel = 0; panel < panels; ++panel) {

@@ -19,7 +19,7 @@ struct Shape {
   std::size_t rows, depth, columns;
 };
 
-// Around the tiles (6 × 16, 14 × 32), the blocks of rows (256) and of the depth (768).
+// Sizes around the tiles (6 × 16, 14 × 32), the blocks of rows (256) and those of the depth (768).
 constexpr Shape shapes[] = {{1, 1, 1},     {1, 768, 31}, {2, 5, 8},      {6, 64, 16},    {7, 63, 17},
                             {13, 17, 33},  {14, 64, 32}, {15, 769, 64},  {28, 128, 96},  {50, 1537, 40},
                             {255, 3, 5},   {257, 9, 15}, {3, 3072, 100}, {300, 100, 40}, {1, 4096, 3},

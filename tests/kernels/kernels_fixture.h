@@ -17,8 +17,7 @@
 
 namespace gondola::test {
 
-/// The instruction sets with kernels of their own that this machine can run; AMX is emulated where only that is
-/// missing.
+/// The instruction sets with their own kernels that this machine can run; AMX is emulated where only AMX is missing.
 inline std::vector<Isa> kernel_isas() {
   std::vector<Isa> isas;
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx2vnni, Isa::avx512, Isa::avx512vnni, Isa::avx512bf16})
@@ -48,7 +47,7 @@ inline std::vector<float> random_floats(std::size_t count, Random& random, doubl
 inline constexpr Epilogue epilogues[] = {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh,
                                          Epilogue::quick_gelu};
 
-/// The definition, in double precision.
+/// The definition of the epilogue, in double precision.
 inline double exact(Epilogue epilogue, double x) {
   switch (epilogue) {
     case Epilogue::none:
@@ -65,7 +64,7 @@ inline double exact(Epilogue epilogue, double x) {
   return x;
 }
 
-/// columns × depth, as a linear layer's weights lie, packed.
+/// Packs a matrix that is columns × depth, like a linear layer's weights.
 struct Packed {
   Packed(const Kernels& kernels, const std::vector<float>& matrix, std::size_t depth, std::size_t columns)
       : memory(packed_bytes(Precision::fp32, depth, columns, kernels.panel_width) / sizeof(float)) {

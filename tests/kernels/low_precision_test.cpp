@@ -28,7 +28,7 @@ constexpr Shape shapes[] = {{1, 4, 1},     {1, 768, 31},   {2, 8, 8},     {6, 64
                             {257, 12, 15}, {3, 3072, 100}, {29, 768, 65}, {25, 2052, 129},
                             {16, 64, 32},  {33, 1024, 20}, {300, 68, 33}, {17, 36000, 1}};
 
-/// The operands of one product as their bytes, and what those mean.
+/// The operands of one product, as bytes and as the values that these stand for.
 struct Problem {
   Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed)
       : Problem(kernels, precision, s, seed, kernels.int8_steps) {}
@@ -155,7 +155,7 @@ TEST_P(LowPrecisionTest, ProductsAgreeWithDoublePrecision) {
             const std::size_t at = row * shape.columns + column;
             ASSERT_NEAR(out[at], expected, tolerance)
                 << name(precision) << " " << shape.rows << "×" << shape.depth << "×" << shape.columns;
-            // AVX512_BF16 rounds subnormal numbers to zero (Intel SDM, VCVTNEPS2BF16), for some epilogues give them.
+            // Some epilogues give subnormal numbers, which AVX512_BF16 flushes to zero (Intel SDM, VCVTNEPS2BF16).
             const std::uint16_t rounded = bfloat16_from_float(out[at]);
             const bool flushed = std::fpclassify(out[at]) == FP_SUBNORMAL && out_bf16[at] == (rounded & 0x8000);
             ASSERT_TRUE(out_bf16[at] == rounded || flushed) << out[at] << " gave " << out_bf16[at];
@@ -166,7 +166,7 @@ TEST_P(LowPrecisionTest, ProductsAgreeWithDoublePrecision) {
   }
 }
 
-/// Even where what their exponential takes is infinite.
+/// Even where the argument of the exponential overflows to infinity.
 TEST_P(LowPrecisionTest, ActivationsOfHugeValuesAreTheirLimits) {
   for (Precision precision : {Precision::bf16, Precision::int8}) {
     for (const float huge : {3e13f, 1e30f}) {
@@ -224,7 +224,7 @@ TEST_P(LowPrecisionTest, AddsTheResidualInPlace) {
   }
 }
 
-/// Bytes that end where the next page may not be touched.
+/// Bytes that end right before an inaccessible page.
 class GuardedBytes {
  public:
   GuardedBytes(const void* bytes, std::size_t size) {
@@ -277,7 +277,7 @@ TEST_P(LowPrecisionTest, NoRowsAreNoProduct) {
   }
 }
 
-/// Integers leave no room for rounding: every version gives the scalar one's bits.
+/// Integer sums are exact, so every version gives the scalar one's bits.
 TEST_P(LowPrecisionTest, Int8ProductsOfOneBlockEqualTheScalarOnes) {
   const Kernels& scalar = kernels_for(Isa::scalar);
   for (const Shape& shape : shapes) {
@@ -363,7 +363,7 @@ TEST_P(LowPrecisionTest, RowsInInt8AreWithinAStepOfTheirValues) {
           ASSERT_LE(scale.scale, 7.01f / 255);
           for (std::size_t i = blocks.first(block); i < blocks.first(block + 1); ++i) {
             const float found = scale.scale * static_cast<float>(int{out[row * stride + i]} - scale.zero);
-            // The zero point is rounded too: at the ends of the range half a step more.
+            // The zero point is rounded too, which adds half a step at the ends of the range.
             ASSERT_NEAR(found, in[row * width + i], scale.scale * 1.001f);
           }
         }
@@ -373,7 +373,7 @@ TEST_P(LowPrecisionTest, RowsInInt8AreWithinAStepOfTheirValues) {
   }
 }
 
-/// Bytes cannot say it, so that the scale does: in every product with the row it shows.
+/// Bytes cannot represent NaN or infinity, so the scale does, and it shows in every product with the row.
 TEST_P(LowPrecisionTest, RowsInInt8ShowWhatIsNoFiniteNumber) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   Random random(12);

@@ -113,7 +113,7 @@ TEST(Recall, RefusesUnknownItems) {
   EXPECT_THROW(recall_at_k(std::vector<float>(3), std::vector<std::vector<int>>{{3}}, 3, 1), Error);
 }
 
-/// Of a model that is broken.
+/// A broken model may produce NaN.
 TEST(NotANumber, IsNoBestAnswer) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(top_k_accuracy(std::vector<float>{nan, 0.1f}, std::vector<int>{0}, 2, 1), 0);

@@ -1,4 +1,4 @@
-// libtorch's towers as the program loads them, on libtorch's CPU: beside the CPU engine, for texts, images and files.
+// The libtorch towers as the program loads them, on the CPU, compared with the CPU engine: texts, images and files.
 #include "pipeline/device_encoder.h"
 
 #include <gmock/gmock.h>
@@ -41,7 +41,7 @@ TEST_P(DeviceEncoder, AgreesWithPyTorchAndTheEngine) {
   EXPECT_GT(test::worst_cosine(of_texts, texts.embeddings), 0.9999);
 }
 
-/// Threads that decode hand their images over at the same time.
+/// Decoding threads hand over their images concurrently.
 TEST_P(DeviceEncoder, TakesImagesFromSeveralThreads) {
   const ModelFiles files = GetParam().load();
   const auto encoder = load_torch_encoder("cpu", files.config, files.weights, Precision::fp32);

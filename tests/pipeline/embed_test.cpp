@@ -18,8 +18,8 @@ namespace {
 
 constexpr int image_size = 4;
 
-/// An encoder whose embeddings are plain: of an image the mean of each channel, of a text its first two ids after the
-/// start, and their number up to the end.
+/// An encoder with simple embeddings: the mean of each channel for an image; for a text, the first two ids after the
+/// start token and the position of the largest id.
 class PlainEncoder : public Encoder {
  public:
   explicit PlainEncoder(std::size_t images_at_a_time = 4, int pad_id = 0) : images_at_a_time_(images_at_a_time) {
@@ -214,7 +214,7 @@ TEST(EmbedImages, RunsAheadOfASlowImageByABoundedNumber) {
   }
 }
 
-/// Noise of its own size for every number.
+/// Noise whose size and values depend on the number.
 Image noise(std::size_t number) {
   Random random(number);
   Image image = make_image(PixelMode::rgb, static_cast<int>(20 + number % 31), static_cast<int>(30 + number % 17));
@@ -269,7 +269,6 @@ TEST(EmbedTexts, GivesEveryTextItsEmbeddingAndEncodesItOnce) {
   EXPECT_TRUE(embed_texts({encoder, pool, tokenizer}, {}).empty());
 }
 
-/// Which a tower without a causal mask sees.
 TEST(EmbedTexts, RefusesWhatIsNoNumber) {
   class Broken : public PlainEncoder {
     void encode_texts(std::span<const std::int32_t>, std::span<float> embeddings) override {
@@ -285,6 +284,7 @@ TEST(EmbedTexts, RefusesWhatIsNoNumber) {
       testing::ThrowsMessage<Error>(testing::HasSubstr("not numbers")));
 }
 
+/// A tower without a causal mask sees the padding.
 TEST(EmbedTexts, PadsWithTheModelsToken) {
   ThreadPool pool(1);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});

@@ -16,7 +16,7 @@
 namespace gondola {
 namespace {
 
-/// Noise of its own for each index.
+/// Noise that differs with the index.
 Image square_noise(std::size_t index) {
   Image image;
   image.mode = PixelMode::rgb;
@@ -73,8 +73,8 @@ TEST_F(Quantize, ReportsWhatItCosts) {
   EXPECT_TRUE(report_.errors.empty());
 }
 
-/// The model with an MLP of 3,072 hidden channels, which int8 takes in four blocks, sixteen of a hundred times the
-/// others' size, as are some that the norms write.
+/// The model with an MLP of 3,072 hidden channels, which int8 splits into four blocks. Sixteen of them, and one channel
+/// of each first norm, are a hundred times larger than the others.
 ModelFiles with_outliers(ModelFiles model) {
   constexpr std::int64_t hidden = 3072;
   Random random(5);
@@ -132,7 +132,7 @@ TEST_F(Quantize, TakesOutliersWithoutHarm) {
   EXPECT_GT(report_.texts.least, 0.999);
   EXPECT_LT(uncalibrated.least, calibrated.least);
   for (const QuantizedLayer& layer : report_.layers) {
-    const bool reads_hidden = layer.weight.ends_with("c_proj.weight");  // after their order was changed
+    const bool reads_hidden = layer.weight.ends_with("c_proj.weight");  // whose inputs are only reordered, not smoothed
     if (layer.weight.starts_with("visual.")) {
       EXPECT_GT(layer.cosine, reads_hidden ? 0.98 : 0.9995) << layer.weight;
     }
@@ -202,8 +202,8 @@ TEST_F(Quantize, RefusesAnInt8Model) {
 }
 
 TEST(CompareEmbeddings, TakesTheMeanOfTheExactOnesOffBoth) {
-  // Directions at 0° and 90° become (±1, ∓1)/2 about their mean; the second one is found at 45°, which lies on the
-  // mean's own direction: (√½ − ½)·(1, 1), at a right angle to what it should be.
+  // About their mean, directions at 0° and 90° become (±1, ∓1)/2. The second is found at 45°, the direction of the
+  // mean, and becomes (√½ − ½)·(1, 1), at a right angle to the expected one.
   const float exact[] = {2, 0, 0, 3}, found[] = {5, 0, 1, 1};
   const EmbeddingCosines cosines = compare_embeddings(exact, found, 2);
   EXPECT_EQ(cosines.count, 2u);

@@ -55,7 +55,7 @@ class CachedClassifier : public testing::Test {
     return answer;
   }
 
-  /// Whether a changed question is answered anew, and right, though the cache knows the one before.
+  /// Expects a changed question to be encoded anew, with the right scores, although the cache holds the previous one.
   void expect_encoded_anew(const char* what) {
     const Answer expected = ask(std::nullopt), found = ask(cache_);
     EXPECT_GT(found.encoded, 0u) << what;
@@ -84,7 +84,7 @@ TEST_F(CachedClassifier, EncodesOnceAndThenGivesTheSameBits) {
   EXPECT_EQ(files_in(cache_), 1u);
 }
 
-/// More prompts than are encoded at a time: whatever stands beside a label, its share of the scores is its own.
+/// More prompts than are encoded at a time. The ratio of two labels' scores must not depend on the other labels.
 TEST_F(CachedClassifier, GivesEachOfManyLabelsItsOwnScore) {
   labels_.clear();
   for (int i = 0; i < 500; ++i) labels_.push_back(fmt::format("cat {} of {}", i, 7 * i % 11));
@@ -127,7 +127,7 @@ TEST_F(CachedClassifier, EncodesAnewWhenTheWeightsChange) {
   const auto time = fs::last_write_time(file);
   fs::last_write_time(file, time + std::chrono::seconds(1));
   expect_encoded_anew("time of the weights");
-  // Every weight of the file a little different, and its time set back.
+  // Changes every weight in the file a little, and restores the file's time.
   const std::size_t header =
       8 + static_cast<unsigned char>(weights_[0]) + 256u * static_cast<unsigned char>(weights_[1]);
   for (std::size_t i = header; i + 4 <= weights_.size(); i += 4)
@@ -275,7 +275,7 @@ class Vocabularies : public testing::Test {
   const std::filesystem::path model_ = folder_.path() / "model";
 };
 
-/// What texts were encoded by is another with any of its files.
+/// The description of a vocabulary changes with any of its files.
 TEST_F(Vocabularies, AreDescribedByAllTheirFiles) {
   const auto texts = [&](const std::filesystem::path& vocabulary) { return describe_texts(load(vocabulary)); };
   const std::string before = texts(model_ / "vocab.json");
@@ -288,7 +288,7 @@ TEST_F(Vocabularies, AreDescribedByAllTheirFiles) {
   EXPECT_NE(texts(only), one);
 }
 
-/// Whose weights are not looked at as a whole.
+/// An index of shards does not tell versions of the weights apart.
 TEST_F(Vocabularies, OfModelsInShardsAreNotKeptEncoded) {
   const TensorMap weights = read_safetensors(model_ / "model.safetensors");
   std::filesystem::rename(model_ / "model.safetensors", model_ / "a.safetensors");

@@ -6,7 +6,7 @@
 
 namespace gondola::test {
 
-/// Of files that this process writes.
+/// Limits the size of files that this process writes, for the object's lifetime.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) {

@@ -16,6 +16,6 @@ inline bool python_has(const char* package) {
 
 }  // namespace gondola::test
 
-/// Ends a test, as skipped, where that interpreter or the package is missing.
+/// Skips a test where that interpreter or the package is missing.
 #define GONDOLA_NEEDS_PYTHON_WITH(package) \
   if (!::gondola::test::python_has(package)) GTEST_SKIP() << "needs " << (package) << " in .venv"

@@ -1,5 +1,5 @@
-// Against OpenAI's algorithm on ftfy, html and regex (tests/reference/text.py): 20,000 texts with a small vocabulary,
-// and, with GONDOLA_TEST_DATA, captions and prompts with OpenAI's.
+// Compares with OpenAI's algorithm on ftfy, html and regex (tests/reference/text.py): 20,000 texts with a small
+// vocabulary and, with GONDOLA_TEST_DATA, captions and prompts with OpenAI's.
 #include "text/clip_tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -120,7 +120,7 @@ TEST(ClipTokenizer, AgreesOnCaptionsAndPromptsWithOpenAIsVocabulary) {
     check("flickr8k", split(read_file(test::test_data() / "flickr8k-1000" / "captions.csv")));
 }
 
-/// A pair of letters by number, of 65,536.
+/// One of 65,536 pairs of letters, by number.
 std::pair<std::string, std::string> pair(int number) {
   const auto& letters = byte_alphabet().letters;
   return {letters[static_cast<std::size_t>(number / 256)], letters[static_cast<std::size_t>(number % 256)]};
@@ -146,7 +146,7 @@ TEST(ClipTokenizer, UsesTheFirstOfOpenAIsMerges) {
   EXPECT_EQ(tokenizer.token(49406), "<|startoftext|>");
 }
 
-/// An Error or a tokenizer, never worse.
+/// Damaged files give an Error or a tokenizer, never a crash.
 TEST(ClipTokenizer, SurvivesDamageToOpenAIsFile) {
   const test::TemporaryFolder folder;
   const auto path = write_openai_vocabulary(folder.path());
@@ -229,7 +229,7 @@ TEST(ClipTokenizer, NamesWhatIsWrongWithAVocabulary) {
   EXPECT_THROW(ClipTokenizer::load(folder.path() / "missing"), Error);
 }
 
-/// transformers finds them in the text before anything else; to ignore them would give other embeddings.
+/// transformers looks for added tokens before anything else; ignoring them would give other embeddings.
 TEST(ClipTokenizer, RefusesTextsWithAddedTokens) {
   const test::TemporaryFolder folder;
   for (const char* file : {"vocab.json", "merges.txt"})
@@ -272,7 +272,7 @@ TEST(CleanText, SortsTheMarksOfALetterInLittleTime) {
             "\xc3\xa1" + repeated(cedilla, 50'000) + repeated(acute, 49'999));
 }
 
-/// Each pass of ftfy's undoes one layer of damage.
+/// Each pass of ftfy undoes one layer of damage.
 TEST(CleanText, RepairsDeepDamageOfShortTextsAlone) {
   const auto escaped = [](int layers) { return "\xc3\xa9&" + repeated("amp;", layers); };
   const auto decoded = [](int layers) { return repeated("\xc3\x82", layers) + "\xc2\xa9"; };
@@ -305,7 +305,7 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
       "caf\xc3\xa9 \xe2\x80\x9cquotes\xe2\x80\x9d &eacute; \xf0\x9f\x90\x88 \xc3\x83\xc2\xa9 \x1b[31m <b>";
   for (std::uint64_t i = 0; i < 3000; ++i) EXPECT_NO_THROW(small_tokenizer().encode(test::mutate(text, i)));
   const test::TemporaryFolder folder;
-  constexpr int merged = 20, letters = 512;  // the fewer merges, the more of the damage hits something else
+  constexpr int merged = 20, letters = 512;  // few merges, so that most damage hits something else
   const Json all = Json::parse(read_file(test::golden("text") / "vocab.json"));
   Json tokens, pairs = Json::array(), added = Json::array();
   for (const auto& [token, id] : all.items())
@@ -331,7 +331,7 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
   };
   std::map<std::string, int> loaded;
   for (std::uint64_t i = 0; i < 1500; ++i) {
-    // Damage to one file at a time gets past the reader of the other.
+    // Damages one file at a time, so that the reader of the other is reached.
     write("vocab.json", i % 2 == 0 ? test::mutate(vocab, i) : vocab);
     write("merges.txt", i % 2 == 1 ? test::mutate(merges, i) : merges);
     write("tokenizer.json", test::mutate(tokenizer, i));
@@ -339,7 +339,7 @@ TEST(ClipTokenizer, CorruptTextsAndVocabulariesAreHandled) {
       try {
         ClipTokenizer::load(folder.path() / file).encode(text);
         ++loaded[file];
-      } catch (const Error&) {  // is what is expected
+      } catch (const Error&) {  // expected
       }
     }
   }
@@ -356,7 +356,7 @@ TEST(ClipTokenizer, RefusesTwoTokensOfOneId) {
   EXPECT_THAT([&] { ClipTokenizer::load(folder.path()); }, ThrowsMessage<Error>(HasSubstr("have the same id")));
 }
 
-/// An id of one token takes the room of all below it.
+/// A token's id takes up room for all ids below it.
 TEST(ClipTokenizer, TakesIdsWithHolesThatTheNumberOfTokensExplains) {
   const test::TemporaryFolder folder;
   Json vocab = Json::parse(read_file(test::golden("text") / "vocab.json"));
@@ -371,7 +371,7 @@ TEST(ClipTokenizer, TakesIdsWithHolesThatTheNumberOfTokensExplains) {
               ThrowsMessage<Error>(HasSubstr("vocab.json: the token \"zzzz\" has the id 16777215 among")));
 }
 
-/// They would be waited for.
+/// Reading a pipe would block.
 TEST(ClipTokenizer, IsReadFromNoPipe) {
   for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "vocabulary.txt.gz"}) {
     const test::TemporaryFolder folder;

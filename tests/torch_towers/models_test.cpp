@@ -1,4 +1,4 @@
-// The libtorch towers against the engine and PyTorch, on the same checkpoints.
+// The libtorch towers, compared with the engine and PyTorch on the same checkpoints.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -84,7 +84,7 @@ TEST(TextTower, GivesEachOfABatchWhatItGivesItAlone) {
   }
 }
 
-/// OpenAI's activation has a backward pass of its own: PyTorch's, of the same formula, is the oracle.
+/// QuickGELU has its own backward pass; the oracle is PyTorch's for the same formula.
 TEST(Transformer, LearnsThroughQuickGelu) {
   torch::manual_seed(4);
   Mlp mlp(6, 12, Activation::quick_gelu);
@@ -97,8 +97,8 @@ TEST(Transformer, LearnsThroughQuickGelu) {
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_TRUE(own[i].allclose(expected[i], 1e-10, 1e-12)) << i;
 }
 
-/// What OpenAI's and open_clip's models begin with (clip/model.py, initialize_parameters; of a ViT's blocks PyTorch's
-/// defaults).
+/// The initial weights of OpenAI's and open_clip's models (clip/model.py, initialize_parameters; PyTorch's defaults for
+/// a ViT's blocks).
 TEST(ClipModel, BeginsWithOpenAIsDistributions) {
   torch::manual_seed(5);
   ModelConfig config = preset("tiny-test");
@@ -154,7 +154,7 @@ TEST(ClipModel, BeginsWithOpenAIsDistributions) {
   }
 }
 
-/// All of them kept, it computes what it does without a choice; of a patch that no image keeps it sees nothing.
+/// Keeping all patches changes nothing, and a patch that no image keeps has no effect.
 TEST(VisionTransformer, SeesTheKeptPatchesAlone) {
   torch::manual_seed(2);
   ClipModel model(preset("tiny-test"));

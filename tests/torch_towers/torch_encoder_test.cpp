@@ -14,7 +14,7 @@ using testing::Not;
 using testing::StartsWith;
 using testing::ThrowsMessage;
 
-/// A token that is not in the vocabulary, and pixels of no whole image.
+/// A token outside the vocabulary, and pixels that do not make a whole image.
 TEST(TorchEncoder, MakesErrorsOfWhatPyTorchThrows) {
   const ModelFiles files = test::golden_models().front().load();
   const auto encoder = make_torch_encoder(files.config, files.weights, "cpu", Precision::fp32);

@@ -44,7 +44,7 @@ TEST_P(Ranks, ExchangeTensors) {
   });
 }
 
-/// As srun and mpirun bind them.
+/// Binds ranks to processors as srun and mpirun do.
 TEST(OwnProcessors, AreSharedWithThoseWhoMayUseTheSame) {
   cpu_set_t all;
   ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);

@@ -11,8 +11,8 @@
 namespace gondola {
 namespace {
 
-/// The same pairs by PyTorch's own functions, in fp64 (tests/reference/train_parts.py): case 0 with a caption an image,
-/// case 1 with two.
+/// Pairs, and what PyTorch's own functions give for them in fp64 (tests/reference/train_parts.py): case 0 has one
+/// caption per image, case 1 two.
 struct Golden {
   explicit Golden(std::size_t number)
       : values(parse_json(read_file(test::golden("train/parts.json")), "parts.json").at("distillation")) {
@@ -57,8 +57,8 @@ struct Pairs {
 
 class Distillation : public testing::TestWithParam<std::tuple<int, std::size_t>> {};  // ranks, case
 
-/// On every number of ranks, which have different numbers of texts; tiles of a few logits. A text that several ranks
-/// have gets the sum of their gradients.
+/// Ranks have different numbers of texts, and tiles only a few logits. A text that several ranks have gets the sum of
+/// their gradients.
 TEST_P(Distillation, IsTheDivergenceInBothDirections) {
   const int ranks = std::get<0>(GetParam());
   const Golden golden(std::get<1>(GetParam()));

@@ -1,4 +1,4 @@
-// What runs take from other models, and what of those they refuse.
+// What runs take from other models, and which models they refuse.
 #include <gmock/gmock.h>
 #include <torch/types.h>
 
@@ -90,7 +90,7 @@ TEST_F(Runs, RefuseInitialModelsThatLackAWeight) {
   }
 }
 
-/// With its bias of -10 and the scale of a softmax every pair would be taken for a match or for none.
+/// With a bias of -10 and a softmax's scale, every pair would be taken for a certain match or mismatch.
 TEST_F(Runs, WithASigmoidLossBeginAtItsOwnScale) {
   const std::string initial = "model.initial=" + (run("first", recipe(vit, {"train.steps=1"})) / "model").string();
   const fs::path begun =

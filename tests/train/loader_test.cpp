@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Eight pictures with a caption each; `broken` of them is not there.
+/// Eight pictures with a caption each; picture `broken` does not exist.
 fs::path eight_pairs(const fs::path& folder, int broken = -1) {
   std::ofstream table(folder / "pairs.csv");
   table << "image,caption\n";
@@ -48,8 +48,7 @@ Recipe loader_recipe() {
   return recipe;
 }
 
-/// An epoch of one batch puts the loader's threads into different epochs at once; every batch is a whole epoch all the
-/// same.
+/// Epochs of one batch put the loader's threads into different epochs at once; every batch must still be a whole epoch.
 TEST(Loader, GivesEverySampleOnceAnEpochHoweverShort) {
   const test::TemporaryFolder folder;
   const Recipe recipe = loader_recipe();
@@ -84,7 +83,7 @@ TEST(Tokenise, PadsToTheLongest) {
   EXPECT_EQ(to_longest[0][3].item<int>(), 3);
 }
 
-/// To the start, what fits of them, and the end.
+/// Cuts to the start token, as many tokens as fit, and the end token.
 TEST(Loader, CutsLongCaptions) {
   const test::TemporaryFolder folder;
   std::ofstream table(folder.path() / "pairs.csv");
@@ -104,7 +103,7 @@ TEST(Loader, CutsLongCaptions) {
   EXPECT_EQ(std::set(row.begin(), row.end()).size(), 3u) << "a letter is a token of this vocabulary";
 }
 
-/// As the text tower sees them: each other's positives, and encoded once.
+/// The text tower sees no difference, so they are each other's positives and encoded once.
 TEST(Loader, TakesCaptionsOfTheSameTokensForOneText) {
   const test::TemporaryFolder folder;
   std::ofstream table(folder.path() / "pairs.csv");
@@ -124,7 +123,7 @@ TEST(Loader, TakesCaptionsOfTheSameTokensForOneText) {
   EXPECT_EQ(batch.caption.sum().item<int>(), 2) << "each of both texts twice";
 }
 
-/// Whose disk or network does not answer; a transfer ends once interrupted.
+/// A data set whose disk or network does not answer; a transfer ends once interrupted.
 class Stuck : public Dataset {
  public:
   explicit Stuck(bool is_transfer) : is_transfer_(is_transfer) {}
@@ -150,7 +149,7 @@ TEST(LoaderDeathTest, GivesNothingOnceInterrupted) {
           const Stuck dataset(is_transfer);
           Loader loader(dataset, tokenizer, recipe, 0, 1);
           std::raise(SIGTERM);
-          std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the transfer's error is there
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the transfer has failed by now
           std::_Exit(loader.next() ? 1 : 0);
         },
         testing::ExitedWithCode(0), "");
@@ -173,7 +172,7 @@ TEST(Loader, AugmentsEachSourceInItsOwnWay) {
   }
 }
 
-/// Different ones, drawn anew every epoch; where there are fewer, each as often as any other.
+/// Different captions, drawn anew every epoch; if there are too few, each equally often.
 TEST(Loader, DrawsSeveralCaptionsAnImage) {
   const test::TemporaryFolder folder;
   std::ofstream table(folder.path() / "pairs.csv");
@@ -218,14 +217,14 @@ TEST(Loader, StopsAtTooManyBrokenSamples) {
     Loader loader(*dataset, tokenizer, recipe, 0, 20);
     for (int step = 0; step < 20; ++step) loader.next();
   };
-  recipe.max_broken = 1;  // which every epoch meets again
+  recipe.max_broken = 1;  // one failure, which every epoch meets again
   EXPECT_NO_THROW(load_epochs());
   recipe.max_broken = 0;
   EXPECT_THAT(load_epochs, testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("more than 0 failures"),
                                                                         testing::HasSubstr("99.png"))));
 }
 
-/// As of a picture for which there is no memory.
+/// Throws as for a picture that does not fit in memory.
 class Unreadable : public Dataset {
  public:
   std::size_t size() const override { return 8; }
@@ -241,7 +240,7 @@ TEST(Loader, NamesTheSampleOfAnyFailure) {
   EXPECT_THAT([&] { loader.next(); }, testing::ThrowsMessage<Error>(testing::ContainsRegex("sample [0-7]: ")));
 }
 
-/// A set of which a shard of `lost` samples is gone.
+/// A data set that has lost a shard of `lost` samples.
 class WithoutAShard : public Dataset {
  public:
   explicit WithoutAShard(std::size_t lost) : lost_(lost) {}
@@ -257,7 +256,7 @@ class WithoutAShard : public Dataset {
   const std::string image_ = read_file(test::golden("train") / "vit" / "images" / "0.png");
 };
 
-/// Unless nothing else is there any more.
+/// The run fails only if hardly any other samples are left.
 TEST(Loader, CountsAShardThatIsGoneOnce) {
   Recipe recipe = loader_recipe();
   recipe.max_broken = 1;
@@ -273,8 +272,8 @@ TEST(Loader, CountsAShardThatIsGoneOnce) {
       testing::ThrowsMessage<Error>(testing::HasSubstr("samples in a row could not be read, the last: shard.tar")));
 }
 
-/// The ranks' rows are the global batch's, augmentation and replacements of broken samples included, and equal captions
-/// have equal keys everywhere.
+/// The rows match the global batch, including augmentation and replacements of broken samples, and equal captions have
+/// equal keys on all ranks.
 TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   const test::TemporaryFolder folder;
   Recipe recipe = loader_recipe();
@@ -303,8 +302,8 @@ TEST(Loader, GivesEachRankItsRowsOfTheGlobalBatch) {
   EXPECT_THROW(Loader::check_ranks(recipe, 3), Error);
 }
 
-/// A class has one caption in a batch, whichever rank its pictures are of: else two pictures of it would call each
-/// other's wrong.
+/// A class has the same caption throughout a batch, on all ranks; otherwise two pictures of it would count each other's
+/// caption as wrong.
 TEST(Loader, GivesTheImagesOfAClassOneCaptionOnAllRanks) {
   const test::TemporaryFolder folder;
   for (int i = 0; i < 8; ++i) {
@@ -331,7 +330,7 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionOnAllRanks) {
   EXPECT_EQ(all.size(), 8u);  // the templates take turns
 }
 
-/// Half of the sixteen patches, each image its own, the same on every rank.
+/// Half of the sixteen patches, different for each image, the same for any number of ranks.
 TEST(Loader, DrawsThePatchesThatAreSeen) {
   const test::TemporaryFolder folder;
   Recipe recipe = loader_recipe();

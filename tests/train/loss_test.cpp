@@ -17,8 +17,8 @@ namespace {
 
 using test::relative_error;
 
-/// Thirteen images of eight texts, of which each has one or more, shared among ranks of unequal sizes. Equal texts of
-/// one rank have one row; on another rank their features differ, as they do under dropout.
+/// Thirteen images with one or more of eight texts each, spread over ranks of unequal sizes. Equal texts share a row
+/// within a rank; on other ranks their features differ, as under dropout.
 class Batch13 {
  public:
   static constexpr std::int64_t images = 13, dim = 6;
@@ -42,7 +42,7 @@ class Batch13 {
     logit_bias = torch::tensor(-1.5, torch::kDouble);
   }
 
-  /// The features with their values rounded to the type, as leaves of type `leaf`.
+  /// The features rounded to `type`, as leaves of type `leaf`.
   Batch13 in(torch::ScalarType type, torch::ScalarType leaf) const {
     Batch13 batch = *this;
     const auto converted = [&](const at::Tensor& x) { return x.to(type).to(leaf).detach().requires_grad_(true); };
@@ -71,7 +71,7 @@ struct LossAndGradients {
   at::Tensor d_scale, d_bias;
 };
 
-/// The definitions, over the whole matrix of all images and all their texts.
+/// The losses by definition, over the whole matrix of all images and all their texts.
 LossAndGradients reference(const Batch13& batch, const LossOptions& options) {
   std::vector<at::Tensor> images, texts, keys;
   for (const Features& rank : batch.ranks_) {
@@ -102,7 +102,7 @@ LossAndGradients reference(const Batch13& batch, const LossOptions& options) {
   return found;
 }
 
-/// Every rank on a thread of its own; the gradients of scale and bias summed over them.
+/// Runs each rank on its own thread, and sums the gradients of scale and bias over ranks.
 LossAndGradients by_ranks(const Batch13& batch, const LossOptions& options) {
   const auto size = batch.ranks_.size();
   std::vector<at::Tensor> losses(size), d_images(size), d_texts(size), d_scale(size), d_bias(size);
@@ -138,7 +138,7 @@ void expect_near(const LossAndGradients& found, const LossAndGradients& expected
 
 class ContrastiveLoss : public testing::TestWithParam<int> {
  protected:
-  /// Of both losses and kinds of targets, a low and a high scale, one text an image and several.
+  /// Checks both losses and kinds of targets, a low and a high scale, one text per image and several.
   void for_each_mode(const std::function<void(const Batch13&, const LossOptions&)>& check) {
     for (const bool sigmoid : {false, true})
       for (const bool soft_targets : {false, true})
@@ -163,7 +163,7 @@ TEST_P(ContrastiveLoss, AndItsGradientsAreThoseOfTheWholeMatrix) {
   });
 }
 
-/// Logits of up to 100, of which bf16 keeps no fraction, and whose gradients are returned in bf16.
+/// Features are rounded to bf16, but not the logits: bf16 would keep no fraction of those near 100.
 TEST_P(ContrastiveLoss, TakesNothingFromFeaturesInBf16) {
   for_each_mode([](const Batch13& batch, const LossOptions& options) {
     const auto expected = reference(batch.in(torch::kBFloat16, torch::kDouble), options);

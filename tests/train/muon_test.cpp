@@ -8,8 +8,7 @@
 namespace gondola {
 namespace {
 
-/// The matrix that turns `update` in the directions of `momentum`'s singular vectors: diagonal, if they are its own
-/// too.
+/// `update` in the basis of `momentum`'s singular vectors: diagonal if they share them.
 at::Tensor in_singular_directions(const at::Tensor& update, const at::Tensor& momentum) {
   const auto [left, values, right] = at::linalg_svd(momentum, /*full_matrices=*/false, {});
   return left.t().matmul(update).matmul(right.t());
@@ -33,7 +32,7 @@ TEST(Muon, KeepsTheSingularVectorsAndEvensTheValues) {
   expect_about_orthogonal(muon_update(convolution, 1, torch::kFloat).view({8, 36}), convolution.view({8, 36}));
 }
 
-/// To where the iteration takes them in fp64; one step before, the small one is at 0.41.
+/// Expects the iteration's values in fp64; one step earlier, the small one is at 0.41.
 TEST(Muon, EvensValuesThatAreFarApart) {
   torch::manual_seed(6);
   const auto [left, values, right] = at::linalg_svd(torch::randn({2, 2}), /*full_matrices=*/false, {});

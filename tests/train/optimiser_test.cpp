@@ -37,7 +37,7 @@ NamedTensors random_parameters() {
   return parameters;
 }
 
-/// The parameters after three steps, each of other gradients and another rate.
+/// Takes three steps, each with other gradients and another learning rate.
 template <class Step>
 void take_steps(const NamedTensors& parameters, const Step& step) {
   torch::manual_seed(9);
@@ -51,7 +51,7 @@ void expect_equal(const at::Tensor& found, const at::Tensor& expected, const std
   EXPECT_LT((found - expected).abs().max().item<double>(), 1e-6) << name;
 }
 
-/// Those of torch.optim.AdamW, by name.
+/// The parameters after the same steps by torch.optim.AdamW, by name.
 std::map<std::string, at::Tensor> adamw_of_torch(const Recipe& recipe) {
   const NamedTensors parameters = random_parameters();
   const auto options = torch::optim::AdamWOptions().betas({recipe.beta1, recipe.beta2}).eps(recipe.epsilon);
@@ -82,8 +82,8 @@ TEST(Optimiser, StepsAsTorchsAdamW) {
   }
 }
 
-/// m ← 0.95·m + 0.05·g, then w ← (1 − r·decay)·w − r·√max(1, rows/columns)·polar(0.95·m + 0.05·g), with r muon_rate
-/// times the rate (Jordan et al. 2024, with Nesterov's momentum); the rest as before.
+/// m ← 0.95·m + 0.05·g, then w ← (1 − r·decay)·w − r·√max(1, rows/columns)·polar(0.95·m + 0.05·g), where r is muon_rate
+/// times the learning rate (Jordan et al. 2024, with Nesterov's momentum); AdamW for the rest.
 TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
   Recipe recipe = recipe_of_adamw();
   recipe.muon = true;
@@ -103,7 +103,7 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
       momenta[i] = 0.95 * momenta[i] + 0.05 * gradient;
       const double rate = 7 * learning_rate;
       auto ahead = 0.95 * momenta[i] + 0.05 * gradient;
-      if (i == 2) ahead = ahead.t();  // text_projection: 4 × 5, of 4 values to 5
+      if (i == 2) ahead = ahead.t();  // text_projection, 4 × 5, is in × out
       auto update = muon_update(ahead, matrices[i], torch::kFloat);
       if (i == 2) update = update.t();
       weights.copy_((1 - rate * recipe.weight_decay) * weights - rate * update);

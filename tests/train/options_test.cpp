@@ -1,4 +1,4 @@
-// What a recipe can ask of a run beyond plain steps, by whole runs of a few steps.
+// The options of a recipe beyond plain steps, tested by whole runs of a few steps.
 #include <gmock/gmock.h>
 #include <torch/types.h>
 
@@ -46,7 +46,7 @@ TEST_F(Runs, GoOnToALongerHorizon) {
               ThrowsMessage<Error>(HasSubstr("train.schedule = constant")));
 }
 
-/// Of a resumed run those after its checkpoint.
+/// A resumed run traces the first steps after its checkpoint.
 TEST_F(Runs, TraceTheirFirstSteps) {
   const fs::path path = run("run", recipe(vit, {"train.schedule=constant", "train.steps=3"}));
   const Recipe longer = recipe(vit, {"train.schedule=constant", "train.steps=7"});
@@ -70,7 +70,7 @@ TEST_F(Runs, ExportTheAverageOfTheWeights) {
   EXPECT_FALSE(equal(state.at("average.model.text_projection"), state.at("model.text_projection")));
 }
 
-/// In PyTorch, from the checkpoint: (embedding − mean) / deviation.
+/// Compares with (embedding − mean) / deviation, computed by PyTorch from the checkpoint.
 TEST_F(Runs, ExportTheirEmbeddingNorms) {
   for (const char* architecture : {vit, resnet}) {
     const fs::path path =
@@ -109,7 +109,7 @@ TEST_F(Runs, LearnAndValidateByThePreprocessingOfTheirModel) {
   }
 }
 
-/// A ResNet's batch norms are back in training after it, and have learnt nothing from it.
+/// After a validation, a ResNet's batch norms are back in training mode, and have learnt nothing from it.
 TEST_F(Runs, LearnTheSameWithoutAValidation) {
   const std::string validation = "data.validation=[\"" + (folder_.path() / "pairs.csv").string() + "\"]";
   const fs::path with = run("with", recipe(resnet, {"train.steps=5", "train.validate_every_steps=2", validation}));
@@ -122,7 +122,7 @@ TEST_F(Runs, LearnTheSameWithoutAValidation) {
   EXPECT_THAT(validated, testing::ElementsAre(2, 4, 5));
 }
 
-/// The average, where there is one.
+/// That is the average of the weights, if there is one.
 TEST_F(Runs, ValidateWhatTheyExport) {
   const std::string pairs = (folder_.path() / "pairs.csv").string();
   const Recipe averaged = recipe(vit, {"train.steps=12", "train.ema_decay=0.99", "train.learning_rate=3e-3",
@@ -156,7 +156,7 @@ TEST_F(Runs, MayBeMeasuredInEpochs) {
   EXPECT_EQ(test::losses(path).size(), 5u);
 }
 
-/// To gradients that are nothing beside epsilon, so that the weights stay.
+/// Clips to gradients that are negligible against epsilon, so that the weights do not move.
 TEST_F(Runs, ClipTheirGradients) {
   const auto projection = [&](const char* name, const char* option) {
     const fs::path path = run(name, recipe(vit, {"train.steps=3", "train.weight_decay=0", option}));
@@ -194,8 +194,7 @@ TEST_F(Runs, DrawTheirSourcesByWeight) {
   EXPECT_EQ(mixed.augment.at(1).flip_probability, 1);
 }
 
-/// A step that is skipped might as well not have been: neither weights, moments, averages nor the statistics of batch
-/// norms keep anything of it.
+/// A skipped step leaves no trace in weights, moments, averages or the statistics of batch norms.
 TEST_F(Runs, KeepNothingOfASkippedStep) {
   const Recipe guarded = recipe(
       resnet, {"train.steps=3", "train.spike_guard=100", "train.ema_decay=0.9", "model.batch_norm_embeddings=true"});
@@ -237,7 +236,7 @@ TEST_F(Runs, SayWhatMayNotBeMeant) {
   EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(AnyOf(HasSubstr("drops right"), HasSubstr("locked"))));
 }
 
-/// Before the run's folder says with which samples it was started.
+/// The run is refused before its folder records which samples it was started with.
 TEST_F(Runs, AreRefusedWhereRanksDiffer) {
   const Recipe one = recipe(vit, {"train.steps=1", "train.threads=2"});
   const auto expect_difference = [&](const char* what, const std::string& override) {
@@ -254,7 +253,7 @@ TEST_F(Runs, AreRefusedWhereRanksDiffer) {
   expect_difference("vocabularies", "model.vocabulary=" + test::golden("text").string());
 }
 
-/// As of a cache that is not the same on every machine.
+/// Ranks may find other models, for example in caches that differ between machines.
 TEST_F(Runs, BeginWithTheModelsOfRankZero) {
   const auto beginning_with = [&](const char* name, const char* seed) {
     const std::string model = (run(name, recipe(vit, {"train.steps=1", seed})) / "model").string();
@@ -270,7 +269,7 @@ TEST_F(Runs, BeginWithTheModelsOfRankZero) {
   for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], alone[i], 1e-4 * alone[i]) << i;
 }
 
-/// As on machines that do not share the run's folder.
+/// This happens on machines that do not share the run's folder.
 TEST_F(Runs, AreRefusedWhereRanksHaveOtherCheckpoints) {
   const fs::path whole = run("whole", recipe(vit, {"train.steps=1"}));
   const Recipe longer = recipe(vit, {"train.steps=2"});
@@ -299,7 +298,7 @@ TEST_P(LockedTowers, KeepEveryBit) {
     const bool last = name.find("visual.layer4.") == 0 || name.find("visual.attnpool.") == 0 ||
                       name.find("visual.transformer.resblocks.1.") == 0 || name.find("visual.ln_post") == 0 ||
                       name == "visual.proj";
-    // The bias of keys has no gradient but rounding's, and is part of a larger tensor in the ViT alone.
+    // The key bias has no gradient but rounding errors; only in the ViT is it part of a larger tensor.
     if (name == "visual.attnpool.k_proj.bias" || name.ends_with("num_batches_tracked")) continue;
     EXPECT_EQ(equal(image.at(name), tensor), visual) << name;
     EXPECT_EQ(equal(text.at(name), tensor), !visual) << name;
@@ -310,7 +309,7 @@ TEST_P(LockedTowers, KeepEveryBit) {
 INSTANTIATE_TEST_SUITE_P(Architectures, LockedTowers, testing::Values(vit, resnet),
                          [](const auto& model) { return model.param == vit ? "Vit" : "ResNet"; });
 
-/// What a teacher knows goes over to a student without a label: the divergence falls, and one that starts as its
+/// A student learns from its teacher without labels: the divergence falls, and a student that starts as a copy of its
 /// teacher has nothing to learn.
 TEST_F(Runs, LearnFromATeacher) {
   const std::string teacher = (run("teacher", recipe(vit, {"train.steps=20"})) / "model").string();
@@ -326,7 +325,7 @@ TEST_F(Runs, LearnFromATeacher) {
   const auto mixed = taught("mixed", {"train.seed=5", "teacher.weight=0.25"});
   const auto alone = test::losses(run("alone", recipe(vit, {"train.seed=5", "train.steps=1"})));
   EXPECT_NEAR(mixed.front(), 0.75 * alone.front() + 0.25 * student.front(), 1e-4);
-  const auto with_bias = taught("with_bias", {"train.seed=5", "train.loss=sigmoid"});  // which pairs alone would teach
+  const auto with_bias = taught("with_bias", {"train.seed=5", "train.loss=sigmoid"});  // only pairs train the bias
   EXPECT_LT(with_bias.back(), 0.5 * with_bias.front());
 
   const Recipe other = recipe(resnet, {"train.steps=1", "teacher.model=" + teacher});
@@ -334,7 +333,7 @@ TEST_F(Runs, LearnFromATeacher) {
               ThrowsMessage<Error>(HasSubstr("image_size = 32, the recipe's model 64")));
 }
 
-/// The pixels that a teacher of another normalisation sees are the same picture.
+/// A teacher with another normalisation is shown the same picture.
 TEST_F(Runs, ShowATeacherItsOwnNormalisation) {
   const std::string teacher = (run("teacher", recipe(vit, {"train.steps=1"})) / "model").string();
   const auto encoded = [&](std::vector<std::string> overrides) {
@@ -363,7 +362,7 @@ TEST_F(Runs, WriteTheInterpolationOfInference) {
   }
 }
 
-/// The finest stripes, alternating from pixel to pixel, vanish in the first convolution; a grey does not.
+/// The finest stripes, alternating from pixel to pixel, vanish in the first convolution; plain grey does not.
 TEST_F(Runs, KeepTheirLowPassStem) {
   const Recipe blurred = recipe(resnet, {"train.steps=3", "model.low_pass_stem=true"});
   const fs::path start = run("blurred", blurred);

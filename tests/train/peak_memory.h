@@ -10,7 +10,7 @@
 
 namespace gondola::test {
 
-/// The most that the tensors made by this thread during `work` hold at a time; bytes.
+/// The peak memory, in bytes, of the tensors that this thread makes during `work`.
 inline std::int64_t peak_memory(const std::function<void()>& work) {
   struct Sum : c10::MemoryReportingInfoBase {
     void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {

@@ -51,7 +51,7 @@ class Process {
   pid_t id_;
 };
 
-/// A port that no one listens on, none of those that connections are given, which someone might be before it is used.
+/// A free port outside the ephemeral range, whose ports another connection might take before this one is used.
 inline int free_port() {
   for (int port = 20'000 + ::getpid() * 64 % 10'000;; ++port) {  // far from those of a process started just before
     const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
@@ -66,7 +66,7 @@ inline int free_port() {
   }
 }
 
-/// The same as several ranks, as torchrun would start them; RUN-rank-R.log gets their stderr.
+/// gondola-train as several ranks, as torchrun would start them; RUN-rank-R.log gets their stderr.
 inline std::vector<Process> launch(const std::filesystem::path& recipe, const std::filesystem::path& run, int ranks) {
   const std::string port = std::to_string(free_port()), size = std::to_string(ranks);
   std::vector<Process> processes;
@@ -84,7 +84,7 @@ inline std::vector<Process> launch(const std::filesystem::path& recipe, const st
   return processes;
 }
 
-/// Returns once the run has done so many steps.
+/// Waits until the run has done `steps` steps.
 inline void wait_for_steps(const std::filesystem::path& run, std::size_t steps) {
   for (int tries = 0; tries < 6000; ++tries) {
     if (std::filesystem::exists(run / "metrics.jsonl") && read_lines(run / "metrics.jsonl").size() >= steps) return;

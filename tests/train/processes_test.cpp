@@ -1,4 +1,4 @@
-// gondola-train as several processes: the same run as one, a rank killed and resumed, on another number of ranks.
+// gondola-train in several processes: the same run as in one, and resuming after a kill, also with other ranks.
 #include <gmock/gmock.h>
 
 #include <array>
@@ -14,7 +14,7 @@ using testing::HasSubstr;
 
 class Processes : public testing::Test {
  protected:
-  /// Of steps of eight pairs, many of one text.
+  /// A recipe with batches of eight pairs, many of which share a text.
   fs::path recipe(const std::string& train = "", int steps = 30) {
     return test::write(
         folder_.path() / "recipe.toml",
@@ -51,8 +51,8 @@ TEST_F(Processes, LearnWhatOneLearns) {
   expect_same_learning(run("four", recipe("shard_optimizer = true\nmicro_batch_size = 1\n"), 4), alone);
 }
 
-/// Whichever rank is killed, the others end with a message that names it, and the run goes on from its checkpoint as if
-/// nothing had happened; on another number of ranks, up to rounding.
+/// Whichever rank is killed, the others end with a message that names it. The run then resumes from its checkpoint as
+/// if nothing had happened; on another number of ranks, up to rounding.
 TEST_F(Processes, GoOnAfterOneIsKilled) {
   const fs::path path = recipe("shard_optimizer = true\noptimizer = \"muon\"\n");
   const auto name_of = [](int victim) { return fmt::format("without-{}", victim); };
@@ -65,7 +65,7 @@ TEST_F(Processes, GoOnAfterOneIsKilled) {
     EXPECT_EQ(ranks[killed].wait(), -SIGKILL);
     return std::move(ranks[1 - killed]);
   };
-  std::array<test::Process, 2> left = {kill_one(0), kill_one(1)};  // who notice it in their own time
+  std::array<test::Process, 2> left = {kill_one(0), kill_one(1)};  // each notices in its own time
   const fs::path whole = run("whole", path, 2);
   for (const int victim : {0, 1}) {
     const std::string name = name_of(victim);

@@ -14,8 +14,8 @@ namespace {
 
 class Simulate : public testing::Test {
  protected:
-  /// What the program says of two ranks that do 32 pairs a second each; the recipe's model is tiny and runs on a GPU,
-  /// its data nowhere. `options` is a piece of shell.
+  /// The program's output for two ranks that do 32 pairs per second each. The recipe has a tiny model on a GPU, and
+  /// data that do not exist. `options` is a piece of shell.
   std::string simulate(const std::string& options) {
     FILE* pipe = ::popen(fmt::format("'{}/gondola-train' '{}' --simulate 2 --pairs-per-second 32 --latency 0 {} 2>&1",
                                      GONDOLA_BINARY_DIR, recipe_.string(), options)

@@ -1,4 +1,4 @@
-// What ranks learn of each other, each a thread of this process, in short rounds.
+// What ranks learn about each other. Each rank is a thread of this process; rounds are short.
 #include "train/rank_watch.h"
 
 #include <gmock/gmock.h>
@@ -16,14 +16,14 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-/// One of two.
+/// One of two ranks.
 class Watcher {
  public:
   Watcher(const c10::intrusive_ptr<c10d::Store>& store, int rank, bool serves_store)
       : watch(
             store, rank, 2, serves_store, [this](const std::string& message) { failure_.set_value(message); }, 40ms) {}
 
-  /// What ended it; "" if nothing did within some seconds.
+  /// The reported failure; "" if there is none within ten seconds.
   std::string failure() {
     auto found = failure_.get_future();
     return found.wait_for(10s) == std::future_status::ready ? found.get() : "";
@@ -58,7 +58,7 @@ TEST(Watch, TellsTheOthersWhyARankEnds) {
   EXPECT_EQ(first.failure(), "rank 1 of 2: its disk is full");
 }
 
-/// That says nothing before it may.
+/// A store that does not answer before it may.
 class SilentStore : public c10d::HashStore {
  public:
   std::latch may_answer{1};
@@ -73,7 +73,7 @@ TEST(Watch, DoesNotWaitForAStoreForever) {
   const auto store = c10::make_intrusive<SilentStore>();
   Watcher second(store, 1, false);
   EXPECT_THAT(second.failure(), HasSubstr("which serves the store of all ranks, has not answered for 0.6 s"));
-  store->may_answer.count_down();  // for it to leave
+  store->may_answer.count_down();  // so that it can end
 }
 
 }  // namespace

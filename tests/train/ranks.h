@@ -12,7 +12,7 @@
 
 namespace gondola::test {
 
-/// Runs `work` as `size` ranks, each a thread of this process, and rethrows what one of them throws.
+/// Runs `work` on `size` ranks, each a thread of this process, and rethrows what any of them throws.
 inline void on_ranks(int size, const std::function<void(Communicator&)>& work) {
   const auto store = c10::make_intrusive<c10d::HashStore>();
   std::vector<std::exception_ptr> errors(static_cast<std::size_t>(size));

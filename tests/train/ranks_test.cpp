@@ -1,4 +1,4 @@
-// Several ranks and micro-batches against one process that computes the whole batch at once.
+// Several ranks and micro-batches, compared with one process that computes the whole batch at once.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -29,7 +29,7 @@ Recipe recipe_of(bool norms, bool sigmoid, int micro_batch_size, int pairs = 32)
   return recipe;
 }
 
-/// What all ranks share: torch's generator is one for all threads.
+/// What all ranks share, drawn only once, since all threads share torch's generator.
 struct Whole {
   explicit Whole(const Recipe& recipe) : texts_each(recipe.captions_per_image) {
     torch::manual_seed(11);
@@ -82,14 +82,14 @@ class Gradients : public testing::TestWithParam<Mode> {};
 
 void expect_near(const Outcome& found, const Outcome& expected, double tolerance) {
   for (const auto& [name, gradient] : expected.gradients)
-    if (gradient.norm().item<double>() > 1e-9) {  // a bias that a norm takes away has none but rounding
+    if (gradient.norm().item<double>() > 1e-9) {  // a bias that a norm cancels has only rounding errors
       EXPECT_LT(relative_error(found.gradients.at(name), gradient), tolerance) << name;
     }
   for (const auto& [name, statistic] : expected.statistics)
     EXPECT_LT(relative_error(found.statistics.at(name), statistic), tolerance) << name;
 }
 
-/// One process's, of the whole batch at once in fp64, against those of several, of micro-batches.
+/// Compares `ranks` ranks with one process that computes the whole batch at once in fp64.
 void expect_gradients_of_the_whole_batch(int ranks, const Recipe& recipe) {
   Recipe at_once = recipe;
   at_once.micro_batch_size = 0;
@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                            return fmt::format("{}Ranks{}AtATime", mode.param.first, mode.param.second);
                          });
 
-/// Of texts that repeat, the sigmoid loss has more positives with soft targets, and that of CLIP stays.
+/// Where texts repeat, soft targets give the sigmoid loss more positives, and leave CLIP's loss as it is.
 TEST(SoftTargets, OfTheRecipeAreThoseOfTheLoss) {
   for (const bool sigmoid : {false, true}) {
     const Recipe soft = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/0);
@@ -165,7 +165,7 @@ TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
-/// Which is not encoded again for its gradients.
+/// A locked tower is not encoded again for gradients.
 TEST(Gradients, BesideALockedTowerAreThoseOfTheWholeBatchAtOnce) {
   for (bool Recipe::*lock : {&Recipe::lock_image, &Recipe::lock_text}) {
     Recipe recipe = recipe_of(/*norms=*/false, /*sigmoid=*/false, /*micro_batch_size=*/3);
@@ -174,7 +174,7 @@ TEST(Gradients, BesideALockedTowerAreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
-/// Whose batch norms see all ranks' images.
+/// Its batch norms see the images of all ranks.
 TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
   Recipe recipe = recipe_of(true, false, 0);
   recipe.model = preset("tiny-test-resnet");
@@ -190,7 +190,7 @@ TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
-/// What is computed again is computed alike.
+/// Recomputing gives the same bits.
 TEST(Gradients, AreTheSameWithActivationCheckpointing) {
   Communicator alone;
   Recipe recipe = recipe_of(true, false, 3);
@@ -202,7 +202,7 @@ TEST(Gradients, AreTheSameWithActivationCheckpointing) {
   for (const auto& [name, gradient] : expected.gradients) EXPECT_TRUE(found.gradients.at(name).equal(gradient)) << name;
 }
 
-/// Of so many texts that they are encoded in groups, each of which computes the blocks again.
+/// So many texts that they are encoded in groups, each of which recomputes the blocks.
 TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
   Recipe recipe = recipe_of(false, false, 0, 160);
   const Whole whole(recipe);
@@ -219,7 +219,7 @@ TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
   }
 }
 
-/// What micro-batches and blocks that are computed again are there for.
+/// This is what micro-batches and recomputed blocks are for.
 TEST(Memory, OfAStepIsLessInMicroBatchesAndWithActivationCheckpointing) {
   Communicator alone;
   Recipe recipe = recipe_of(false, false, 0, 96);
@@ -237,7 +237,7 @@ TEST(Memory, OfAStepIsLessInMicroBatchesAndWithActivationCheckpointing) {
   EXPECT_LT(peak(0, true), 0.7 * at_once);
 }
 
-/// Autocast keeps the casts of weights; none may survive an update.
+/// Autocast caches casts of weights; none may survive an update.
 TEST(Gradients, AreOfTheWeightsAsTheyAreNow) {
   Communicator alone;
   std::vector<double> losses;

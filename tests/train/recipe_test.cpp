@@ -202,7 +202,7 @@ TEST_F(Recipes, LockTowers) {
   EXPECT_EQ(recipe.steps, 0);
 }
 
-/// Of arXiv 2103.00020, table 18, and the widths that follow from others.
+/// The defaults of arXiv 2103.00020, table 18, and widths that follow from others.
 TEST_F(Recipes, OfAResNetHaveItsDefaults) {
   const Recipe recipe = read(R"([model]
 vocab_size = 777
@@ -231,7 +231,7 @@ steps = 1
   EXPECT_EQ(recipe.preprocess.library, PreprocessLibrary::torchvision);
 }
 
-/// docs/training.md has them.
+/// docs/training.md lists them.
 TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
   const Recipe recipe = read("[data]\ntrain = [\"a\"]\n[train]\nsteps = 1\n");
   EXPECT_EQ(recipe.model.image, preset("ViT-B-32").image);
@@ -269,7 +269,7 @@ TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
   for (const double off : {recipe.patch_dropout, recipe.ema_decay, recipe.spike_guard}) EXPECT_EQ(off, 0);
 }
 
-/// docs/training.md is all of them.
+/// docs/training.md lists all keys.
 TEST_F(Recipes, HaveNoKeyThatIsNotDocumented) {
   const std::string page = read_file(fs::path(GONDOLA_SOURCE_DIR) / "docs" / "training.md");
   for (const char* architecture : {"vit", "modified_resnet"}) {

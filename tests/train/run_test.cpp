@@ -1,4 +1,4 @@
-// Whole runs: against PyTorch's steps (tests/reference/train.py), and interrupted ones against uninterrupted ones.
+// Whole runs, compared with PyTorch's steps (tests/reference/train.py); interrupted ones, with uninterrupted ones.
 #include <gmock/gmock.h>
 
 #include <atomic>
@@ -46,7 +46,7 @@ std::string recipe_text(const Architecture& architecture, const std::string& tra
       (test::golden("train") / architecture.name / "pairs.csv").string(), architecture.soft_targets, train);
 }
 
-/// The run's checkpoint of step 0, with a new optimiser.
+/// Writes a checkpoint of step 0 with these weights and a fresh optimiser.
 void start_from(const fs::path& run, const TensorMap& weights) {
   TensorMap state;
   for (const auto& [name, tensor] : weights) {
@@ -76,7 +76,7 @@ TEST_P(Steps, AreThoseOfPyTorch) {
     const double rate = lines[i].at("samples_per_second"), waited = lines[i].at("loader_wait");
     EXPECT_GT(rate, 0);
     EXPECT_TRUE(waited >= 0 && waited <= 1) << waited;
-    // Of a peak of 1 TFLOP/s; captions have three tokens to sixteen.
+    // The peak is 1 TFLOP/s; captions have three to sixteen tokens.
     const double flops_of_a_pair = lines[i].at("mfu").get<double>() * 1e12 / rate;
     const Recipe of_run = read_recipe(recipe, {});
     EXPECT_GT(flops_of_a_pair, training_flops(of_run, 8, 1, 3) / 8);
@@ -107,7 +107,7 @@ const Architecture golden_resnet = {
 INSTANTIATE_TEST_SUITE_P(Architectures, Steps, testing::Values(golden_vit, golden_resnet),
                          [](const auto& architecture) { return std::string(architecture.param.name); });
 
-/// 14.3 is where it begins.
+/// The scale starts at 14.3.
 TEST(Scale, StaysBelowItsLimit) {
   const test::TemporaryFolder folder;
   const fs::path run = folder.path() / "run";
@@ -128,7 +128,7 @@ TEST(SigmoidLoss, LeavesAModelWithItsBias) {
   EXPECT_GT(metrics(run).at(2).at("bias"), -10);
   const ModelFiles model = load_model_files((run / "model").string());
   EXPECT_TRUE(model.config.sigmoid_loss);
-  EXPECT_GT(to_floats(model.weights.at("logit_bias"))[0], -10);  // the loss begins with too few positives
+  EXPECT_GT(to_floats(model.weights.at("logit_bias"))[0], -10);  // it rises: at first too few pairs count as positives
   // −ln ⅛ − 7 ln ⅞: of a probability of ⅛ for each of the batch's texts
   EXPECT_THAT(read_file(run / "report.html"), HasSubstr("<th>loss of chance</th><td>3.014</td>"));
 }
@@ -179,7 +179,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
   EXPECT_TRUE(metrics(whole).back().contains("image_to_text_recall@1"));
 }
 
-/// What was learnt until then is not lost.
+/// What has been learnt until then is not lost.
 TEST(Interruption, BySamplesThatCannotBeReadSaves) {
   const test::TemporaryFolder folder;
   std::string pairs = read_file(write_pairs(folder.path()));
@@ -307,7 +307,7 @@ TEST_F(RecipeErrors, ARunGoesOnWithoutTheModelThatItBeganWith) {
   const fs::path first = folder_.path() / "first", second = folder_.path() / "second";
   ASSERT_TRUE(Trainer(read_recipe(recipe_, {}), first, false, test::alone).run());
   const std::string initial = "model.initial=" + (first / "model").string();
-  std::vector<std::string> overrides = {initial, "model.vocabulary=\"\""};  // that of the model
+  std::vector<std::string> overrides = {initial, "model.vocabulary=\"\""};  // the model's own
   ASSERT_TRUE(Trainer(read_recipe(recipe_, overrides), second, false, test::alone).run());
   fs::remove_all(first);
   overrides.push_back("train.steps=2");
@@ -330,7 +330,7 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
     EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {value}), run, true, test::alone); },
                 ThrowsMessage<Error>(HasSubstr("started with data.train")))
         << value;
-  // Nothing that it learns from, what it does anyway, and the same samples elsewhere.
+  // A limit that it does not learn from, the value it has anyway, and the same samples elsewhere.
   for (const std::string& value : {std::string("data.max_broken=2000"), std::string("train.seed=0"),
                                    fmt::format("data.train=[\"{}\"]", moved.string()),
                                    fmt::format("data.train=[{{source=\"{}\"}}]", moved.string())})

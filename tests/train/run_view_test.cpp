@@ -33,7 +33,7 @@ TEST(RunView, SaysHowTheRunIsDoing) {
   EXPECT_EQ(view_lines(step_1200, 10000, 3900, 20)[0], "step 1200/10000  ━━─");
 }
 
-/// Not what came before the first step: a validation, a trace, the peak.
+/// What precedes the first step does not count: a validation, a trace, measuring the peak.
 TEST(RunView, CountsTheTimeLeftFromTheFirstStep) {
   const test::TemporaryFolder folder;
   std::FILE* out = std::fopen((folder.path() / "log").c_str(), "w");
@@ -77,7 +77,7 @@ TEST(RunView, RedrawsInPlaceOnATerminal) {
   EXPECT_LT(text.find("\x1b[Jvalidated"), text.rfind("step 1300"));  // above the view, which is drawn again
 }
 
-/// With the time that is left by that of the run's own steps.
+/// The time left is estimated from the run's own steps.
 TEST(RunView, IsALineEveryHalfMinuteElsewhere) {
   using namespace std::chrono_literals;
   const test::TemporaryFolder folder;

@@ -17,7 +17,7 @@
 
 namespace gondola::test {
 
-/// Of runs by this process alone.
+/// For runs in this process alone.
 inline Communicator alone;
 
 /// The lines of a run's metrics.jsonl.
@@ -27,7 +27,7 @@ inline std::vector<Json> metrics(const std::filesystem::path& run) {
   return lines;
 }
 
-/// The losses of its steps.
+/// The losses of a run's steps.
 inline std::vector<double> losses(const std::filesystem::path& run) {
   std::vector<double> values;
   for (const Json& line : metrics(run))
@@ -35,7 +35,7 @@ inline std::vector<double> losses(const std::filesystem::path& run) {
   return values;
 }
 
-/// Eight pictures with captions of four classes, many a picture.
+/// Eight pictures with captions of four classes, many per picture.
 inline std::filesystem::path write_pairs(const std::filesystem::path& folder) {
   std::ofstream table(folder / "pairs.csv");
   table << "image,caption\n";
@@ -51,7 +51,7 @@ inline std::filesystem::path write_pairs(const std::filesystem::path& folder) {
 inline const char* const vit = "preset = \"tiny-test\"";
 inline const char* const resnet = "preset = \"tiny-test-resnet\"";
 
-/// By recipes of a few steps.
+/// Runs of a few steps.
 class Runs : public testing::Test {
  protected:
   Recipe recipe(const char* model, const std::vector<std::string>& overrides) {
@@ -73,7 +73,7 @@ class Runs : public testing::Test {
     return load_model_files((run / "model").string()).weights;
   }
 
-  /// The run's last checkpoint.
+  /// The run's checkpoint after `steps` steps.
   static TensorMap checkpoint(const std::filesystem::path& run, int steps) {
     return read_safetensors(run / "checkpoints" / fmt::format("step-{:08}.safetensors", steps));
   }

@@ -14,7 +14,7 @@ TEST(Simulation, OfOneRankIsItsArithmetic) {
 }
 
 TEST(Simulation, OfTwoRanksByHand) {
-  // 150 pairs a rank: 3 s, of which 2 s backward; 10 MB/s.
+  // 150 pairs per rank take 3 s, 2 s of which are backward; the link has 10 MB/s.
   const SimulatedStep step = simulate_step({300, 250, {4 * mb, 4 * mb}}, 2, 50, {10e6, 0});
   const double features = 150 * 250 * 4, sums = 600;
   EXPECT_DOUBLE_EQ(step.compute, 3);
@@ -44,8 +44,8 @@ TEST(Simulation, OverlapsTheLastMicroBatchAlone) {
     shape.micro_batch_size = micro_batch_size;
     return simulate_step(shape, 2, 50, {10e6, 0}).exposed;
   };
-  // Of 150 pairs in four parts, with seven forward passes and four backward passes that take 2/4 s each: the first
-  // bucket leaves in the middle of the last.
+  // 150 pairs in four parts: seven forward passes, and four backward passes that take 2/4 s each. The first bucket
+  // leaves in the middle of the last one.
   EXPECT_NEAR(exposed(40), 0.25 + 0.8 - 0.5, 1e-12);
   shape.micro_batch_size = 40;
   EXPECT_NEAR(simulate_step(shape, 2, 50, {10e6, 0}).compute, 3.75, 1e-12);
@@ -65,11 +65,11 @@ TEST(Simulation, SendsTheWeightsOfAShardedOptimiser) {
   shape.shard_optimizer = true;
   const SimulatedStep sharded = simulate_step(shape, 5, 50, {1e6, 0.01});
   EXPECT_EQ(whole.weights, 0);
-  // Five owners of 1.6 MB each, from whom others have them after one, two or three rounds.
+  // Five owners of 1.6 MB each; the other ranks receive an owner's part within three rounds.
   EXPECT_NEAR(sharded.weights, 5 * 3 * (0.01 + 1.6), 1e-9);
   EXPECT_NEAR(sharded.seconds(), whole.seconds() + sharded.weights, 1e-9);
   EXPECT_NEAR(sharded.bytes_sent, whole.bytes_sent + 6.4e6, 1e-3);
-  shape.parameters = 2;  // of which no more than two ranks can own any
+  shape.parameters = 2;  // so that only two ranks can own any
   EXPECT_NEAR(simulate_step(shape, 5, 50, {1e6, 0.01}).weights, 2 * 3 * (0.01 + 4), 1e-9);
 }
 

@@ -14,7 +14,7 @@ using testing::ThrowsMessage;
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-/// After norms 1, 2 … 30, whose median is 16.
+/// A guard that has seen the norms 1, 2 … 30, whose median is 16.
 SpikeGuard experienced(double factor) {
   SpikeGuard guard(factor);
   for (int norm = 1; norm <= 30; ++norm) EXPECT_TRUE(guard.accepts(1, norm));
@@ -61,7 +61,7 @@ TEST(SpikeGuard, GoesOnFromItsState) {
   for (int i = 0; i < 9; ++i) guard.accepts(1, 1e6);
   resumed.load_state(guard.state());
   EXPECT_EQ(resumed.skipped(), 9);
-  EXPECT_THROW(SpikeGuard(resumed).accepts(1, 48.1), Error);  // the tenth
+  EXPECT_THROW(SpikeGuard(resumed).accepts(1, 48.1), Error);  // the tenth in a row
   EXPECT_TRUE(resumed.accepts(1, 47.9));
 }
 

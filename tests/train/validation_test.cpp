@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t embed_dim = 4;
 
-/// An arbitrary direction for each row, by its sum.
+/// An arbitrary direction for each row, depending on the row's sum.
 at::Tensor embed(const at::Tensor& rows) {
   const auto sums = rows.to(torch::kDouble).flatten(1).sum(1, true);
   const auto embeddings = torch::sin(sums * 0.37 + torch::arange(embed_dim) * 1.7);
@@ -68,7 +68,7 @@ TEST(Validation, FindsRecallOfAnyNumberOfCaptions) {
   EXPECT_GT(figures.at("text_to_image_recall@5"), figures.at("text_to_image_recall@1"));
 }
 
-/// Of each class the mean of its prompts, each of length 1, computed one by one.
+/// Expects each class to be the mean of its prompts' embeddings of length 1, computed one by one.
 TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
   const std::vector<std::string> names = {"cat", "dog", "sea", "tea", "photo", "bus", "owl"};
   const test::TemporaryFolder folder;
@@ -85,7 +85,7 @@ TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   std::vector<at::Tensor> pixels;
   const Encoders encoders = {[&](const at::Tensor& batch) { return pixels.emplace_back(embed(batch)); },
-                             [&](const at::Tensor& batch) {  // of various lengths
+                             [&](const at::Tensor& batch) {  // embeddings of various lengths
                                return embed(batch) * (1 + batch.to(torch::kFloat).sum(1, true).remainder(5));
                              }};
   const auto dataset = open_dataset(folder.path().string());
@@ -112,8 +112,8 @@ TEST(Validation, FindsZeroShotAccuracyOfClassFolders) {
   EXPECT_GT(first_five, first);
 }
 
-/// More pictures than are encoded at a time. The first cannot be read; only those after the first batch have the label
-/// of what they show.
+/// More pictures than are encoded at a time. The first cannot be read, and only those after the first batch are
+/// labelled correctly.
 class ManyPictures : public Dataset {
  public:
   static constexpr std::size_t kinds = 8, encoded_together = 256;
@@ -141,7 +141,7 @@ TEST(Validation, KnowsEachOfManyPictures) {
   const ManyPictures dataset;
   std::vector<at::Tensor> batches;
   const Encoders encoders = {[&](const at::Tensor& pixels) { return batches.emplace_back(embed(pixels)); },
-                             [&](const at::Tensor&) {  // a class's text is where a picture of it is
+                             [&](const at::Tensor&) {  // a class's text embeds like one of its pictures
                                return batches.at(0).narrow(0, ManyPictures::kinds, ManyPictures::kinds);
                              }};
   const auto figures = validate(dataset, ClipTokenizer::load(test::golden("cli/model")), recipe, encoders).value();
