@@ -169,8 +169,8 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
   const bool crops = fields.boolean("do_center_crop", true);
   const int result = crops ? read_size(fields, "crop_size", size.edge).edge : size.edge;
   if (size.edge != image_size || result != image_size)
-    fail("{}: resizes images to {} pixels and crops them to {}, but the model takes {}", origin, size.edge, result,
-         image_size);
+    fail("{}: resizes images to {} pixels{}, but the model takes {}", origin, size.edge,
+         crops ? fmt::format(" and crops them to {}", result) : "", image_size);
   if (!crops && !size.squash) fields.refuse("do_center_crop", "images that are not square are not supported");
   preprocess.resize_mode = size.squash ? ResizeMode::squash : ResizeMode::shortest;
   const auto resample = std::ranges::find(resample_numbers, fields.integer("resample", 3));

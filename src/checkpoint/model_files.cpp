@@ -149,7 +149,7 @@ ModelFiles read_folder(const path& folder) {
   if (!open_clip && !hugging_face)
     fail("{}: has neither open_clip_config.json nor config.json{}", folder.string(),
          exists(folder / "recipe.json")
-             ? "; it is the folder of a training run, which leaves its model in " + (folder / "model").string()
+             ? "; it is the folder of a training run, which ends by writing its model to " + (folder / "model").string()
              : "");
   if (const auto own = first_of(folder, own_open_clip_weights); open_clip && own)
     return read_open_clip_folder(folder, *own);
