@@ -26,16 +26,16 @@ inline std::size_t spelling_distance(std::string_view from, std::string_view to)
   return row.back();
 }
 
-/// "; did you mean …?" with the nearest of `known` to a word that is not among them, if at most a third of its letters
-/// are wrong; else "".
-inline std::string spelling_suggestion(std::string_view word, const auto& known) {
+/// "; did you mean …?" with the nearest of `known`, after `prefix`, to a word that is not among them, if at most a
+/// third of its letters are wrong; else "".
+inline std::string spelling_suggestion(std::string_view word, const auto& known, std::string_view prefix = "") {
   std::string_view nearest;
   std::size_t least = word.size() / 3 + 1;
   for (const std::string& candidate : known) {
     const std::size_t distance = spelling_distance(word, candidate);
     if (distance < least) nearest = candidate, least = distance;
   }
-  return nearest.empty() ? std::string() : "; did you mean " + std::string(nearest) + "?";
+  return nearest.empty() ? std::string() : "; did you mean " + std::string(prefix).append(nearest) + "?";
 }
 
 }  // namespace gondola

@@ -99,9 +99,12 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
   CLI::App* command = app.add_subcommand("classify", "Find the labels that fit each image best");
   command->footer("Example: gondola classify cat.jpg --labels \"cat,dog,teapot\" --template \"a photo of a {}.\"");
   command->add_option("IMAGE", options->images, image_argument_help)->required();
-  CLI::Option* labels = command->add_option("--labels", options->labels, "comma-separated labels; may be repeated")
-                            ->allow_extra_args(false)
-                            ->check(what_is_no_text);
+  CLI::Option* labels =
+      command
+          ->add_option("--labels", options->labels,
+                       "comma-separated labels, needed unless --labels-file is given; may be repeated")
+          ->allow_extra_args(false)
+          ->check(what_is_no_text);
   command->add_option("--labels-file", options->labels_file, "file with one label per line, instead of --labels")
       ->excludes(labels)
       ->check(CLI::ExistingFile);

@@ -186,9 +186,11 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
   command->footer(
       "Example: gondola embed photos/ --out embeddings\n"
       "writes embeddings/img_emb/img_emb_0.npy, and the path of each row to embeddings/metadata/metadata_0.parquet.\n"
-      "After a million images or ten minutes it starts a new file, img_emb_1.npy. From the tenth file on, all numbers\n"
-      "have two digits, so that names sort in the order of the rows. An interrupted run continues with --resume.");
-  command->add_option("IMAGE", options->images, image_argument_help);
+      "After a million images or ten minutes it starts a new file, img_emb_1.npy. With the tenth file all are renamed\n"
+      "to numbers of two digits, so that names sort in the order of the rows. An interrupted run continues with "
+      "--resume.");
+  command->add_option("IMAGE", options->images,
+                      image_argument_help + std::string("; needed unless --text-file is given"));
   command->add_option("--text-file", options->text_file, "file with one text per line; blank lines count as texts")
       ->check(CLI::ExistingFile);
   command->add_option("--out", options->out, "folder to write to")->required();

@@ -64,10 +64,15 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
     if (word.starts_with('-') && word != "-" && word != "--") {
       if (std::filesystem::exists(word, unknown))
         return "there is no option " + word + "; if you mean the file, write ./" + word;
+      const std::string name = word.substr(0, word.find('='));
       std::vector<std::string> known = options_of(app);
-      for (const CLI::App* command : app.get_subcommands())
-        std::ranges::copy(options_of(*command), std::back_inserter(known));
-      return "there is no option " + word + gondola::spelling_suggestion(word.substr(0, word.find('=')), known);
+      for (const CLI::App* command : app.get_subcommands()) {
+        const std::vector<std::string> own = options_of(*command);
+        if (std::ranges::find(own, name) != own.end())
+          return name + " is an option of " + command->get_name() + "; write it after that word";
+        std::ranges::copy(own, std::back_inserter(known));
+      }
+      return "there is no option " + word + gondola::spelling_suggestion(name, known);
     }
     if (app.get_subcommands().empty()) {
       std::vector<std::string> known;
@@ -141,7 +146,12 @@ int main(int argc, char** argv) {
         ->excludes(model)
         ->option_text(" ")
         ->check(not_empty("a model"));
+  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+  app.footer(
+      "Example: gondola classify cat.jpg --labels \"cat,dog,teapot\"\n"
+      "gondola COMMAND -h shows a command's own options, which follow its name, and an example");
   for (CLI::App* command : app.get_subcommands({})) {
+    command->group("Commands");
     if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(not_empty("a folder"));
     command->footer(command->get_footer() + "\nOptions common to all commands (--model, --json, …): gondola -h");
   }

@@ -112,7 +112,7 @@ class CpuEncoder : public Encoder {
 
   std::size_t count_items(const char* what, std::size_t values, std::size_t values_each, std::size_t results) const {
     const std::size_t items = values / values_each;
-    if (items * values_each != values) fail("{} {} are no multiple of {}", values, what, values_each);
+    if (items * values_each != values) fail("{} {} are not a multiple of {}", values, what, values_each);
     if (results != items * embed_dim())
       fail("room for {} values of embeddings, expected {} × {}", results, items, embed_dim());
     return items;

@@ -11,7 +11,8 @@ namespace gondola {
 /// a bit of the rest.
 struct SoftmaxArguments {
   float* scores = nullptr;  ///< rows × out_columns; overwritten
-  std::size_t stride = 0, rows = 0, columns = 0, out_columns = 0;
+  std::size_t stride = 0, rows = 0, columns = 0;
+  std::size_t out_columns = 0;  ///< at least `columns`; for a product that reads bf16, whole groups
   bool causal = false;
   std::size_t first_visible = 0;
   RowsOut out;  ///< in fp32 it may be the scores themselves

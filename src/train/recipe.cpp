@@ -104,7 +104,7 @@ class Section {
   void finish() const {
     for (const auto& [key, unused] : table_)
       if (!asked_.contains(std::string(key.str())))
-        fail("{}: unknown key {}{}", origin_, path(key.str()), spelling_suggestion(key.str(), asked_));
+        fail("{}: unknown key {}{}", origin_, path(key.str()), spelling_suggestion(key.str(), asked_, path("")));
   }
 
  private:

@@ -94,12 +94,16 @@ TEST_F(CommandOptions, MisspeltWordsFindTheirOwn) {
   EXPECT_THAT(run("classify a.png --labels a,b --modle m").error,
               HasSubstr("no option --modle; did you mean --model?"));
   EXPECT_THAT(run("classify a.png --colour red").error, HasSubstr("no option --colour\n"));
+  EXPECT_THAT(run("--exif classify a.png --labels a,b").error, HasSubstr("--exif is an option of classify; write it"));
 }
 
 TEST_F(CommandOptions, WhatIsNeededIsNamed) {
   EXPECT_THAT(run("classify images/a.png").error, HasSubstr("--labels or --labels-file is required"));
   EXPECT_THAT(run("embed --out " + out("e")).error, HasSubstr("IMAGE or --text-file is required"));
-  for (const char* nothing : {"classify images/a.png", "embed --out e"}) EXPECT_EQ(run(nothing).status, 2);
+  const std::string both = "classify images/a.png --labels a,b --labels-file ";
+  for (const std::string& wrong : {std::string("classify images/a.png"), std::string("embed --out e"),
+                                   both + golden_.string() + "/model/vocab.json"})
+    EXPECT_EQ(run(wrong).status, 2) << wrong;
 }
 
 TEST_F(CommandOptions, ExifTurnsImagesUpright) {

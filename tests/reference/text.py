@@ -2,7 +2,7 @@
 """Texts and their tokens by OpenAI's algorithm (clip/simple_tokenizer.py: ftfy, html, regex). Writes golden/text/:
 
   corpus.txt, vocab.json, merges.txt   a vocabulary of 1,000 merges, learned from the names of Unicode's characters
-  strings.jsonl.gz         [text, ids], one a line: ordinary text in many scripts, emoji, HTML, quotes, line breaks,
+  strings.jsonl.gz         [text, ids], one per line: ordinary text in many scripts, emoji, HTML, quotes, line breaks,
                            wrong encodings, random code points
   bytes.json               [hexadecimal bytes, ids]: invalid UTF-8, replaced as errors="replace" does
   data.json                checksums of the ids of texts in the folder GONDOLA_TEST_DATA, with OpenAI's vocabulary; only

@@ -288,7 +288,7 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   const std::string good = "[model]\npreset = \"tiny-test\"\nvocabulary = \"words\"\n" + rest;
   refuses("[model", {}, "line 1");
   refuses(good + "speed = 3\n", {}, "unknown key train.speed");
-  refuses(good, {"train.learning_raet=1"}, "unknown key train.learning_raet; did you mean learning_rate?");
+  refuses(good, {"train.learning_raet=1"}, "unknown key train.learning_raet; did you mean train.learning_rate?");
   refuses(good, {"train.batch_size=\"many\""},
           "recipe.toml with --set: train.batch_size has the wrong type, expected a whole number");
   refuses(good + "learning_rate = true\n", {},
