@@ -115,6 +115,7 @@ void add_bench(CLI::App& app, const GlobalOptions& global, int& status) {
                     ->check(CLI::IsMember({"image", "text"}));
   auto* batch = command->add_option("--batch", options->batches, "batch sizes to measure; default: 1,16,64")
                     ->delimiter(',')
+                    ->option_text("N,N,...")
                     ->check(within(1, 4096));
   auto* full =
       command->add_flag("--full", options->full,
@@ -124,6 +125,7 @@ void add_bench(CLI::App& app, const GlobalOptions& global, int& status) {
   command
       ->add_option("--files", options->files,
                    image_argument_help + std::string("; measures all steps from files to embeddings"))
+      ->type_name("IMAGES")
       ->excludes(tower, batch, full, kernels);
   kernels->excludes(batch, full);
   command->footer(

@@ -103,6 +103,7 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
       command
           ->add_option("--labels", options->labels,
                        "comma-separated labels, needed unless --labels-file is given; may be repeated")
+          ->option_text("A,B,...")
           ->allow_extra_args(false)
           ->check(what_is_no_text);
   command->add_option("--labels-file", options->labels_file, "file with one label per line, instead of --labels")

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "base/streams.h"
 #include "base/thread_pool.h"
 #include "cli/command.h"
+#include "cli/help_formatter.h"
 #include "cli/validators.h"
 
 namespace {
@@ -92,6 +94,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "CLIP in C++: classify images by labels you make up, match and embed images and texts, train your own models",
       "gondola");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.set_version_flag("--version", GONDOLA_VERSION);
   app.require_subcommand(1);
   app.fallthrough();  // global options may stand after the command
@@ -144,15 +147,13 @@ int main(int argc, char** argv) {
     app.get_subcommand(command)
         ->add_option("MODEL", global.model, "folder, file or name of a cached model; same as --model")
         ->excludes(model)
-        ->option_text(" ")
         ->check(not_empty("a model"));
-  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
   app.footer(
       "Example: gondola classify cat.jpg --labels \"cat,dog,teapot\"\n"
       "gondola COMMAND -h shows a command's own options, which follow its name, and an example");
   for (CLI::App* command : app.get_subcommands({})) {
     command->group("Commands");
-    if (CLI::Option* out = command->get_option_no_throw("--out")) out->check(not_empty("a folder"));
+    if (CLI::Option* out = command->get_option_no_throw("--out")) out->type_name("DIR")->check(not_empty("a folder"));
     command->footer(command->get_footer() + "\nOptions common to all commands (--model, --json, …): gondola -h");
   }
 

@@ -121,6 +121,7 @@ void add_quantize(CLI::App& app, const GlobalOptions& global, int& status) {
       ->add_option("--calibrate", options->images,
                    "a few hundred photos like those to come, half to calibrate, half to measure the result: " +
                        std::string(image_argument_help))
+      ->type_name("IMAGES")
       ->required();
   command->add_option("--out", options->out, "folder to write to, new or empty")->required();
   command

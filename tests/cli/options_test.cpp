@@ -88,6 +88,15 @@ TEST_F(CommandOptions, LongTextsAreCutOnlyIfAsked) {
   EXPECT_EQ(rows("e", "text"), rows("f", "text"));
 }
 
+TEST_F(CommandOptions, HelpSaysWhatEachTakes) {
+  const std::string help = run("embed -h").out;
+  for (const char* part : {"gondola embed [OPTIONS] [IMAGE...]", "--text-file FILE ", "--out DIR ",
+                           "folder to write to (required)", "--dtype fp16|fp32 ", "(default: fp16)", "--resume  "})
+    EXPECT_THAT(help, HasSubstr(part));
+  EXPECT_THAT(help, testing::Not(HasSubstr("TEXT:")));
+  EXPECT_THAT(run("bench -h").out, HasSubstr("--batch N,N,... "));
+}
+
 TEST_F(CommandOptions, MisspeltWordsFindTheirOwn) {
   EXPECT_THAT(run("clasify a.png --labels a,b").error, HasSubstr("no command clasify; did you mean classify?"));
   EXPECT_THAT(run("classify a.png --lables=a,b").error, HasSubstr("no option --lables=a,b; did you mean --labels?"));
