@@ -81,35 +81,46 @@ int main(int argc, char** argv) {
   std::int64_t traced_steps = 0;
   app.add_option("RECIPE", recipe_name,
                  "TOML file, or the name of a recipe that comes with gondola: openai-b32, siglip-b16, …")
-      ->required();
-  CLI::Option* out_option = app.add_option(
-      "--out", out, "folder for the run's checkpoints, metrics.jsonl, tensorboard, report.html and model");
-  app.add_option("--set", overrides, "section.key=value to use instead of the recipe's; may be repeated")
-      ->allow_extra_args(false);
+      ->required()
+      ->option_text(" ");
+  CLI::Option* out_option =
+      app.add_option(
+             "--out", out,
+             "folder for the run's checkpoints, metrics.jsonl, tensorboard, report.html and model; needed unless "
+             "--simulate is given")
+          ->option_text("DIR");
+  app.add_option("--set", overrides, "section.key=value, to use instead of the recipe's; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("KEY=VALUE");
   app.add_flag("--resume", resume, "continue the run in --out, if there is one");
   app.add_option("--trace", traced_steps, "record this many steps, from the start, in trace.json for chrome://tracing")
+      ->option_text("STEPS")
       ->check(CLI::Range(0, 1'000'000));
   Plan plan;
   CLI::Option* simulate =
       app.add_option("--simulate", plan.ranks,
                      "estimate the time of a step on each of these numbers of ranks, such as 1,8,128; trains nothing")
+          ->option_text("N,N,...")
           ->delimiter(',')
           ->allow_extra_args(false)
           ->check(CLI::Range(1, 1'000'000))
           ->excludes(out_option);
   CLI::Option* rate = app.add_option("--pairs-per-second", plan.pairs_per_second,
                                      "pairs per second of one rank alone without micro-batches, needed by --simulate")
+                          ->option_text("N")
                           ->needs(simulate)
                           ->check(CLI::Range(1e-3, 1e9));
   simulate->needs(rate);
-  app.add_option("--bandwidth", plan.link.bytes_per_second, "bytes per second between two ranks, in each direction")
+  app.add_option("--bandwidth", plan.link.bytes_per_second,
+                 "for --simulate: bytes per second between two ranks, in each direction (default: 1e9)")
+      ->option_text("N")
       ->needs(simulate)
-      ->check(CLI::Range(1., 1e15))
-      ->capture_default_str();
-  app.add_option("--latency", plan.link.latency_seconds, "seconds of latency between two ranks")
+      ->check(CLI::Range(1., 1e15));
+  app.add_option("--latency", plan.link.latency_seconds,
+                 "for --simulate: seconds of latency between two ranks (default: 1e-5)")
+      ->option_text("N")
       ->needs(simulate)
-      ->check(CLI::Range(0., 1e3))
-      ->capture_default_str();
+      ->check(CLI::Range(0., 1e3));
   app.footer(
       "To train in several processes: torchrun --nproc-per-node 8 --no-python gondola train …, or srun, or mpirun\n"
       "Example: gondola train openai-b32 --out runs/b32 --set model.vocab_size=8192 --set "
