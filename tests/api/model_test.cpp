@@ -38,7 +38,7 @@ class Api : public testing::Test {
   const Model model_ = Model::load((folder_ / "model").string(), exactly());
 };
 
-TEST_F(Api, TellsWhatTheModelTakesAndGives) {
+TEST_F(Api, ReportsTheModelsDimensions) {
   EXPECT_EQ(model_.embed_dim(), 16u);
   EXPECT_EQ(model_.image_size(), 32);
   EXPECT_EQ(model_.context_length(), 40);

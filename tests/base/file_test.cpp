@@ -102,7 +102,7 @@ TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
 }
 
 /// Reading a pipe would block.
-TEST(MappedFile, IsNoPipe) {
+TEST(MappedFile, RefusesPipes) {
   TemporaryFolder folder;
   ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
   EXPECT_THAT([&] { MappedFile(folder.path() / "pipe"); },
@@ -119,7 +119,7 @@ TEST(MappedFile, ShowsTheBytes) {
   EXPECT_THROW(MappedFile(folder.path()), Error);
 }
 
-TEST(RemoveTemporaries, KeepsWhatOnlyLooksLikeOne) {
+TEST(RemoveTemporaries, KeepsFilesThatOnlyLookTemporary) {
   const test::TemporaryFolder folder;
   const auto mine = test::write(folder.path() / ".0123456789abcdef.notes.tmp", "mine");
   remove_temporaries(folder.path());

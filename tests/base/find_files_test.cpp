@@ -31,7 +31,7 @@ TEST(FindFiles, TakesTheFirstOfTheLinksToAFolder) {
 }
 
 /// In a chain of hidden folders, each with two links to the next, there are 2^16 ways to the last.
-TEST(FindFiles, GoesEachWayOnce) {
+TEST(FindFiles, VisitsEachLinkedFolderOnce) {
   constexpr int folders = 16;
   const test::TemporaryFolder folder;
   const fs::path hidden = folder.path() / ".hidden";

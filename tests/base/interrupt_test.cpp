@@ -17,7 +17,7 @@ void expect_interrupted(bool expected, void (*act)()) {
   EXPECT_EXIT(tell(), testing::ExitedWithCode(expected ? 1 : 0), "");
 }
 
-TEST(InterruptDeathTest, OfATerminalThatGoesArrivesTwiceAndKillsNot) {
+TEST(InterruptDeathTest, TwoHangupsInterruptWithoutKilling) {
   expect_interrupted(true, [] {
     catch_interrupts();
     std::raise(SIGHUP);
@@ -25,7 +25,7 @@ TEST(InterruptDeathTest, OfATerminalThatGoesArrivesTwiceAndKillsNot) {
   });
 }
 
-TEST(InterruptDeathTest, OfATerminalIsNoneUnderNohup) {
+TEST(InterruptDeathTest, IgnoresHangupsUnderNohup) {
   expect_interrupted(false, [] {
     std::signal(SIGHUP, SIG_IGN);
     catch_interrupts();
@@ -33,14 +33,14 @@ TEST(InterruptDeathTest, OfATerminalIsNoneUnderNohup) {
   });
 }
 
-TEST(InterruptDeathTest, OfAPipeThatNobodyReadsIsNone) {
+TEST(InterruptDeathTest, IgnoresBrokenPipes) {
   expect_interrupted(false, [] {
     catch_interrupts();
     std::raise(SIGPIPE);
   });
 }
 
-TEST(InterruptDeathTest, KillsTheSecondTime) {
+TEST(InterruptDeathTest, KillsTheProcessOnTheSecondCtrlC) {
   const auto twice = [] {
     catch_interrupts();
     std::raise(SIGINT);

@@ -32,7 +32,7 @@ TEST(Json, NamesTheFileThatIsNotJson) {
     EXPECT_THAT([&] { parse_json(text, "f.json"); }, ThrowsMessage<Error>(testing::StartsWith("f.json: "))) << text;
 }
 
-TEST(Json, DoesNotEndAtANul) {
+TEST(Json, RefusesRawNulBytes) {
   for (const char* after : {"", "{\"a\": 2}", "nonsense"})
     EXPECT_THAT([&] { parse_json(std::string("{}\0", 3) + after, "f.json"); },
                 ThrowsMessage<Error>(HasSubstr("f.json: not valid JSON: a NUL at byte 2")))
@@ -58,7 +58,7 @@ TEST(JsonLine, KeepsOrderAndReplacesInvalidUtf8) {
             "{\"image\":\"b\xef\xbf\xbd.jpg\",\"error\":\"a\\nb\"}");
 }
 
-TEST(JsonLine, CannotSteerATerminal) {
+TEST(JsonLine, EscapesTerminalControlCharacters) {
   const std::string text = "\x1b \x7f \xc2\x80 \xc2\x9f \xc2\xa0 \xc4\x80";  // the last two are characters
   const std::string line = to_json_line({{"image", text}});
   EXPECT_EQ(line, "{\"image\":\"\\u001b \\u007f \\u0080 \\u009f \xc2\xa0 \xc4\x80\"}");

@@ -27,7 +27,7 @@ TEST(NpyWriter, WritesTheBytesThatNumPyWrites) {
   }
 }
 
-TEST(NpyWriter, WritesNoRows) {
+TEST(NpyWriter, WritesAnEmptyArray) {
   TemporaryFolder folder;
   NpyWriter writer(folder.path() / "a.npy", NpyType::float16, {5});
   writer.finish();

@@ -26,7 +26,7 @@ TEST(Progress, IsSilentForAWhileWithoutATerminal) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
-TEST(Progress, IsALineNowAndThenWithoutATerminal) {
+TEST(Progress, PrintsOccasionalLinesWithoutATerminal) {
   testing::internal::CaptureStderr();
   {
     Progress progress("images", 10, "done", std::chrono::milliseconds(0));
@@ -39,7 +39,7 @@ TEST(Progress, IsALineNowAndThenWithoutATerminal) {
   EXPECT_TRUE(lines.ends_with(" left\n")) << lines;
 }
 
-TEST(FirstCodePoints, AreNotCutInside) {
+TEST(FirstCodePoints, AreNeverSplit) {
   EXPECT_EQ(first_code_points("a\u00e9\u4e2d\U0001f408z", 4), "a\u00e9\u4e2d\U0001f408");
   EXPECT_EQ(first_code_points("a\u00e9", 1), "a");
   EXPECT_EQ(first_code_points("a\u00e9", 9), "a\u00e9");

@@ -86,7 +86,7 @@ TEST(ThreadPool, SkipsWhatIsLeftAfterAnException) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST(ThreadPool, HasTheProcessorsThatItMayUse) {
+TEST(ThreadPool, HasOneThreadPerAvailableProcessor) {
   EXPECT_GE(available_processors(), 1);
   EXPECT_EQ(ThreadPool().threads(), available_processors());
   cpu_set_t all, first;

@@ -40,7 +40,7 @@ TEST(HuggingFaceConfig, HasTransformersDefaults) {
   EXPECT_EQ(config.text.start_id, 49406);
 }
 
-TEST(HuggingFaceConfig, ReadsWhatIsNot) {
+TEST(HuggingFaceConfig, ReadsNonDefaultValues) {
   const ModelConfig config = read_hugging_face_config(parse(R"({
       "text_config": {"layer_norm_eps": 1e-3, "hidden_act": "gelu", "eos_token_id": 7},
       "vision_config": {"layer_norm_eps": 1e-4, "hidden_act": "gelu_pytorch_tanh"}})"),
@@ -54,7 +54,7 @@ TEST(HuggingFaceConfig, ReadsWhatIsNot) {
 }
 
 /// The model has room for one more token than the vocabulary: padding with the last id would be pooled.
-TEST(HuggingFaceConfig, PadsWithNoIdThatIsTakenForTheEnd) {
+TEST(HuggingFaceConfig, PadsWithAnIdThatIsNotPooled) {
   const ModelConfig config =
       read_hugging_face_config(parse(R"({"text_config": {"eos_token_id": 2, "vocab_size": 49409}})"), "c");
   EXPECT_EQ(config.text.pooling, TextPooling::largest_id);
@@ -62,7 +62,7 @@ TEST(HuggingFaceConfig, PadsWithNoIdThatIsTakenForTheEnd) {
 }
 
 /// As in transformers' CLIPConfig, for the files of 2021.
-TEST(HuggingFaceConfig, TheOlderNameHasPrecedence) {
+TEST(HuggingFaceConfig, PrefersTextConfigDictToTextConfig) {
   const ModelConfig config = read_hugging_face_config(
       parse(R"({"text_config": {"num_hidden_layers": 3}, "text_config_dict": {"num_hidden_layers": 4}})"), "c");
   EXPECT_EQ(config.text.layers, 4);
@@ -72,7 +72,7 @@ PreprocessConfig preprocess(const char* json) {
   return read_hugging_face_preprocess(parse(json), 32, "p");
 }
 
-TEST(HuggingFacePreprocess, SquashesWhatIsOfTwoSides) {
+TEST(HuggingFacePreprocess, SquashesWhenHeightAndWidthAreGiven) {
   for (const char* json : {R"({"size": {"height": 32, "width": 32}, "do_center_crop": false})",
                            R"({"size": {"height": 32, "width": 32}, "crop_size": {"height": 32, "width": 32}})"}) {
     EXPECT_EQ(preprocess(json).resize_mode, ResizeMode::squash) << json;
@@ -104,7 +104,7 @@ TEST(HuggingFacePreprocess, RefusesWhatWouldChangeTheResult) {
 }
 
 /// transformers would give other answers.
-TEST(HuggingFaceConfig, RefusesWhatTransformersHasNot) {
+TEST(HuggingFaceConfig, RefusesFeaturesThatTransformersLacks) {
   const auto refuses = [](const auto& change, const char* why) {
     ModelConfig config = preset("ViT-B-32-quickgelu");
     change(config);

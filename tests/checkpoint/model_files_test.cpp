@@ -51,7 +51,7 @@ TEST(SingleFile, MayHaveAConfigurationFromAPipe) {
   writer.join();
 }
 
-TEST(SingleFile, OfOpenAIsIsOfQuickGelu) {
+TEST(SingleFile, RequiresQuickGeluForOpenAIsFiles) {
   EXPECT_THAT(
       [] {
         load_model_files(test::golden("models/vit_openai.pt").string(), test::golden("models/vit_state_dict.json"));
@@ -60,7 +60,7 @@ TEST(SingleFile, OfOpenAIsIsOfQuickGelu) {
 }
 
 /// open_clip falls back to these names where none of its own exist.
-TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
+TEST(OpenClipFolder, FindsItsWeightsUnderFallbackNamesInOrder) {
   const test::TemporaryFolder folder;
   const fs::path model = folder.path() / "model";
   fs::copy(test::golden("models/vit_open_clip"), model, fs::copy_options::recursive);
@@ -83,7 +83,7 @@ TEST(OpenClipFolder, MayNameItsWeightsAsOthersDo) {
 }
 
 /// open_clip's training adds the bias with --siglip, which no configuration shows.
-TEST(OpenClipFolder, WithABiasIsOfASigmoidLoss) {
+TEST(OpenClipFolder, HasASigmoidLossIfItHasALogitBias) {
   const test::TemporaryFolder folder;
   const fs::path model = folder.path() / "model", config = model / "open_clip_config.json";
   fs::copy(test::golden("models/vit_custom_text"), model, fs::copy_options::recursive);
@@ -105,7 +105,7 @@ class HuggingFaceFolder : public testing::Test {
   const fs::path folder_ = temporary_.path() / "model";
 };
 
-TEST_F(HuggingFaceFolder, IsPreprocessedAsByTransformersAndOthersAreNot) {
+TEST_F(HuggingFaceFolder, UsesTransformersPreprocessingUnlikeOtherLayouts) {
   EXPECT_EQ(load().preprocess.library, PreprocessLibrary::transformers);
   for (const char* other : {"vit_open_clip", "resnet_open_clip", "vit_openai.pt"})
     EXPECT_EQ(load_model_files((test::golden("models") / other).string()).preprocess.library,
@@ -132,7 +132,7 @@ TEST_F(HuggingFaceFolder, MayNestItsImageProcessor) {
 }
 
 /// A processor's other settings do not replace those of its image processor's own file.
-TEST_F(HuggingFaceFolder, MayHaveAProcessorWithoutOne) {
+TEST_F(HuggingFaceFolder, AcceptsAProcessorWithoutAnImageProcessor) {
   const auto mean = load().preprocess.mean;
   for (const char* without : {R"({"processor_class": "CLIPProcessor"})", R"({"image_processor": null})"}) {
     write("processor_config.json", without);
@@ -262,7 +262,7 @@ TEST_F(HuggingFaceFolder, KeepsItsScaleWhateverTypeTheWeightsGet) {
 }
 
 /// The vocabulary was extended after training, so its largest id is not an end token.
-TEST_F(HuggingFaceFolder, NamesNoEndTokenThatTheVocabularyHasNot) {
+TEST_F(HuggingFaceFolder, RefusesToNameAnEndTokenTheVocabularyLacks) {
   ModelFiles model = load();
   const ClipTokenizer tokenizer = load_tokenizer(model);
   model.config.text.end_id = model.config.text.vocab_size++;
@@ -296,7 +296,7 @@ TEST_F(HuggingFaceFolder, MayHaveItsWeightsInShards) {
   EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("expected the name of a file")));
 }
 
-TEST_F(HuggingFaceFolder, MayBeNamedByItsWeights) {
+TEST_F(HuggingFaceFolder, CanBeLoadedByItsWeightsFile) {
   const ModelFiles by_file = load_model_files((folder_ / "model.safetensors").string());
   EXPECT_EQ(by_file.family, Family::hugging_face);
   EXPECT_EQ(by_file.vocabulary, folder_);
@@ -307,13 +307,13 @@ TEST_F(HuggingFaceFolder, MayBeNamedByItsWeights) {
       << "whose names are not transformers'";
 }
 
-TEST_F(HuggingFaceFolder, OfGitLfsPointersSaysSo) {
+TEST_F(HuggingFaceFolder, ExplainsGitLfsPointers) {
   write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
   EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("git lfs pull")));
 }
 
 /// A tar archive may hold one, and reading it would block.
-TEST_F(HuggingFaceFolder, OfANamedPipeIsRefused) {
+TEST_F(HuggingFaceFolder, RefusesNamedPipes) {
   for (const char* name : {"model.safetensors", "preprocessor_config.json", "config.json"}) {
     fs::remove(folder_ / name);
     ASSERT_EQ(::mkfifo((folder_ / name).c_str(), 0600), 0);
@@ -322,7 +322,7 @@ TEST_F(HuggingFaceFolder, OfANamedPipeIsRefused) {
   }
 }
 
-TEST_F(HuggingFaceFolder, HasNoEndlessConfiguration) {
+TEST_F(HuggingFaceFolder, RefusesAHugeConfiguration) {
   write("config.json", read_file(folder_ / "config.json") + std::string(16 << 20, ' '));
   EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("config.json: is larger than the limit")));
 }

@@ -49,7 +49,7 @@ class Caches : public testing::Test {
   std::map<std::string, std::optional<std::string>> before_;
 };
 
-TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
+TEST_F(Caches, FollowHuggingFacesEnvironmentVariables) {
   const std::string name = "openai/clip-vit-base-patch32", repository = "models--openai--clip-vit-base-patch32";
   EXPECT_THAT([&] { find_model(name); }, ThrowsMessage<Error>(HasSubstr((home_cache_ / "huggingface").string())));
   const fs::path at_home = add_repository(home_cache_ / "huggingface" / "hub", repository);
@@ -68,7 +68,7 @@ TEST_F(Caches, OfHuggingFaceAreWhereItsVariablesSay) {
   }
 }
 
-TEST_F(Caches, MayBeBelowTheUsersFolder) {
+TEST_F(Caches, ExpandATildeInTheirPath) {
   const std::string repository = "models--openai--clip-vit-base-patch32";
   ::setenv("HF_HOME", "~/hf", 1);
   const fs::path expected = add_repository(fs::path(std::getenv("HOME")) / "hf" / "hub", repository);
@@ -90,7 +90,7 @@ TEST_F(Caches, HoldOpenAIsFiles) {
   EXPECT_THAT([] { find_model("ViT-B-99"); }, ThrowsMessage<Error>(HasSubstr("ViT-L/14@336px")));
 }
 
-TEST_F(Caches, LeadNowhereElse) {
+TEST_F(Caches, RefuseCommitsOutsideTheirSnapshots) {
   const fs::path hub = home_cache_ / "huggingface" / "hub";
   add_repository(hub, "models--a--b");
   fs::create_directories(hub / "elsewhere");

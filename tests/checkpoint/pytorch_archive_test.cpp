@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(Files, Archives, testing::Values("state_dict.pt", "trai
                            return name.substr(0, name.find('.'));
                          });
 
-TEST(PytorchArchive, RunsNothing) {
+TEST(PytorchArchive, ExecutesNoCode) {
   const test::TemporaryFolder folder;
   std::filesystem::current_path(folder.path());                                         // where the command would write
   EXPECT_THROW(read_pytorch_archive(test::golden("checkpoint") / "malice.pt"), Error);  // a call is not a tensor
@@ -84,7 +84,7 @@ TEST(PytorchArchive, RunsNothing) {
   std::filesystem::current_path("/");
 }
 
-TEST(PytorchArchive, SaysWhatAFileIsNot) {
+TEST(PytorchArchive, ExplainsWhyItCannotReadAFile) {
   const test::TemporaryFolder folder;
   std::ofstream(folder.path() / "old.pt") << "\x80\x02\x8a\nl\xfc\x9c";
   EXPECT_THAT([&] { read_pytorch_archive(folder.path() / "old.pt"); }, ThrowsMessage<Error>(HasSubstr("PyTorch 1.6")));
@@ -134,7 +134,7 @@ TEST(ZipArchive, ChecksWhatIsDeflated) {
 }
 
 /// Each would take memory that grows faster than the pickle, or than the file that the pickle was deflated to.
-TEST(Pickle, RefusesToMultiplyWhatItHolds) {
+TEST(Pickle, RefusesPicklesThatExpandTooMuch) {
   const auto refused = [](const std::string& pickle, const char* why) {
     EXPECT_THAT([&] { Pickle(std::as_bytes(std::span(pickle)), "bomb"); }, ThrowsMessage<Error>(HasSubstr(why)));
   };

@@ -86,7 +86,7 @@ TEST_F(QuantizedFolder, IsWrittenAsItWasRead) {
               testing::UnorderedElementsAreArray(expected.at("ignore").get<std::vector<std::string>>()));
 }
 
-TEST_F(QuantizedFolder, OfAnotherMethodIsRefused) {
+TEST_F(QuantizedFolder, RefusesOtherQuantizationFormats) {
   EXPECT_THAT([&] { load_model_files(edited("\"int-quantized\"", "\"pack-quantized\"")); },
               ThrowsMessage<Error>(HasSubstr("pack-quantized")));
 }

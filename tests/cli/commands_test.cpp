@@ -369,7 +369,7 @@ TEST_F(Commands, VocabTrainsAVocabularyThatLoads) {
 }
 
 /// CLI11 would read them as lists.
-TEST_F(Commands, WordsInBracketsAreWords) {
+TEST_F(Commands, WordsInBracketsAreTakenLiterally) {
   for (const std::string text : {"[cat]", "[a, b]", "[]"}) {
     const Result result = run("tokenize --json --model model '" + text + "'");
     ASSERT_EQ(result.lines().size(), 1u) << text << result.error;
@@ -388,7 +388,7 @@ TEST_F(Commands, WordsInBracketsAreWords) {
 }
 
 /// As from an unset variable; CLI11 would take the next word as the value.
-TEST_F(Commands, AnEmptyValueIsOne) {
+TEST_F(Commands, TreatAnEmptyValueAsAValue) {
   EXPECT_THAT(run("preprocess images/a.png --out= --model model").error, HasSubstr("--out: expected a folder"));
   for (const char* none : {"--labels=", "--labels=,", "--labels ,,"})
     EXPECT_THAT(run(std::string("classify images/a.png ") + none + " --model model").error,
@@ -430,7 +430,7 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
 }
 
 // The emulator stops the program at any instruction that the emulated processor lacks.
-TEST_F(Commands, OlderProcessorsExecuteNothingThatTheyLack) {
+TEST_F(Commands, NeverExecuteInstructionsThatAnOlderProcessorLacks) {
   if (std::system("command -v qemu-x86_64 > /dev/null") != 0)
     GTEST_SKIP() << "qemu-x86_64 (qemu-user) is not installed";
   for (const auto& [processor, isa] : {std::pair("Haswell", "avx2"), std::pair("Nehalem", "scalar")}) {

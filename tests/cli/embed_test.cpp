@@ -56,7 +56,7 @@ class Files : public testing::Test {
   std::list<std::vector<std::string>> given_;  ///< must outlive what was opened
 };
 
-TEST_F(Files, AreOfSoManyRowsAndResumeAtTheInputAfterTheLast) {
+TEST_F(Files, HoldAFixedNumberOfRowsAndResumeAfterTheLastInput) {
   {
     EmbeddingFiles files = open(false);
     embed(files, 4);
@@ -111,7 +111,7 @@ TEST_F(Files, TryAgainWhatFailed) {
   expect_paths(1, {"b.png", "d.png"});
 }
 
-TEST_F(Files, RefuseARecordOfFailuresThatCannotBe) {
+TEST_F(Files, RefuseAnImpossibleRecordOfFailures) {
   {
     EmbeddingFiles files = open(false);
     files.append(0, NpyType::float32, std::vector<float>{0, 1});
@@ -126,7 +126,7 @@ TEST_F(Files, RefuseARecordOfFailuresThatCannotBe) {
               ThrowsMessage<Error>(HasSubstr("img_emb.json: is damaged, or was not written by gondola embed")));
 }
 
-TEST_F(Files, AreCompleteAfterAWhile) {
+TEST_F(Files, AreSavedAfterTheTimeLimit) {
   EmbeddingFiles files = open(false, made_by, inputs, "img", {.time = std::chrono::seconds(0)});
   embed(files, 2);
   EXPECT_EQ(files.saved(), 2u);
@@ -134,7 +134,7 @@ TEST_F(Files, AreCompleteAfterAWhile) {
 }
 
 /// As in clip-retrieval: sorting the names puts the rows in order.
-TEST_F(Files, HaveNumbersOfOneWidth) {
+TEST_F(Files, AreNumberedWithLeadingZeros) {
   const FileLimit one_row = {.rows = 1};
   const std::vector<std::string> twelve(12, "a.png");
   const auto names = [&](const char* folder) {
@@ -163,7 +163,7 @@ TEST_F(Files, HaveNumbersOfOneWidth) {
 }
 
 /// As after a kill between the first file and the record of it.
-TEST_F(Files, KeepTheRecordOfWhatTheyDoNotKnow) {
+TEST_F(Files, ResumeAfterAKillBeforeTheFirstFileWasRecorded) {
   std::string empty;
   {
     EmbeddingFiles files = open(false);
@@ -179,7 +179,7 @@ TEST_F(Files, KeepTheRecordOfWhatTheyDoNotKnow) {
 }
 
 /// What is lost must not count as done.
-TEST_F(Files, StayAsTheyWereWhenOneCannotBeWritten) {
+TEST_F(Files, DoNotCountLostRowsAsDone) {
   {
     EmbeddingFiles files = open(false);
     embed(files, 2);
@@ -197,7 +197,7 @@ TEST_F(Files, StayAsTheyWereWhenOneCannotBeWritten) {
   EXPECT_THAT(firsts(1), ElementsAre(3, 4));
 }
 
-TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
+TEST_F(Files, ResumeOnlyWithTheSameSettingsAndInputs) {
   {
     EmbeddingFiles files = open(true);  // nothing to resume yet
     embed(files, 4);
@@ -231,7 +231,7 @@ TEST_F(Files, ResumeOnlyWhatIsOfTheSame) {
 }
 
 /// The record of a process killed before its first file does not stop others; that of a running process does.
-TEST_F(Files, MayBeNoneOfAKilledProcess) {
+TEST_F(Files, IgnoreTheEmptyRecordOfAKilledProcess) {
   const Json other_weights = {{"weights", "2"}, {"dtype", "fp32"}};
   const auto open_texts = [&] { open(false, other_weights, {"a cat"}, "text"); };
   const fs::path path = folder_.path() / "img_emb.json";
@@ -283,7 +283,7 @@ TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
   EXPECT_THAT(again.error, HasSubstr("1 of the 3 images already processed have no embedding; trying them again"));
 }
 
-TEST_F(Embed, SaysWhosePathsCannotBeKept) {
+TEST_F(Embed, WarnsAboutPathsThatAreNotUtf8) {
   fs::create_directories(folder_.path() / "photos");
   fs::copy_file(golden_ / "images" / "a.png", folder_.path() / "photos" / "\xff.png");
   const Result result = run("embed images " + out("photos") + " --model model --out " + out("e"));
@@ -340,7 +340,7 @@ TEST_F(Embed, ResumesWithTheSameOptionsAlone) {
       << "which open_clip has not";
 }
 
-TEST_F(Embed, TextsAndImagesOfOneFolderAreOfOneModel) {
+TEST_F(Embed, RefusesTextsAndImagesOfDifferentModelsInOneFolder) {
   std::ofstream(folder_.path() / "texts") << "a cat\na dog\n";
   ASSERT_EQ(run("embed --text-file " + out("texts") + " --model model --dtype fp32 --out " + out("e")).status, 0);
   EXPECT_EQ(test::read_npy<float>(folder_.path() / "e" / "text_emb" / "text_emb_0.npy").shape.at(0), 2u);

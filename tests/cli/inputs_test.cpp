@@ -71,7 +71,7 @@ TEST_F(Inputs, FoldersGiveTheirPicturesInOrder) {
   EXPECT_EQ(found, paths);
 }
 
-TEST_F(Inputs, AnImageOnStdinIsNoListOfPaths) {
+TEST_F(Inputs, AnImageOnStdinIsNotReadAsAListOfPaths) {
   EXPECT_THAT(run("classify - --model model --labels cat,dog < images/b.jpg").error, HasSubstr("stdin is an image"));
   fs::create_directories(folder_.path() / "BM");
   fs::copy_file(golden_ / "images" / "a.png", folder_.path() / "BM" / "a.png");
@@ -86,7 +86,7 @@ TEST_F(Inputs, AModelMayStandInTheCurrentFolder) {
   EXPECT_EQ(run("tokenize --model model.safetensors 'the cat'", "; cd model && ").status, 0);
 }
 
-TEST_F(Inputs, AMessageCannotSteerTheTerminal) {
+TEST_F(Inputs, MessagesEscapeTerminalControlCharacters) {
   const Result result = run("classify \"$(printf 'a\\033b.png')\" --model model --labels cat");
   EXPECT_THAT(result.error, HasSubstr("a\\x1bb.png"));
   const Result c1 = run("classify \"$(printf 'a\\302\\233b.png')\" --model model --labels cat");

@@ -97,7 +97,7 @@ TEST_F(CommandOptions, HelpSaysWhatEachTakes) {
   EXPECT_THAT(run("bench -h").out, HasSubstr("--batch N,N,... "));
 }
 
-TEST_F(CommandOptions, MisspeltWordsFindTheirOwn) {
+TEST_F(CommandOptions, MisspeltNamesGetASuggestion) {
   EXPECT_THAT(run("clasify a.png --labels a,b").error, HasSubstr("no command clasify; did you mean classify?"));
   EXPECT_THAT(run("classify a.png --lables=a,b").error, HasSubstr("no option --lables=a,b; did you mean --labels?"));
   EXPECT_THAT(run("classify a.png --labels a,b --modle m").error,
@@ -106,7 +106,7 @@ TEST_F(CommandOptions, MisspeltWordsFindTheirOwn) {
   EXPECT_THAT(run("--exif classify a.png --labels a,b").error, HasSubstr("--exif is an option of classify; write it"));
 }
 
-TEST_F(CommandOptions, WhatIsNeededIsNamed) {
+TEST_F(CommandOptions, MissingOptionsAreNamed) {
   EXPECT_THAT(run("classify images/a.png").error, HasSubstr("--labels or --labels-file is required"));
   EXPECT_THAT(run("embed --out " + out("e")).error, HasSubstr("IMAGE or --text-file is required"));
   const std::string both = "classify images/a.png --labels a,b --labels-file ";
@@ -228,7 +228,7 @@ TEST_F(CommandOptions, ConfigurationAndVocabularyMayStandElsewhere) {
   EXPECT_EQ(run(of_file + " --vocab model").status, 0);
 }
 
-TEST_F(CommandOptions, VocabulariesEndWhereTheModelPools) {
+TEST_F(CommandOptions, RefuseAVocabularyWhoseEndTokenTheModelDoesNotPool) {
   const fs::path copy = folder_.path() / "copy";
   fs::copy(golden_ / "model", copy);
   std::string config = read_file(copy / "config.json");

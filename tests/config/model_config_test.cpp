@@ -55,7 +55,7 @@ TEST(ModelConfig, NamesWhatDoesNotFit) {
 }
 
 /// The last of twelve blocks needs queries, attention, output and MLP for only one token of 77.
-TEST(ModelConfig, CountsWhatOfTheLastBlockIsNeeded) {
+TEST(ModelConfig, CountsOnlyTheNeededPartOfTheLastBlock) {
   const ModelConfig config = preset("ViT-B-32");
   EXPECT_NEAR(count_forward_flops(config).text - count_needed_flops(config, 77).text,
               76 * (4.0 * 512 * 512 + 4.0 * 512 * 2048 + 4.0 * 77 * 512), 1);

@@ -134,7 +134,7 @@ TEST(CsvDataset, ReadsNoPipeAsAnImage) {
   EXPECT_THAT([&] { data->get(0); }, ThrowsMessage<Error>(HasSubstr("pipe: is not a regular file")));
 }
 
-TEST(CsvDataset, TakesAnImageThatIsNoNameForOneThatIsNotThere) {
+TEST(CsvDataset, ReportsAnOverlongImageNameAsNotFound) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.csv").string();
   write(path, "image,caption\n" + std::string(5000, 'x') + ",a text\n");

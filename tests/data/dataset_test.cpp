@@ -61,7 +61,7 @@ TEST(ClassFolders, AreSearchedThroughLinks) {
 }
 
 /// A table's pictures are often in a folder beside it.
-TEST(ClassFolders, AreNotWhatATableIsAbout) {
+TEST(ClassFolders, AreRefusedIfATableDescribesTheirPictures) {
   TemporaryFolder folder;
   write(folder.path() / "images" / "1.jpg", "one");
   EXPECT_EQ(open_dataset(folder.path().string())->size(), 1u);
@@ -110,7 +110,7 @@ TEST(ClassFolders, SayWhatIsWrong) {
 }
 
 /// Reading a pipe would block.
-TEST(Datasets, AreNoPipes) {
+TEST(Datasets, RefusePipes) {
   TemporaryFolder folder;
   write(folder.path() / "n01" / "1.jpg", "1");
   for (const char* name : {"classes.tsv", "x.tar", "x.csv", "x.parquet"}) {
@@ -123,7 +123,7 @@ TEST(Datasets, AreNoPipes) {
   }
 }
 
-TEST(Datasets, FollowOneAnother) {
+TEST(Datasets, AreConcatenatedInOrder) {
   TemporaryFolder folder;
   write(folder.path() / "a" / "cat" / "1.jpg", "1");
   write(folder.path() / "a" / "dog" / "2.jpg", "2");
@@ -148,7 +148,7 @@ TEST(Datasets, FollowOneAnother) {
   EXPECT_THROW(data->get(6), Error);
 }
 
-TEST(Datasets, RefuseCaptionsThatNobodyWrote) {
+TEST(Datasets, RefuseOverlongCaptions) {
   TemporaryFolder folder;
   write(folder.path() / "a.jpg", "image");
   for (const auto& [repeats, fits] : {std::pair(1000, true), std::pair(20'000, false)}) {
@@ -220,7 +220,7 @@ TEST(ClassFolders, HaveTheirImagesInTheOrderOfTheirNames) {
   for (std::size_t i = 0; i < 90; ++i) EXPECT_EQ(data->get(i).image, std::to_string(10 + i));
 }
 
-TEST(Datasets, AreOfOneKindOfFiles) {
+TEST(Datasets, RefuseAMixOfFileKinds) {
   TemporaryFolder folder;
   write(folder.path() / "t.csv", "image,caption\nx.jpg,a\n");
   write(folder.path() / "t.tsv", "image\tcaption\nx.jpg\ta\n");
@@ -228,7 +228,7 @@ TEST(Datasets, AreOfOneKindOfFiles) {
               ThrowsMessage<Error>(HasSubstr("several kinds")));
 }
 
-TEST(Datasets, TrainNoVocabularyFromCaptionsThatNobodyWrote) {
+TEST(Datasets, SkipOverlongCaptionsWhenTrainingAVocabulary) {
   TemporaryFolder folder;
   const auto table = write(folder.path() / "t.csv", "image,caption\nx.jpg,a\ny.jpg," + std::string(70'000, 'x') + "\n");
   EXPECT_THAT(captions_of(*open_dataset(table.string())), ElementsAre("a"));

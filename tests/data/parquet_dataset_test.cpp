@@ -34,7 +34,7 @@ class ParquetDataset : public testing::Test {
   }
 };
 
-TEST_F(ParquetDataset, OfPathsIsThatOfTheSameCsv) {
+TEST_F(ParquetDataset, WithPathsEqualsTheSameTableAsCsv) {
   TemporaryFolder folder;
   const auto csv = open("table.csv");
   for (const char* name : {"paths.parquet", "codes.parquet", "views.parquet"}) {
@@ -115,7 +115,7 @@ TEST_F(ParquetDataset, PathsAreBesideTheirOwnFile) {
 }
 
 /// Their columns have no type, like those of an empty table in Python.
-TEST_F(ParquetDataset, EmptyFilesSayNothingOfTheOthers) {
+TEST_F(ParquetDataset, IgnoresEmptyFilesAmongOthers) {
   TemporaryFolder folder;
   for (const char* name : {"a", "c"})
     fs::copy_file(test::golden("data/empty.parquet"), folder.path() / (std::string(name) + ".parquet"));
@@ -148,7 +148,7 @@ fs::path write_table(const fs::path& path, const std::string& columns, int row_g
 }
 
 /// A file of one and a half kilobytes may hold 3,000 rows of 3 GiB.
-TEST_F(ParquetDataset, UnpacksToNoMoreThanMemoryHasRoomFor) {
+TEST_F(ParquetDataset, RefusesRowGroupsTooLargeToUnpack) {
   GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   TemporaryFolder folder;
   const fs::path path = folder.path() / "x.parquet";
@@ -172,7 +172,7 @@ TEST_F(ParquetDataset, OfPathsTakesNoMoreMemoryThanItsFileExplains) {
               ThrowsMessage<Error>(HasSubstr("x.parquet: the paths and captions of its rows take more than")));
 }
 
-TEST_F(ParquetDataset, BelievesNoRowsThatItsFileHasNoRoomFor) {
+TEST_F(ParquetDataset, RefusesMoreRowsThanTheFileCanHold) {
   GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   TemporaryFolder folder;
   const char* columns = "'image': same(b'x', 2 * 10**6), 'caption': same('x', 2 * 10**6)";
@@ -180,7 +180,7 @@ TEST_F(ParquetDataset, BelievesNoRowsThatItsFileHasNoRoomFor) {
               ThrowsMessage<Error>(HasSubstr("x.parquet: row group 0 claims 2000000 rows")));
 }
 
-TEST_F(ParquetDataset, HasNoRowOfEndlessCaptions) {
+TEST_F(ParquetDataset, RefusesARowWithTooManyCaptions) {
   GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
   TemporaryFolder folder;
   const auto data = open_dataset(

@@ -124,7 +124,7 @@ TEST_F(Remote, ADamagedShardIsCountedAgainWhenItIsWhole) {
   EXPECT_GT(open_dataset(server.url("/set/a.tar"))->size(), damaged);
 }
 
-TEST_F(Remote, ShardsAreFetchedWhenNeededWhereTheirSizesAreKnown) {
+TEST_F(Remote, ShardsOfKnownSizesAreFetchedOnlyWhenNeeded) {
   const std::size_t size = open_dataset(test::golden("data/ustar.tar").string())->size();
   HttpServer server([&](const std::string& request) {
     if (request.find("sizes.json") != std::string::npos)
@@ -162,7 +162,7 @@ TEST_F(Remote, ATransferThatBreaksOffGoesOnWhereItWas) {
 }
 
 /// A server without ranges sends nothing new until it passes what it has sent already.
-TEST_F(Remote, ATransferThatBeginsAnewIsNoProgress) {
+TEST_F(Remote, ARestartedTransferIsNotCountedAsProgress) {
   int answered = 0;
   HttpServer server([&](const std::string&) {
     constexpr std::size_t lengths[] = {1000, 10};
@@ -183,7 +183,7 @@ TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAnew) {
   EXPECT_EQ(fetch(server.url("/x.tar")), changed);
 }
 
-TEST_F(Remote, AWrongRangeIsNotTakenForTheRest) {
+TEST_F(Remote, AWrongRangeIsDiscarded) {
   int answered = 0;
   HttpServer server([&](const std::string& request) {
     const std::string tag = "ETag: \"one\"\r\n";
@@ -194,7 +194,7 @@ TEST_F(Remote, AWrongRangeIsNotTakenForTheRest) {
   EXPECT_EQ(fetch(server.url("/x.tar")), content_);
 }
 
-TEST_F(Remote, APartOfTheRangeIsNotTakenForTheRest) {
+TEST_F(Remote, AnIncompleteRangeIsContinued) {
   const std::size_t third = content_.size() / 3;
   HttpServer server([&](const std::string& request) {
     const std::string tag = "ETag: \"one\"\r\n", range = "Range: bytes=";
@@ -209,7 +209,7 @@ TEST_F(Remote, APartOfTheRangeIsNotTakenForTheRest) {
   EXPECT_EQ(fetch(server.url("/x.tar")), content_);
 }
 
-TEST_F(Remote, AFileThatIsEmptyMeanwhileIsEmpty) {
+TEST_F(Remote, AFileThatBecameEmptyIsFetchedAsEmpty) {
   int answered = 0;
   HttpServer server([&](const std::string&) {
     if (answered++ > 0) return response("200 OK", "ETag: \"two\"\r\n", "");
@@ -269,7 +269,7 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
 }
 
 /// Anyone on the way could answer in its place.
-TEST_F(Remote, AnEncryptedAddressLeadsToNoPlainOne) {
+TEST_F(Remote, RedirectsFromHttpsToHttpAreRefused) {
   if (std::system("openssl version > /dev/null 2>&1") != 0) GTEST_SKIP() << "needs openssl";
   HttpServer plain([&](const std::string&) { return response("200 OK", "", content_); });
   HttpServer redirecting(
@@ -295,7 +295,7 @@ TEST_F(Remote, AnEncryptedAddressLeadsToNoPlainOne) {
   EXPECT_THAT(plain.requests(), SizeIs(1));
 }
 
-TEST_F(Remote, PathsKeepWhatWouldBeSecretInAUrl) {
+TEST_F(Remote, LocalPathsAreNotRedactedLikeUrls) {
   const fs::path shard = folder_.path() / "me@here#1?.tar";
   test::write(shard, content_);
   EXPECT_THAT(open_dataset(shard.string())->get(0).key, StartsWith(shard.string() + ":"));
@@ -398,7 +398,7 @@ TEST_F(Remote, TheLastUsedFilesAreKept) {
   EXPECT_THAT(server.requests(), SizeIs(4));
 }
 
-TEST_F(Remote, FilesAreFetchedAheadAndByOneProcessAlone) {
+TEST_F(Remote, FilesArePrefetchedByOnlyOneProcess) {
   HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
   const fs::path cache = folder_.path() / "files";
   RemoteFiles one(cache), other(cache);
@@ -420,7 +420,7 @@ TEST_F(Remote, SetsAndFilesOfTheSameNamesAreKeptApart) {
 }
 
 /// Kept counts of another set with as many shards, or damaged ones, must not be used.
-TEST_F(Remote, CountsAreThoseOfTheSet) {
+TEST_F(Remote, CachedCountsOfAnotherSetAreNotUsed) {
   const std::string gnu = read_file(test::golden("data/gnu.tar"));
   HttpServer server([&](const std::string& request) {
     if (request.find(".tar") == std::string::npos) return not_there;

@@ -53,7 +53,7 @@ std::vector<int> counts(const std::vector<std::size_t>& indices, std::size_t siz
   return counted;
 }
 
-TEST(EpochOrder, EqualsPythons) {
+TEST(EpochOrder, MatchesThePythonReference) {
   const Json expected = test::expected_data();
   for (const Json& one : expected.at("orders"))
     EXPECT_EQ(epoch_order(one.at("size"), one.at("seed"), one.at("epoch")),
@@ -193,7 +193,7 @@ TEST(SampleOrder, RefusesImpossibleWeights) {
   }
 }
 
-TEST(SampleOrder, DrawsWindowsAndWhatIsInThemAnewEachEpoch) {
+TEST(SampleOrder, ReshufflesWindowsAndTheirSamplesEachEpoch) {
   const Places places({{std::vector<std::size_t>(12, 10), 3}});
   const SampleOrder order(places, 1);
   std::set<std::set<std::size_t>> first_windows;

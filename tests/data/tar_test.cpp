@@ -131,7 +131,7 @@ TEST(WebDataset, ReadsSeveralShardsInOrder) {
   }
 }
 
-TEST(WebDataset, BelievesTheSizesBesideIt) {
+TEST(WebDataset, TakesTheNumberOfSamplesFromSizesJson) {
   TemporaryFolder folder;
   const std::string shards = (folder.path() / "s-{00..01}.tar").string();
   std::filesystem::copy_file(golden("data/gnu.tar"), folder.path() / "s-00.tar");
@@ -150,7 +150,7 @@ TEST(WebDataset, BelievesTheSizesBesideIt) {
   EXPECT_THAT([&] { open_dataset(shards); }, testing::ThrowsMessage<Error>(testing::HasSubstr("samples of s-01.tar")));
 }
 
-TEST(WebDataset, BelievesNoSizeThatAFileHasNoRoomFor) {
+TEST(WebDataset, RefusesSizesLargerThanTheFile) {
   TemporaryFolder folder;
   const auto path = folder.path() / "s.tar";
   std::filesystem::copy_file(golden("data/ustar.tar"), path);
@@ -286,14 +286,14 @@ class Shard : public testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(Shard, GivesAFoldersLongNameToNoFile) {
+TEST_F(Shard, DoesNotApplyAFoldersLongNameToTheNextFile) {
   const auto data =
       open(member("././@LongLink", "a/long/name/of/a/folder", 'L') + member("a/long/na", "", '5') + image_ + text_);
   EXPECT_EQ(data->size(), 1u);
   EXPECT_EQ(data->get(0).image, "image");
 }
 
-TEST_F(Shard, TakesSizesAsTheirKindsOfMembersMeanThem) {
+TEST_F(Shard, InterpretsSizesByTheTypeOfMember) {
   EXPECT_THAT(open(image_ + member("link", "", '1', 600) + text_)->get(0).captions, ElementsAre("text"));
   EXPECT_EQ(open(pax("size=5") + member("1.jpg", "image", '0', 0) + text_)->get(0).image, "image");
   EXPECT_THAT([&] { open(pax("GNU.sparse.major=1") + image_ + text_); }, ThrowsMessage<Error>(HasSubstr("sparse")));
@@ -305,7 +305,7 @@ TEST_F(Shard, GroupsByTheNameUpToItsFirstDot) {
   EXPECT_EQ(open(image_ + member("1.png", "another") + text_)->get(0).image, "image");
 }
 
-TEST_F(Shard, TakesCaptionsThatAreSome) {
+TEST_F(Shard, PrefersTheCaptionKeyAndRefusesInvalidUtf8) {
   EXPECT_THAT(open(image_ + member("1.json", R"({"text": "other", "caption": "it"})"))->get(0).captions,
               ElementsAre("it"));
   EXPECT_THAT([&] { open(image_ + member("1.txt", "\xff"))->get(0); },

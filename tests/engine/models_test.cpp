@@ -32,7 +32,7 @@ TEST_P(Models, GivePyTorchsEmbeddings) {
   EXPECT_LT(test::largest_error(found, texts.embeddings), 1e-5);
 }
 
-TEST_P(Models, ComputeNothingElseWithEveryToken) {
+TEST_P(Models, GiveTheSameEmbeddingsWhenComputingEveryToken) {
   const test::GoldenModel& golden = GetParam();
   const ModelFiles files = golden.load();
   const auto images = golden.images();
@@ -162,7 +162,7 @@ TEST(FullModels, GivePyTorchsEmbeddings) {
 }
 
 /// A damaged weight, wherever it is, must not become a plausible embedding.
-TEST(CpuEncoder, LetsWhatIsNotANumberThroughInEveryPrecision) {
+TEST(CpuEncoder, PropagatesNanInEveryPrecision) {
   const test::GoldenModel golden = test::golden_model("vit_open_clip");
   const auto pixels = golden.images().pixels;
   for (const char* weight : {"ln_1.weight", "ln_2.bias", "attn.in_proj_bias", "mlp.c_fc.bias", "mlp.c_proj.bias"}) {

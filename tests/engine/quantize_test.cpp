@@ -91,7 +91,7 @@ TEST(BlockWeights, AreRewrittenWithoutChangingTheModel) {
   }
 }
 
-TEST(SmoothingScales, AreSmoothQuants) {
+TEST(SmoothingScales, MatchTheSmoothQuantFormula) {
   const float inputs[] = {8, 2, 0}, weight[] = {1, -0.5f, 3, -2, 0.25f, 1};
   EXPECT_THAT(smoothing_scales(inputs, weight, 0.5f),
               testing::ElementsAre(testing::FloatEq(2), testing::FloatEq(2), testing::FloatEq(1)));
@@ -119,7 +119,7 @@ TEST(QuantizeRow, GivesPyTorchsIntegers) {
   EXPECT_EQ(compared, 15);
 }
 
-TEST(Int8, IsUnharmedByOutliersOfNormsAndValues) {
+TEST(Int8, ToleratesOutliersInNormsAndValues) {
   const test::GoldenModel golden = test::golden_model("vit_hf");
   ModelFiles files = golden.load();
   const Found exact = encode(files, golden, {}), usual = encode(files, golden, {Precision::int8});

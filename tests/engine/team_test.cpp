@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-TEST(Barrier, LetsNobodyOnBeforeAllHaveCome) {
+TEST(Barrier, HoldsEveryThreadUntilAllHaveArrived) {
   constexpr std::size_t threads = 3, rounds = 200;
   ThreadPool pool(threads);
   Barrier barrier(threads);

@@ -83,7 +83,7 @@ TEST(RandomCrop, TakesTheCentreOfAnImageTooLongForAnyCrop) {
   EXPECT_EQ(tall.top, (1000 - tall.height) / 2);
 }
 
-TEST(RandomCrop, OfAllTheAreaIsTheWholeImage) {
+TEST(RandomCrop, IsTheWholeImageAtFullArea) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     const Window crop = random_crop(200, 200, {.min_crop_area = 1, .max_aspect_ratio = 1}, seed);
     EXPECT_TRUE(crop.left == 0 && crop.top == 0 && crop.width == 200 && crop.height == 200) << seed;
@@ -91,7 +91,7 @@ TEST(RandomCrop, OfAllTheAreaIsTheWholeImage) {
 }
 
 /// The augmentation of OpenAI's paper: in a 3:2 photo, every offset of the largest square is equally likely.
-TEST(RandomCrop, OfSquaresAloneIsOfAnyPhoto) {
+TEST(RandomCrop, PlacesTheLargestSquareUniformly) {
   constexpr int draws = 4000;
   std::array<int, 101> offsets{};
   for (std::uint64_t seed = 0; seed < draws; ++seed) {

@@ -152,7 +152,7 @@ TEST(LoadImage, RefusesAJpegOfManyScans) {
               ThrowsMessage<Error>(HasSubstr("more than 100 scans")));
 }
 
-TEST(LoadImage, TellsAFileByItsContentAndShowsWhatAForeignOneStartsWith) {
+TEST(LoadImage, RecognisesFilesByContentAndShowsHowUnknownOnesStart) {
   const auto decode = [](std::string bytes) {
     return [bytes] { decode_image(std::as_bytes(std::span(bytes)), "cat.jpg"); };
   };

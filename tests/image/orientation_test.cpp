@@ -36,7 +36,7 @@ TEST(Orientation, IsReadInEitherByteOrderAndType) {
   EXPECT_EQ(orientation(jpeg_with(of_type_long)), 6);
 }
 
-TEST(Orientation, OfAWebpIsBehindOddChunksAndAHeader) {
+TEST(Orientation, IsFoundInAWebpAfterOddChunksOrAHeader) {
   EXPECT_EQ(orientation("RIFF\1\1\1\1WEBP" + chunk("VP8X", "odd") + chunk("EXIF", little_endian)), 6);
   EXPECT_EQ(orientation("RIFF\1\1\1\1WEBP" + chunk("EXIF", exif_header + little_endian)), 6);
 }

@@ -40,7 +40,7 @@ TEST(Pixels, AThreadKeepsItsLargestBlocks) {
   }).join();
 }
 
-TEST(Pixels, MayOutliveTheSparesOfTheirThread) {
+TEST(Pixels, MayOutliveTheirThreadsSpareBlocks) {
   // Thread-locals are destroyed in reverse order of construction: `late` after the store of spare blocks.
   std::thread([] {
     static thread_local Pixels late(large);

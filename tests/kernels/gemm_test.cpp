@@ -127,7 +127,7 @@ TEST_P(GemmTest, AddsTheResidualInPlace) {
   }
 }
 
-TEST_P(GemmTest, NeitherRowsNorPanelsComputedTogetherChangeABit) {
+TEST_P(GemmTest, ResultsDoNotDependOnHowRowsAndPanelsAreSplit) {
   for (const Shape& shape : shapes) {
     Problem p(kernels(), shape, 3);
     GemmArguments g = p.arguments();
@@ -206,7 +206,7 @@ TEST_P(GemmTest, ActivationsKeepTheirAccuracyEverywhere) {
   }
 }
 
-TEST_P(GemmTest, NotANumberStaysOne) {
+TEST_P(GemmTest, NanStaysNan) {
   Problem p(kernels(), {3, 4, 2}, 5);
   p.left[p.left_stride] = std::nanf("");
   for (Epilogue epilogue :

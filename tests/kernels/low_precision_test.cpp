@@ -185,7 +185,7 @@ TEST_P(LowPrecisionTest, ActivationsOfHugeValuesAreTheirLimits) {
   }
 }
 
-TEST_P(LowPrecisionTest, NeitherRowsNorPanelsComputedTogetherChangeABit) {
+TEST_P(LowPrecisionTest, ResultsDoNotDependOnHowRowsAndPanelsAreSplit) {
   for (Precision precision : {Precision::bf16, Precision::int8}) {
     for (const Shape& shape : shapes) {
       const Problem p(kernels(), precision, shape, 2);
@@ -266,7 +266,7 @@ TEST_P(LowPrecisionTest, ReadsNothingBeyondItsOperands) {
   }
 }
 
-TEST_P(LowPrecisionTest, NoRowsAreNoProduct) {
+TEST_P(LowPrecisionTest, ZeroRowsLeaveTheOutputUntouched) {
   for (Precision precision : {Precision::bf16, Precision::int8}) {
     const Problem p(kernels(), precision, {1, 64, 32}, 10);
     std::vector<float> out(32, 9);
@@ -374,7 +374,7 @@ TEST_P(LowPrecisionTest, RowsInInt8AreWithinAStepOfTheirValues) {
 }
 
 /// Bytes cannot represent NaN or infinity, so the scale does, and it shows in every product with the row.
-TEST_P(LowPrecisionTest, RowsInInt8ShowWhatIsNoFiniteNumber) {
+TEST_P(LowPrecisionTest, RowsInInt8RevealNonFiniteValues) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   Random random(12);
   for (std::size_t width : {4, 64, 1500}) {

@@ -43,22 +43,22 @@ TEST(Normalise, GivesUnitRowsAndLeavesZeroRows) {
   expect_near(rows, std::vector<float>{0.6f, 0.8f, 0, 0, 1, 0, half_root, -half_root}, 1e-7);
 }
 
-TEST(ZeroShotHead, EqualsNumPys) {
+TEST(ZeroShotHead, MatchesNumPy) {
   expect_near(zero_shot_head(golden_values("prompts"), templates, dim), golden_values("head"), 1e-7);
 }
 
-TEST(ZeroShotHead, RefusesAPartOfATemplate) {
+TEST(ZeroShotHead, RefusesAnIncompleteSetOfPrompts) {
   EXPECT_THROW(zero_shot_head(std::vector<float>(10), 2, 3), Error);
   EXPECT_THROW(zero_shot_head(std::vector<float>(10), 0, 5), Error);
 }
 
-TEST(Similarities, EqualNumPys) {
+TEST(Similarities, MatchNumPy) {
   std::vector<float> rows = golden_values("images");
   normalise_rows(rows, dim);
   expect_near(similarities(rows, golden_values("head"), dim), golden_values("cosines"), 1e-6);
 }
 
-TEST(Softmax, EqualsNumPys) {
+TEST(Softmax, MatchesNumPy) {
   const std::vector<float> cosines = golden_values("cosines"), wanted = golden_values("scores");
   for (std::size_t row = 0; row < images; ++row) {
     const std::vector<double> scores = softmax(std::span(cosines).subspan(row * labels, labels), 20);
@@ -66,7 +66,7 @@ TEST(Softmax, EqualsNumPys) {
   }
 }
 
-TEST(Softmax, StandsLargeScales) {
+TEST(Softmax, HandlesLargeScales) {
   const std::vector<double> scores = softmax(std::vector<float>{1, -1, 1}, 1e5);
   EXPECT_THAT(scores, testing::ElementsAre(0.5, 0, 0.5));
   EXPECT_TRUE(softmax({}, 1).empty());
@@ -89,7 +89,7 @@ TEST(TopK, PutsNotANumberLast) {
   EXPECT_THAT(top_k(std::vector<double>{nan, -1, nan, 5}, 3), testing::ElementsAre(3, 1, 0));
 }
 
-TEST(TopKAccuracy, EqualsNumPys) {
+TEST(TopKAccuracy, MatchesNumPy) {
   const Json wanted = expected();
   const auto truth = wanted.at("labels").get<std::vector<int>>();
   for (std::size_t k = 0; k <= labels; ++k)
@@ -102,7 +102,7 @@ TEST(TopKAccuracy, RefusesWhatDoesNotFit) {
   EXPECT_THROW(top_k_accuracy(std::vector<float>(5), std::vector<int>{0, 1}, 3, 1), Error);
 }
 
-TEST(Recall, EqualsNumPys) {
+TEST(Recall, MatchesNumPy) {
   const Json wanted = expected();
   const auto relevant = wanted.at("relevant").get<std::vector<std::vector<int>>>();
   for (std::size_t k = 0; k <= labels; ++k)
@@ -114,14 +114,14 @@ TEST(Recall, RefusesUnknownItems) {
 }
 
 /// A broken model may produce NaN.
-TEST(NotANumber, IsNoBestAnswer) {
+TEST(NotANumber, IsNeverTheBestAnswer) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(top_k_accuracy(std::vector<float>{nan, 0.1f}, std::vector<int>{0}, 2, 1), 0);
   EXPECT_EQ(top_k_accuracy(std::vector<float>{nan, nan}, std::vector<int>{1}, 2, 1), 0);
   EXPECT_EQ(recall_at_k(std::vector<float>{nan, 0.1f}, std::vector<std::vector<int>>{{0}}, 2, 1), 0);
 }
 
-TEST(Similarities, RefuseWhatIsNoRows) {
+TEST(Similarities, RefuseIncompleteRows) {
   EXPECT_THROW(similarities(std::vector<float>(4), std::vector<float>(5), 2), Error);
   EXPECT_THROW(similarities(std::vector<float>(5), std::vector<float>(4), 2), Error);
   EXPECT_THROW(recall_at_k(std::vector<float>(7), std::vector<std::vector<int>>{{0}, {1}}, 3, 1), Error);

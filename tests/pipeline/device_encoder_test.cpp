@@ -68,7 +68,7 @@ TEST_P(DeviceEncoder, TakesImagesFromSeveralThreads) {
   }
 }
 
-TEST_P(DeviceEncoder, SaysWhatIsNotThere) {
+TEST_P(DeviceEncoder, RefusesInt8AndMissingDevices) {
   const ModelFiles files = GetParam().load();
   const auto load = [&](const char* device, Precision precision) {
     return [&files, device, precision] { load_torch_encoder(device, files.config, files.weights, precision); };

@@ -133,7 +133,7 @@ TEST(EmbedImages, GoesOnWhenAllButOneFail) {
   EXPECT_THAT(errors, testing::ElementsAre("damaged", "damaged", "damaged", "damaged", ""));
 }
 
-TEST(EmbedImages, RefusesWhatIsNoNumber) {
+TEST(EmbedImages, RefusesEmbeddingsThatAreNotNumbers) {
   PlainEncoder encoder;
   PreprocessConfig infinite = plain_preprocessing;
   infinite.std[1] = 0;
@@ -269,7 +269,7 @@ TEST(EmbedTexts, GivesEveryTextItsEmbeddingAndEncodesItOnce) {
   EXPECT_TRUE(embed_texts({encoder, pool, tokenizer}, {}).empty());
 }
 
-TEST(EmbedTexts, RefusesWhatIsNoNumber) {
+TEST(EmbedTexts, RefusesEmbeddingsThatAreNotNumbers) {
   class Broken : public PlainEncoder {
     void encode_texts(std::span<const std::int32_t>, std::span<float> embeddings) override {
       embeddings.back() = std::nanf("");

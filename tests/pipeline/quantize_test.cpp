@@ -59,7 +59,7 @@ TEST_F(Quantize, WritesAFolderThatGivesTheSameBits) {
   }
 }
 
-TEST_F(Quantize, ReportsWhatItCosts) {
+TEST_F(Quantize, ReportsTheLossOfAccuracy) {
   run(model_, 2);
   EXPECT_EQ(report_.layers.size(), 16u);
   for (const QuantizedLayer& layer : report_.layers) EXPECT_GT(layer.cosine, 0.99) << layer.weight;
@@ -201,7 +201,7 @@ TEST_F(Quantize, RefusesAnInt8Model) {
   EXPECT_THAT([&] { run(quantized, 1); }, testing::ThrowsMessage<Error>(testing::HasSubstr("int8 already")));
 }
 
-TEST(CompareEmbeddings, TakesTheMeanOfTheExactOnesOffBoth) {
+TEST(CompareEmbeddings, CentresBothOnTheMeanOfTheExactEmbeddings) {
   // About their mean, directions at 0° and 90° become (±1, ∓1)/2. The second is found at 45°, the direction of the
   // mean, and becomes (√½ − ½)·(1, 1), at a right angle to the expected one.
   const float exact[] = {2, 0, 0, 3}, found[] = {5, 0, 1, 1};

@@ -137,7 +137,7 @@ TEST_F(CachedClassifier, EncodesAnewWhenTheWeightsChange) {
   expect_encoded_anew("weights");
 }
 
-TEST(HeadCache, KeepsTheOthersBesideOneThatIsTooLarge) {
+TEST(HeadCache, SkipsAnOversizedEntryAndKeepsTheOthers) {
   const test::TemporaryFolder folder;
   const HeadCache cache(folder.path(), 4000);
   const std::vector<float> small(100, 1.0f), large(2000, 2.0f);
@@ -289,7 +289,7 @@ TEST_F(Vocabularies, AreDescribedByAllTheirFiles) {
 }
 
 /// An index of shards does not tell versions of the weights apart.
-TEST_F(Vocabularies, OfModelsInShardsAreNotKeptEncoded) {
+TEST_F(Vocabularies, AreNotCachedForShardedModels) {
   const TensorMap weights = read_safetensors(model_ / "model.safetensors");
   std::filesystem::rename(model_ / "model.safetensors", model_ / "a.safetensors");
   Json map;

@@ -273,7 +273,7 @@ TEST(CleanText, SortsTheMarksOfALetterInLittleTime) {
 }
 
 /// Each pass of ftfy undoes one layer of damage.
-TEST(CleanText, RepairsDeepDamageOfShortTextsAlone) {
+TEST(CleanText, RepairsDeepDamageOnlyInShortTexts) {
   const auto escaped = [](int layers) { return "\xc3\xa9&" + repeated("amp;", layers); };
   const auto decoded = [](int layers) { return repeated("\xc3\x82", layers) + "\xc2\xa9"; };
   EXPECT_EQ(clean_text(escaped(200)), "\xc3\xa9&");
@@ -357,7 +357,7 @@ TEST(ClipTokenizer, RefusesTwoTokensOfOneId) {
 }
 
 /// A token's id takes up room for all ids below it.
-TEST(ClipTokenizer, TakesIdsWithHolesThatTheNumberOfTokensExplains) {
+TEST(ClipTokenizer, AcceptsGapsInIdsButNotHugeOnes) {
   const test::TemporaryFolder folder;
   Json vocab = Json::parse(read_file(test::golden("text") / "vocab.json"));
   test::write(folder.path() / "merges.txt", "");
@@ -372,7 +372,7 @@ TEST(ClipTokenizer, TakesIdsWithHolesThatTheNumberOfTokensExplains) {
 }
 
 /// Reading a pipe would block.
-TEST(ClipTokenizer, IsReadFromNoPipe) {
+TEST(ClipTokenizer, RefusesPipes) {
   for (const char* name : {"vocab.json", "merges.txt", "tokenizer.json", "vocabulary.txt.gz"}) {
     const test::TemporaryFolder folder;
     const auto pipe = folder.path() / name;
@@ -384,7 +384,7 @@ TEST(ClipTokenizer, IsReadFromNoPipe) {
   }
 }
 
-TEST(ClipTokenizer, TakesMergesFromWindows) {
+TEST(ClipTokenizer, ReadsMergesWithWindowsLineEndings) {
   const test::TemporaryFolder folder;
   std::string merges;
   for (const std::string& line : read_lines(test::golden("text") / "merges.txt")) merges += line + "\r\n";

@@ -68,7 +68,7 @@ TEST_P(TorchTowers, GiveBackTheWeightsTheyLoaded) {
 INSTANTIATE_TEST_SUITE_P(Golden, TorchTowers, testing::ValuesIn(test::golden_models()),
                          [](const auto& model) { return model.param.name; });
 
-TEST(TextTower, GivesEachOfABatchWhatItGivesItAlone) {
+TEST(TextTower, EncodesEachTextOfABatchAsIfAlone) {
   torch::manual_seed(3);
   ClipModel model(preset("tiny-test"));
   model.eval();

@@ -15,7 +15,7 @@ using testing::StartsWith;
 using testing::ThrowsMessage;
 
 /// A token outside the vocabulary, and pixels that do not make a whole image.
-TEST(TorchEncoder, MakesErrorsOfWhatPyTorchThrows) {
+TEST(TorchEncoder, TurnsPyTorchsExceptionsIntoErrors) {
   const ModelFiles files = test::golden_models().front().load();
   const auto encoder = make_torch_encoder(files.config, files.weights, "cpu", Precision::fp32);
   std::vector<float> embedding(static_cast<std::size_t>(files.config.embed_dim));

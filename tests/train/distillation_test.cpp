@@ -84,7 +84,7 @@ TEST_P(Distillation, IsTheDivergenceInBothDirections) {
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Distillation, testing::Combine(testing::Values(1, 2, 3), testing::Values(0, 1)));
 
-TEST(DistillationLoss, OfATeacherLikeTheStudentIsZero) {
+TEST(DistillationLoss, IsZeroIfTheTeacherEqualsTheStudent) {
   const Golden golden(0);
   Pairs part(golden, 0, 7);
   Communicator alone;

@@ -5,7 +5,7 @@
 namespace gondola {
 namespace {
 
-TEST(TrainingFlops, AreThreeForwardPassesAndOneOfALockedTower) {
+TEST(TrainingFlops, CountThreeForwardPassesOrOneForALockedTower) {
   Recipe recipe;
   recipe.model = preset("ViT-B-32");
   // open_clip's model_profile.csv: 8.82 and 5.96 GFLOPs

@@ -45,7 +45,7 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
   refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
 }
 
-TEST_F(Runs, PreparePixelsAsTheModelThatTheyBeginWith) {
+TEST_F(Runs, RefuseAnInitialModelWithOtherPreprocessing) {
   const fs::path first = run(
       "first", recipe(vit, {"train.steps=1", "preprocess.mean=[0.5, 0.25, 0.5]", "preprocess.interpolation=bilinear"}));
   const std::string initial = "model.initial=" + (first / "model").string();
@@ -60,7 +60,7 @@ TEST_F(Runs, PreparePixelsAsTheModelThatTheyBeginWith) {
   EXPECT_NO_THROW(begin({"preprocess.mean=[0.5, 0.5, 0.5]", "preprocess.interpolation=bicubic"})) << "as is said";
 }
 
-TEST_F(Runs, ResizeAsTheModelThatTheyBeginWith) {
+TEST_F(Runs, RefuseAnInitialModelWithAnotherResizeMode) {
   const fs::path first = run("first", recipe(vit, {"train.steps=1", "preprocess.resize_mode=squash"}));
   EXPECT_EQ(load_model_files((first / "model").string()).preprocess.resize_mode, ResizeMode::squash);
   EXPECT_THAT(
@@ -91,7 +91,7 @@ TEST_F(Runs, RefuseInitialModelsThatLackAWeight) {
 }
 
 /// With a bias of -10 and a softmax's scale, every pair would be taken for a certain match or mismatch.
-TEST_F(Runs, WithASigmoidLossBeginAtItsOwnScale) {
+TEST_F(Runs, StartASigmoidLossAtItsOwnScale) {
   const std::string initial = "model.initial=" + (run("first", recipe(vit, {"train.steps=1"})) / "model").string();
   const fs::path begun =
       run("begun", recipe(vit, {"train.steps=1", "train.loss=sigmoid", "train.learning_rate=1e-9", initial}));
@@ -99,7 +99,7 @@ TEST_F(Runs, WithASigmoidLossBeginAtItsOwnScale) {
 }
 
 /// transformers and open_clip then pool at that token, not at the largest id.
-TEST_F(Runs, PoolWhereTheVocabularyEndsItsTexts) {
+TEST_F(Runs, PoolAtTheVocabularysEndToken) {
   const fs::path vocabulary = folder_.path() / "words";
   const ClipTokenizer usual = ClipTokenizer::load(test::golden("cli/model"));
   Json ids;

@@ -9,7 +9,7 @@
 namespace gondola {
 namespace {
 
-TEST(ResizePositions, IsOpenClips) {
+TEST(ResizePositions, MatchesOpenClip) {
   const Json parts = parse_json(read_file(test::golden("train/parts.json")), "parts.json");
   const auto tensor = [&](const char* name) {
     const auto values = parts.at(name).at("values").get<std::vector<double>>();

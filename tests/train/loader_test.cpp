@@ -104,7 +104,7 @@ TEST(Loader, CutsLongCaptions) {
 }
 
 /// The text tower sees no difference, so they are each other's positives and encoded once.
-TEST(Loader, TakesCaptionsOfTheSameTokensForOneText) {
+TEST(Loader, TreatsCaptionsWithTheSameTokensAsOneText) {
   const test::TemporaryFolder folder;
   std::ofstream table(folder.path() / "pairs.csv");
   table << "image,caption\n";
@@ -331,7 +331,7 @@ TEST(Loader, GivesTheImagesOfAClassOneCaptionOnAllRanks) {
 }
 
 /// Half of the sixteen patches, different for each image, the same for any number of ranks.
-TEST(Loader, DrawsThePatchesThatAreSeen) {
+TEST(Loader, DrawsThePatchesToKeepUniformly) {
   const test::TemporaryFolder folder;
   Recipe recipe = loader_recipe();
   recipe.model.image.image_size = 16;

@@ -151,7 +151,7 @@ class ContrastiveLoss : public testing::TestWithParam<int> {
   }
 };
 
-TEST_P(ContrastiveLoss, AndItsGradientsAreThoseOfTheWholeMatrix) {
+TEST_P(ContrastiveLoss, MatchesTheWholeMatrixInLossAndGradients) {
   for_each_mode([](const Batch13& batch, const LossOptions& options) {
     const auto expected = reference(batch.in(torch::kDouble, torch::kDouble), options);
     expect_near(by_ranks(batch.in(torch::kDouble, torch::kDouble), options), expected, 1e-10);
@@ -164,7 +164,7 @@ TEST_P(ContrastiveLoss, AndItsGradientsAreThoseOfTheWholeMatrix) {
 }
 
 /// Features are rounded to bf16, but not the logits: bf16 would keep no fraction of those near 100.
-TEST_P(ContrastiveLoss, TakesNothingFromFeaturesInBf16) {
+TEST_P(ContrastiveLoss, StaysAccurateForFeaturesInBf16) {
   for_each_mode([](const Batch13& batch, const LossOptions& options) {
     const auto expected = reference(batch.in(torch::kBFloat16, torch::kDouble), options);
     const auto found = by_ranks(batch.in(torch::kBFloat16, torch::kFloat), options);

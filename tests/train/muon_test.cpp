@@ -42,7 +42,7 @@ TEST(Muon, EvensValuesThatAreFarApart) {
   EXPECT_NEAR(turned[1][1].item<double>(), 1.11036, 1e-3);
 }
 
-TEST(Muon, TakesMatricesApart) {
+TEST(Muon, UpdatesStackedMatricesSeparately) {
   torch::manual_seed(5);
   const auto momentum = torch::randn({48, 32});
   const auto update = muon_update(momentum, 3, torch::kFloat);

@@ -116,7 +116,7 @@ TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
     expect_equal(parameters[i].second, expected.at(parameters[i].first), parameters[i].first);
 }
 
-TEST(Optimiser, ShardedKeepsTheMomentsOfAPart) {
+TEST(Optimiser, KeepsOnlyPartOfTheMomentsWhenSharded) {
   NamedTensors parameters;
   for (const char* name : {"visual.ln_pre.weight", "visual.ln_pre.bias", "ln_final.weight", "ln_final.bias"})
     parameters.emplace_back(name, torch::zeros({1000}, torch::requires_grad()));

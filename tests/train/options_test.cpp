@@ -101,7 +101,7 @@ TEST_F(Runs, ExportTheirEmbeddingNorms) {
   }
 }
 
-TEST_F(Runs, LearnAndValidateByThePreprocessingOfTheirModel) {
+TEST_F(Runs, ExportThePreprocessingTheyTrainWith) {
   for (const auto& [name, architecture, loss] :
        {std::tuple("vit", vit, "softmax"), {"sigmoid", vit, "sigmoid"}, {"resnet", resnet, "softmax"}}) {
     const Recipe one = recipe(architecture, {"train.steps=1", std::string("train.loss=") + loss});
@@ -215,14 +215,14 @@ TEST_F(Runs, KeepNothingOfASkippedStep) {
               ThrowsMessage<Error>(HasSubstr("nan and the norm of its gradients")));
 }
 
-TEST_F(Runs, ThatDivergeReportTheirCurves) {
+TEST_F(Runs, ReportTheirCurvesEvenIfTheyDiverge) {
   const fs::path diverged = folder_.path() / "diverged";
   Trainer trainer(recipe(resnet, {"train.steps=9", "train.learning_rate=1e30"}), diverged, false, test::alone);
   EXPECT_THROW(trainer.run(), Error);
   EXPECT_THAT(read_file(diverged / "report.html"), HasSubstr("<figcaption>loss"));
 }
 
-TEST_F(Runs, SayWhatMayNotBeMeant) {
+TEST_F(Runs, WarnAboutDoubtfulSettings) {
   testing::internal::CaptureStderr();
   run("doubtful",
       recipe(vit, {"train.steps=3", "train.schedule=constant", "train.cooldown_steps=2", "train.lock=[\"image\"]"}));

@@ -45,7 +45,7 @@ class Processes : public testing::Test {
   test::TemporaryFolder folder_;
 };
 
-TEST_F(Processes, LearnWhatOneLearns) {
+TEST_F(Processes, LearnTheSameAsOneProcess) {
   const fs::path alone = run("alone", recipe(), 1);
   expect_same_learning(run("two", recipe(), 2), alone);
   expect_same_learning(run("four", recipe("shard_optimizer = true\nmicro_batch_size = 1\n"), 4), alone);

@@ -79,7 +79,7 @@ TEST_F(Simulate, SaysWhereToLookAfterAWrongOption) {
   EXPECT_EQ(status_, 2);
 }
 
-TEST_F(Simulate, NamesAModelThatCannotBe) {
+TEST_F(Simulate, RefusesAnImpossibleModel) {
   EXPECT_THAT(simulate("--set model.image.heads=5"), testing::HasSubstr("does not divide into 5 heads"));
   EXPECT_EQ(status_, 1);
 }

@@ -105,7 +105,7 @@ void expect_gradients_of_the_whole_batch(int ranks, const Recipe& recipe) {
   }
 }
 
-TEST_P(Gradients, AreThoseOfTheWholeBatchAtOnce) {
+TEST_P(Gradients, MatchTheWholeBatchAtOnce) {
   const auto [ranks, micro] = GetParam();
   for (const bool norms : {false, true})
     for (const bool sigmoid : {false, true}) {
@@ -122,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, Gradients,
                          });
 
 /// Where texts repeat, soft targets give the sigmoid loss more positives, and leave CLIP's loss as it is.
-TEST(SoftTargets, OfTheRecipeAreThoseOfTheLoss) {
+TEST(SoftTargets, AreTakenFromTheRecipe) {
   for (const bool sigmoid : {false, true}) {
     const Recipe soft = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/0);
     Recipe hard = soft;
@@ -135,7 +135,7 @@ TEST(SoftTargets, OfTheRecipeAreThoseOfTheLoss) {
   }
 }
 
-TEST(Precision, OfTheRecipeIsThatOfTheTowers) {
+TEST(Precision, IsTakenFromTheRecipe) {
   const Recipe exact = recipe_of(/*norms=*/true, /*sigmoid=*/false, /*micro_batch_size=*/0);
   Recipe rounded = exact;
   rounded.bf16 = true;
@@ -157,7 +157,7 @@ TEST(Precision, OfTheRecipeIsThatOfTheTowers) {
   EXPECT_GT(error, 1e-4);
 }
 
-TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
+TEST(Gradients, WithSeveralCaptionsPerImageMatchTheWholeBatchAtOnce) {
   for (const bool sigmoid : {false, true}) {
     Recipe recipe = recipe_of(/*norms=*/true, sigmoid, /*micro_batch_size=*/3);
     recipe.captions_per_image = 2;
@@ -166,7 +166,7 @@ TEST(Gradients, OfSeveralCaptionsAnImageAreThoseOfTheWholeBatchAtOnce) {
 }
 
 /// A locked tower is not encoded again for gradients.
-TEST(Gradients, BesideALockedTowerAreThoseOfTheWholeBatchAtOnce) {
+TEST(Gradients, BesideALockedTowerMatchTheWholeBatchAtOnce) {
   for (bool Recipe::*lock : {&Recipe::lock_image, &Recipe::lock_text}) {
     Recipe recipe = recipe_of(/*norms=*/false, /*sigmoid=*/false, /*micro_batch_size=*/3);
     recipe.*lock = true;
@@ -175,7 +175,7 @@ TEST(Gradients, BesideALockedTowerAreThoseOfTheWholeBatchAtOnce) {
 }
 
 /// Its batch norms see the images of all ranks.
-TEST(Gradients, OfAResNetAreThoseOfTheWholeBatchAtOnce) {
+TEST(Gradients, OfAResNetMatchTheWholeBatchAtOnce) {
   Recipe recipe = recipe_of(true, false, 0);
   recipe.model = preset("tiny-test-resnet");
   const Whole whole(recipe);
@@ -203,7 +203,7 @@ TEST(Gradients, AreTheSameWithActivationCheckpointing) {
 }
 
 /// So many texts that they are encoded in groups, each of which recomputes the blocks.
-TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
+TEST(Gradients, WithActivationCheckpointingMatchTheWholeBatchAtOnce) {
   Recipe recipe = recipe_of(false, false, 0, 160);
   const Whole whole(recipe);
   Communicator alone;
@@ -220,7 +220,7 @@ TEST(Gradients, WithActivationCheckpointingAreThoseOfTheWholeBatchAtOnce) {
 }
 
 /// This is what micro-batches and recomputed blocks are for.
-TEST(Memory, OfAStepIsLessInMicroBatchesAndWithActivationCheckpointing) {
+TEST(Memory, ShrinksWithMicroBatchesAndActivationCheckpointing) {
   Communicator alone;
   Recipe recipe = recipe_of(false, false, 0, 96);
   const Whole whole(recipe);
@@ -238,7 +238,7 @@ TEST(Memory, OfAStepIsLessInMicroBatchesAndWithActivationCheckpointing) {
 }
 
 /// Autocast caches casts of weights; none may survive an update.
-TEST(Gradients, AreOfTheWeightsAsTheyAreNow) {
+TEST(Gradients, UseTheCurrentWeights) {
   Communicator alone;
   std::vector<double> losses;
   for (const bool checkpointing : {false, true}) {
@@ -274,7 +274,7 @@ TEST(Gradients, ComeFromTheKeptPatchesAlone) {
   EXPECT_NE(objective.backward(batch), loss);
 }
 
-TEST(GradientSync, SendsTheBucketsThatFitTogether) {
+TEST(GradientSync, GroupsParametersIntoBuckets) {
   Communicator alone;
   const auto parameter = [](std::int64_t bytes) { return torch::zeros({bytes / 4}); };
   constexpr std::int64_t mb = 1 << 20;

@@ -203,7 +203,7 @@ TEST_F(Recipes, LockTowers) {
 }
 
 /// The defaults of arXiv 2103.00020, table 18, and widths that follow from others.
-TEST_F(Recipes, OfAResNetHaveItsDefaults) {
+TEST_F(Recipes, UseResNetDefaultsForAResNet) {
   const Recipe recipe = read(R"([model]
 vocab_size = 777
 low_pass_stem = true

@@ -42,7 +42,7 @@ TEST(Report, EscapesWhatComesFromOutside) {
   EXPECT_THAT(html, Not(HasSubstr("<b>")));
 }
 
-TEST(Report, NeedsNothingElse) {
+TEST(Report, IsSelfContained) {
   EXPECT_FALSE(std::regex_search(report(), std::regex("https?:|//[a-z]|src=|href=|url\\(|@import|fetch\\(")));
 }
 

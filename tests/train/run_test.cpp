@@ -180,7 +180,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
 }
 
 /// What has been learnt until then is not lost.
-TEST(Interruption, BySamplesThatCannotBeReadSaves) {
+TEST(Interruption, ByUnreadableSamplesSavesACheckpoint) {
   const test::TemporaryFolder folder;
   std::string pairs = read_file(write_pairs(folder.path()));
   const std::size_t at = pairs.find("/3.png", pairs.size() / 2);
@@ -222,14 +222,14 @@ class Samples : public testing::Test {
   const fs::path pairs_ = write_pairs(folder_.path()), run_ = folder_.path() / "run";
 };
 
-TEST_F(Samples, AreTheSameWhenARunIsResumed) {
+TEST_F(Samples, MustBeTheSameWhenARunIsResumed) {
   ASSERT_TRUE(Trainer(read_recipe(recipe(), {}), run_, false, test::alone).run());
   std::ofstream(pairs_, std::ios::app) << (test::golden("images") / "none.png").string() << ",one more\n";
   EXPECT_THAT([&] { Trainer(read_recipe(recipe(), {"train.steps=3"}), run_, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("started with data.samples = 8 (")));
 }
 
-TEST_F(Samples, ThatCannotBeReadAreLeftOutOfTheValidation) {
+TEST_F(Samples, AreLeftOutOfTheValidationIfUnreadable) {
   write(folder_.path() / "broken.png", "no picture");
   const fs::path held_out = folder_.path() / "held-out.csv";
   fs::copy_file(pairs_, held_out);
@@ -252,7 +252,7 @@ class RecipeErrors : public testing::Test {
   const fs::path recipe_ = write(folder_.path() / "recipe.toml", recipe_text(golden_vit, "steps = 1\n"));
 };
 
-TEST_F(RecipeErrors, OfDataLeaveNoFolder) {
+TEST_F(RecipeErrors, InTheDataLeaveNoFolderBehind) {
   const fs::path run = folder_.path() / "run";
   const auto train = [&](const char* override) {
     return [&, override] { Trainer(read_recipe(recipe_, {override}), run, false, test::alone); };
@@ -263,7 +263,7 @@ TEST_F(RecipeErrors, OfDataLeaveNoFolder) {
   EXPECT_FALSE(fs::exists(run));
 }
 
-TEST_F(RecipeErrors, NeedOneLengthAndAtLeastAStep) {
+TEST_F(RecipeErrors, RequireEitherStepsOrEpochsAndAtLeastOneStep) {
   EXPECT_THAT([&] { read_recipe(recipe_, {"train.epochs=3"}); },
               ThrowsMessage<Error>(HasSubstr("both steps and epochs")));
   EXPECT_THAT([&] { read_recipe(recipe_, {"train.steps=0"}); }, ThrowsMessage<Error>(HasSubstr("either")));
@@ -273,7 +273,7 @@ TEST_F(RecipeErrors, NeedOneLengthAndAtLeastAStep) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
-TEST_F(RecipeErrors, ARunOfNoStepMayBeStartedAgainWithOtherValues) {
+TEST_F(RecipeErrors, ARunWithoutStepsMayRestartWithOtherValues) {
   for (const bool resume : {false, true}) {
     const fs::path run = folder_.path() / (resume ? "resumed" : "again");
     EXPECT_THROW(Trainer(read_recipe(recipe_, {"model.initial=\"nowhere\""}), run, false, test::alone), Error);

@@ -78,7 +78,7 @@ TEST(RunView, RedrawsInPlaceOnATerminal) {
 }
 
 /// The time left is estimated from the run's own steps.
-TEST(RunView, IsALineEveryHalfMinuteElsewhere) {
+TEST(RunView, PrintsALineEveryHalfMinuteWithoutATerminal) {
   using namespace std::chrono_literals;
   const test::TemporaryFolder folder;
   std::FILE* out = std::fopen((folder.path() / "log").c_str(), "w");

@@ -7,13 +7,13 @@ namespace {
 
 constexpr std::int64_t mb = 1'000'000;
 
-TEST(Simulation, OfOneRankIsItsArithmetic) {
+TEST(Simulation, OfOneRankCostsOnlyItsComputation) {
   const SimulatedStep step = simulate_step({640, 512, {25 * mb}}, 1, 64, {1e6, 1e-3});
   EXPECT_DOUBLE_EQ(step.seconds(), 10);
   EXPECT_DOUBLE_EQ(step.bytes_sent, 0);
 }
 
-TEST(Simulation, OfTwoRanksByHand) {
+TEST(Simulation, OfTwoRanksMatchesACalculationByHand) {
   // 150 pairs per rank take 3 s, 2 s of which are backward; the link has 10 MB/s.
   const SimulatedStep step = simulate_step({300, 250, {4 * mb, 4 * mb}}, 2, 50, {10e6, 0});
   const double features = 150 * 250 * 4, sums = 600;

@@ -49,7 +49,7 @@ TEST(SpikeGuard, EndsTheRunAtTheTenthInARow) {
   EXPECT_THAT([&] { guard.accepts(1, nan); }, ThrowsMessage<Error>(HasSubstr("10 updates in a row")));
 }
 
-TEST(SpikeGuard, WithoutAFactorEndsTheRunAtOnce) {
+TEST(SpikeGuard, WithoutAFactorEndsTheRunAtTheFirstNan) {
   SpikeGuard guard(0);
   EXPECT_TRUE(guard.accepts(1, 1));
   EXPECT_TRUE(guard.accepts(1, 1e30));

@@ -134,7 +134,7 @@ class ManyPictures : public Dataset {
   const std::vector<std::string> names_ = std::vector<std::string>(kinds, "kind");
 };
 
-TEST(Validation, KnowsEachOfManyPictures) {
+TEST(Validation, ScoresMorePicturesThanOneBatchHolds) {
   Recipe recipe;
   recipe.preprocess.size = 16;
   recipe.model.embed_dim = embed_dim;

@@ -6,7 +6,7 @@
 namespace gondola {
 namespace {
 
-TEST(WeightAverage, IsTheSumOfTheWeightsWithFallingShares) {
+TEST(WeightAverage, IsAnExponentialMovingAverage) {
   auto weights = torch::full({3}, 5.0, torch::kFloat);
   constexpr double decay = 0.15;  // below (1 + t) / (10 + t) from the first update on
   WeightAverage average({{"w", weights}}, decay);
