@@ -226,7 +226,7 @@ class KernelBench {
 
   void softmax(const Show& show) {
     const TowerShape& s = shape_;
-    const std::size_t panel = kernels_.panel_width, columns = panel_count(s.tokens, panel) * panel;
+    const std::size_t columns = padded_columns(s.tokens, kernels_.panel_width);
     auto scores = noise_for_each_thread(s.tokens * columns), out = noise_for_each_thread(s.tokens * columns);
     Part part = {"softmax", attention_precision_,
                  fmt::format("{} × {}, {} times", s.tokens, s.tokens, s.items * s.heads), s.layers};

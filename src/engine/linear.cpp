@@ -73,7 +73,8 @@ float quantize_row(std::span<const float> values, std::span<std::int8_t> integer
 
 template <class Write>
 void Linear::pack(const Write& write) {
-  const std::size_t width = kernels_->panel_width, padded = panels() * width, column_bytes = in_ * size_of(precision_);
+  const std::size_t width = kernels_->panel_width, padded = padded_columns(out_, width);
+  const std::size_t column_bytes = in_ * size_of(precision_);
   packed_ = AlignedFloats(packed_bytes(precision_, in_, out_, width) / sizeof(float));
   const DepthBlocks blocks(in_);
   if (precision_ == Precision::int8) {
@@ -101,7 +102,7 @@ void Linear::pack(const Write& write) {
 
 void Linear::set_bias(std::span<const float> bias, float scale) {
   if (bias.empty()) return;
-  const std::size_t padded = panels() * kernels_->panel_width;
+  const std::size_t padded = padded_columns(out_, kernels_->panel_width);
   bias_ = AlignedFloats(padded);
   std::fill_n(bias_.data(), padded, 0.0f);
   std::transform(bias.begin(), bias.end(), bias_.data(), [scale](float value) { return value * scale; });

@@ -11,23 +11,19 @@ namespace {
 /// Queries whose scores are kept at a time: four row tiles of AVX-512.
 constexpr std::size_t block_queries = 56;
 
-/// Floats in one query's row of scores: whole panels, which gemm writes without a mask.
-std::size_t scores_stride(const Kernels& kernels, std::size_t keys) {
-  return panel_count(keys, kernels.panel_width) * kernels.panel_width;
-}
-
 }  // namespace
 
 std::size_t attention_scratch_size(const Kernels& kernels, std::size_t keys, std::size_t head_width) {
   const std::size_t packed = packed_bytes(Precision::fp32, head_width, keys, kernels.panel_width) +
                              packed_bytes(Precision::fp32, keys, head_width, kernels.panel_width);
-  return packed / sizeof(float) + 2 * block_queries * scores_stride(kernels, keys);
+  return packed / sizeof(float) + 2 * block_queries * padded_columns(keys, kernels.panel_width);
 }
 
 void attention(const Kernels& kernels, const AttentionArguments& a) {
   const std::size_t width = kernels.panel_width, group = group_size(a.precision), value_bytes = size_of(a.precision);
   assert(a.head_width % group == 0);
-  const std::size_t keys_depth = (a.keys + group - 1) / group * group, stride = scores_stride(kernels, a.keys);
+  const std::size_t keys_depth = (a.keys + group - 1) / group * group;
+  const std::size_t stride = padded_columns(a.keys, width);  // of scores, which gemm then writes without a mask
   auto* keys = reinterpret_cast<std::byte*>(a.scratch);
   std::byte* values = keys + packed_bytes(a.precision, a.head_width, a.keys, width);
   auto* scores = reinterpret_cast<float*>(values + packed_bytes(a.precision, a.keys, a.head_width, width));

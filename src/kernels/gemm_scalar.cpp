@@ -58,7 +58,7 @@ float multiply_floats(const GemmArguments& g, std::size_t row, const std::byte* 
 
 float multiply_integers(const GemmArguments& g, std::size_t row, std::size_t column, const std::byte* right) {
   const DepthBlocks blocks(g.right.depth);
-  const std::size_t padded = panel_count(g.right.columns, scalar_panel_width) * scalar_panel_width;
+  const std::size_t padded = padded_columns(g.right.columns, scalar_panel_width);
   const auto* left = static_cast<const std::uint8_t*>(g.left) + row * g.left_stride;
   float total = 0;
   for (std::size_t block = 0; block < blocks.count(); ++block) {

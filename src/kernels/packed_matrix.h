@@ -52,10 +52,14 @@ struct PackedMatrix {
 GONDOLA_EVERYWHERE std::size_t panel_count(std::size_t columns, std::size_t panel_width) {
   return (columns + panel_width - 1) / panel_width;
 }
+/// The columns of whole panels.
+GONDOLA_EVERYWHERE std::size_t padded_columns(std::size_t columns, std::size_t panel_width) {
+  return panel_count(columns, panel_width) * panel_width;
+}
 GONDOLA_EVERYWHERE std::size_t packed_bytes(Precision precision, std::size_t depth, std::size_t columns,
                                             std::size_t panel_width) {
   const std::size_t groups = (depth + group_size(precision) - 1) / group_size(precision);
-  return panel_count(columns, panel_width) * groups * panel_width * group_bytes;
+  return padded_columns(columns, panel_width) * groups * group_bytes;
 }
 
 /// Packs columns stored one after the other, each `groups` groups long and `stride` bytes from the next: the layout of
