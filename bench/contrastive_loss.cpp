@@ -4,12 +4,10 @@
 #include <malloc.h>
 #include <torch/types.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <fstream>
 #include <string>
 
+#include "timing.h"
 #include "train/loss.h"
 
 namespace {
@@ -22,27 +20,20 @@ double megabytes(const char* what) {
   return 0;
 }
 
-double seconds_of(const auto& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   using namespace gondola;
-  if (argc < 4) {
+  const std::string loss = argc < 4 ? "" : argv[1];
+  if (loss != "softmax" && loss != "sigmoid") {
     fmt::print(stderr, "usage: bench_contrastive_loss softmax|sigmoid DIM BATCH…\n");
     return 2;
   }
-  const bool sigmoid = argv[1] == std::string("sigmoid");
   const std::int64_t dim = std::stol(argv[2]);
   const auto a = torch::randn({4096, dim}), b = torch::randn({dim, 4096});
   auto product = torch::empty({4096, 4096});
-  double best = INFINITY;
-  for (int repeat = 0; repeat < 10; ++repeat) best = std::min(best, seconds_of([&] { torch::mm_out(product, a, b); }));
-  const double matmul_rate = 2.0 * 4096 * 4096 * static_cast<double>(dim) / best;
+  const double product_seconds = best_of(10, [&] { torch::mm_out(product, a, b); });
+  const double matmul_rate = 2.0 * 4096 * 4096 * static_cast<double>(dim) / product_seconds;
   product.reset();
   for (int i = 3; i < argc; ++i) {
     const std::int64_t batch = std::stol(argv[i]);
@@ -57,7 +48,8 @@ int main(int argc, char** argv) {
     const double before = megabytes("VmRSS:");
     Communicator alone;
     const double seconds = seconds_of([&] {
-      contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {.sigmoid = sigmoid}, alone).backward();
+      contrastive_loss({images, texts, rows.unsqueeze(1), rows}, scale, bias, {.sigmoid = loss == "sigmoid"}, alone)
+          .backward();
     });
     const double flops = 4 * 2.0 * static_cast<double>(batch * batch * dim);  // the logits twice, and two gradients
     fmt::print(

@@ -3,22 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "image/preprocess.h"
+#include "timing.h"
 
 namespace {
 
 using namespace gondola;
-
-double milliseconds_of(const auto& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-}
 
 struct Times {
   double decode = 0, resize = 0, preprocess = 0;
@@ -31,13 +25,13 @@ Times one_round(const std::vector<std::string>& files) {
   Times times;
   for (const std::string& file : files) {
     Image image;
-    times.decode += milliseconds_of([&] { image = load_image(file); });
-    times.resize += milliseconds_of([&] {
+    times.decode += seconds_of([&] { image = load_image(file); });
+    times.resize += seconds_of([&] {
       const int shorter = std::min(image.width, image.height);
       const int width = size * image.width / shorter, height = size * image.height / shorter;
       resize(image, width, height, config.interpolation, {(width - size) / 2, (height - size) / 2, size, size});
     });
-    times.preprocess += milliseconds_of([&] { preprocess(std::move(image), config, tensor); });
+    times.preprocess += seconds_of([&] { preprocess(std::move(image), config, tensor); });
   }
   return times;
 }
@@ -57,6 +51,6 @@ int main(int argc, char** argv) {
     best.resize = std::min(best.resize, times.resize);
     best.preprocess = std::min(best.preprocess, times.preprocess);
   }
-  const auto count = static_cast<double>(files.size());
-  fmt::print("{:.4f} {:.4f} {:.4f}\n", best.decode / count, best.resize / count, best.preprocess / count);
+  const double per_photo = 1e3 / static_cast<double>(files.size());
+  fmt::print("{:.4f} {:.4f} {:.4f}\n", best.decode * per_photo, best.resize * per_photo, best.preprocess * per_photo);
 }

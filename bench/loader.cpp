@@ -3,10 +3,9 @@
 // does when the towers run on the CPU; best of three passes.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <string>
 
+#include "timing.h"
 #include "train/loader.h"
 
 int main(int argc, char** argv) {
@@ -22,13 +21,9 @@ int main(int argc, char** argv) {
   const auto dataset = open_dataset(argv[1]);
   const ClipTokenizer tokenizer = ClipTokenizer::from_merges({});
   const std::int64_t steps = Loader::batches_per_epoch(*dataset, recipe);
-  double best = 0;
-  for (int pass = 0; pass < 3; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
+  const double seconds = best_of(3, [&] {
     Loader loader(*dataset, tokenizer, recipe, 0, steps);
     for (std::int64_t step = 0; step < steps; ++step) loader.next();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    best = std::max(best, static_cast<double>(steps * recipe.batch_size) / seconds);
-  }
-  fmt::print("{:.0f} images a second\n", best);
+  });
+  fmt::print("{:.0f} images a second\n", static_cast<double>(steps * recipe.batch_size) / seconds);
 }

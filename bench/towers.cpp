@@ -2,14 +2,13 @@
 // of REPEATS. bench/compare compares them with PyTorch's.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <string>
 
 #include "base/random.h"
+#include "config/weight_shapes.h"
 #include "engine/cpu_encoder.h"
-#include "engine/weights.h"
+#include "timing.h"
 
 namespace {
 
@@ -34,21 +33,15 @@ TensorMap random_weights(const ModelConfig& config) {
   return weights;
 }
 
-double seconds_of(const auto& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
+  const std::string tower = argc == 6 ? argv[2] : "";
+  if (tower != "image" && tower != "text") {
     fmt::print(stderr, "usage: bench_towers MODEL image|text BATCH REPEATS auto|fp32|bf16|int8\n");
     return 2;
   }
   const ModelConfig config = preset(argv[1]);
-  const bool image = std::string(argv[2]) == "image";
   const std::size_t batch = std::stoul(argv[3]);
   const auto size = static_cast<std::size_t>(config.image.image_size);
   const auto context = static_cast<std::size_t>(config.text.context_length);
@@ -62,14 +55,12 @@ int main(int argc, char** argv) {
   std::vector<std::int32_t> ids(batch * context, 320);
   for (std::size_t i = 0; i < batch; ++i) ids[(i + 1) * context - 1] = config.text.end_id;
   const auto run = [&] {
-    if (image) {
+    if (tower == "image") {
       encoder->encode_images(pixels, embeddings);
     } else {
       encoder->encode_texts(ids, embeddings);
     }
   };
   run();  // packs the weights
-  double best = INFINITY;
-  for (int repeat = std::stoi(argv[4]); repeat > 0; --repeat) best = std::min(best, seconds_of(run));
-  fmt::print("{:.6f}\n", best);
+  fmt::print("{:.6f}\n", best_of(std::stoi(argv[4]), run));
 }

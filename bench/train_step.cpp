@@ -7,10 +7,10 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <string>
 
+#include "timing.h"
 #include "train/allocator.h"
 #include "train/flops.h"
 #include "train/objective.h"
@@ -18,7 +18,8 @@
 
 int main(int argc, char** argv) {
   using namespace gondola;
-  if (argc < 6) {
+  const std::string precision = argc < 6 ? "" : argv[4];
+  if (precision != "fp32" && precision != "bf16") {
     fmt::print(stderr, "usage: bench_train_step MODEL BATCH STEPS fp32|bf16 TEXT_TOKENS [key=value…]\n");
     return 2;
   }
@@ -26,7 +27,7 @@ int main(int argc, char** argv) {
   Recipe recipe;
   recipe.model = preset(argv[1]);
   recipe.batch_size = std::stoi(argv[2]);
-  recipe.bf16 = std::string(argv[4]) == "bf16";
+  recipe.bf16 = precision == "bf16";
   for (int i = 6; i < argc; ++i) {
     const std::string option = argv[i];
     if (option.starts_with("device=")) {
@@ -61,19 +62,20 @@ int main(int argc, char** argv) {
   for (int step = 0; step < steps; ++step) {
     if (step == steps - 1) objective.trace(trace);
     synchronise();
-    const auto start = std::chrono::steady_clock::now();
-    objective.backward(batch);
-    {
-      const Trace::Span span(objective.trace(), "update");
-      optimiser.step(recipe.learning_rate);
-    }
-    objective.constrain();
-    synchronise();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const double seconds = seconds_of([&] {
+      objective.backward(batch);
+      {
+        const Trace::Span span(objective.trace(), "update");
+        optimiser.step(recipe.learning_rate);
+      }
+      objective.clamp_logit_scale();
+      synchronise();
+    });
+    best = std::min(best, seconds);
   }
   const double rate = training_flops(recipe, recipe.batch_size, recipe.batch_size, tokens) / best;
   const double peak = peak_flops(recipe);
   fmt::print("{} batch {} {} {} tokens: {:.2f} pairs/s, {:.0f} ms, {:.3f} TFLOP/s, {:.0f} % of {:.3f}\n", argv[1],
-             recipe.batch_size, argv[4], tokens, recipe.batch_size / best, 1e3 * best, rate * 1e-12, 100 * rate / peak,
-             peak * 1e-12);
+             recipe.batch_size, precision, tokens, recipe.batch_size / best, 1e3 * best, rate * 1e-12,
+             100 * rate / peak, peak * 1e-12);
 }

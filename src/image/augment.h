@@ -14,7 +14,7 @@ struct AugmentConfig {
   double flip_probability = 0;        ///< left to right; mirrors written words and sides, so off by default
   /// Multiplies each colour's detail, i.e. what a quarter of the tower's resolution does not hold, by a random factor
   /// of its own from 0 to this one; 0: no change. JPEG halves the resolution of the colours but not of the brightness:
-  /// small training pictures have hardly any colour detail, whereas photos reduced to their size do.
+  /// small training images have hardly any colour detail, whereas photos reduced to their size do.
   double max_detail = 0;
   double erase_probability = 0;  ///< random erasing (arXiv 1708.04896): a rectangle of 2 to 20 % set to the mean
 };

@@ -234,6 +234,8 @@ Image BmpReader::read_runs(const BmpHeader& header, const Layout& layout) const 
     }
   }
   if (pixels.size() < size) fail("{}: the BMP ends after {} of {} pixels", name_, pixels.size(), size);
+  if (layout.mode == PixelMode::bilevel)
+    for (std::uint8_t& pixel : pixels) pixel = pixel != 0 ? 255 : 0;
   Image image = make_image(layout.mode, static_cast<int>(header.width), static_cast<int>(header.height));
   for (int y = 0; y < image.height; ++y)
     std::memcpy(image.row(header.top_down ? y : image.height - 1 - y),
@@ -252,8 +254,7 @@ Image BmpReader::decode(const BmpHeader& header) const {
 
   std::vector<std::uint8_t> palette;
   const Layout layout = indexed ? read_palette(header, palette) : choose_layout(header);
-  if (run_length && (!indexed || layout.mode == PixelMode::bilevel))
-    fail("{}: a run-length encoded BMP of {} bits and {} colours", name_, header.bits, header.colors);
+  if (run_length && !indexed) fail("{}: a run-length encoded BMP of {} bits", name_, header.bits);
   Image image = run_length ? read_runs(header, layout) : read_rows(header, layout);
   if (layout.mode == PixelMode::palette) image.palette = std::move(palette);
   return image;

@@ -30,12 +30,19 @@ class GifReader {
     int transparent_index = NO_TRANSPARENT_COLOR;
     for (;;) {
       GifRecordType type;
-      check(DGifGetRecordType(file_.get(), &type));
+      const int status = DGifGetRecordType(file_.get(), &type);
+      // Like Pillow, skip stray bytes between blocks.
+      if (status != GIF_OK && file_->Error == D_GIF_ERR_WRONG_RECORD) continue;
+      check(status);
       if (type == IMAGE_DESC_RECORD_TYPE) break;
       if (type == TERMINATE_RECORD_TYPE) fail("{}: the GIF holds no image", name_);
       if (type == EXTENSION_RECORD_TYPE) read_extension(transparent_index);
     }
     check(DGifGetImageDesc(file_.get()));
+    // Like Pillow, do without the empty block that ends the pixels where the file stops short of it.
+    std::size_t end = 0;
+    while (end < rest_.size() && rest_[end] != 0) end += std::size_t{1} + rest_[end];
+    unterminated_ = end == rest_.size();
     return transparent_index;
   }
 
@@ -47,6 +54,10 @@ class GifReader {
     const std::size_t count = std::min(self.rest_.size(), static_cast<std::size_t>(std::max(size, 0)));
     if (count > 0) std::memcpy(out, self.rest_.data(), count);
     self.rest_ = self.rest_.subspan(count);
+    if (self.unterminated_ && count == 0 && size == 1) {  // which giflib still refuses if pixels are missing
+      *out = 0;
+      return 1;
+    }
     return static_cast<int>(count);
   }
 
@@ -71,6 +82,7 @@ class GifReader {
 
   std::string_view name_;
   ImageBytes rest_;
+  bool unterminated_ = false;  ///< the file ends with a whole block of pixels, not with an empty one
   std::unique_ptr<GifFileType, CloseGif> file_;
 };
 

@@ -8,7 +8,7 @@
 
 namespace gondola {
 
-// As in Pillow: the first frame (a still picture has only one) on transparent black. Pillow uses WebPAnimDecoder, which
+// As in Pillow: the first frame (a still image has only one) on transparent black. Pillow uses WebPAnimDecoder, which
 // holds the canvas twice.
 Image decode_webp(ImageBytes bytes, std::string_view name, const DecodeOptions& options) {
   WebPBitstreamFeatures features;

@@ -27,6 +27,7 @@ enum class PixelMode {
 };
 
 int bytes_per_pixel(PixelMode mode);
+bool has_alpha(PixelMode mode);
 
 struct Image {
   PixelMode mode = PixelMode::rgb;
@@ -52,8 +53,9 @@ Image make_image(PixelMode mode, int width, int height);
 /// An image whose pixels are all still to be written.
 Image make_uninitialised_image(PixelMode mode, int width, int height);
 
-/// An image of zeros with the same mode, palette and transparent colour but another size.
+/// The same, with the mode, palette and transparent colour of `image` but another size.
 Image make_image_like(const Image& image, int width, int height);
+Image make_uninitialised_image_like(const Image& image, int width, int height);
 
 /// A rectangle of pixels.
 struct Window {
@@ -73,7 +75,8 @@ struct DecodeOptions {
 };
 
 /// Decodes JPEG, PNG, WebP, GIF (first frame) or BMP, recognised by content, to the same pixels and mode as Pillow 13.
-/// `name` is for messages. Throws Error for anything else, and for truncated or damaged files.
+/// `name` is for messages. Throws Error for anything else, and for truncated or damaged files, even some that Pillow
+/// reads: a PNG with a wrong checksum.
 Image decode_image(std::span<const std::byte> bytes, std::string_view name, const DecodeOptions& options = {});
 
 /// Reads and decodes a file.

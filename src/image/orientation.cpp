@@ -35,11 +35,12 @@ ImageBytes jpeg_exif(ImageBytes file) {
   const Reader reader(file, true);
   for (std::size_t at = 2; at + 4 <= file.size();) {
     const std::uint32_t marker = reader.u16(at), length = reader.u16(at + 2);
-    if (marker == 0xffff) {  // any number of fill bytes may precede a marker (T.81, B.1.1.2)
+    // Any number of fill bytes may precede a marker (T.81, B.1.1.2); Pillow and libjpeg skip other bytes too.
+    if (marker <= 0xff00 || marker == 0xffff) {
       ++at;
       continue;
     }
-    if (marker < 0xff00 || marker == start_of_scan || length < 2) return {};
+    if (marker == start_of_scan || length < 2) return {};
     const ImageBytes content = part(file, at + 4, length - 2);
     if (marker == app1 && starts_with(content, exif_header)) return content.subspan(exif_header.size());
     at += 2 + length;
@@ -102,8 +103,8 @@ Image apply_orientation(Image image, int orientation) {
   const bool transposed = orientation >= 5;
   const bool mirrored_rows = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   const bool mirrored_columns = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  Image upright =
-      make_image_like(image, transposed ? image.height : image.width, transposed ? image.width : image.height);
+  Image upright = make_uninitialised_image_like(image, transposed ? image.height : image.width,
+                                                transposed ? image.width : image.height);
   const std::size_t pixel = static_cast<std::size_t>(image.bytes_per_pixel());
   for (int y = 0; y < upright.height; ++y) {
     std::uint8_t* out = upright.row(y);

@@ -8,7 +8,8 @@ namespace gondola {
 /// if there is none or it is damaged.
 int exif_orientation(ImageBytes file);
 
-/// Turns and mirrors the image upright, like Pillow's ImageOps.exif_transpose (which asks XMP where EXIF is silent).
+/// Turns and mirrors the image upright, like Pillow's ImageOps.exif_transpose (which also reads XMP
+/// and the text chunks of older PNGs).
 Image apply_orientation(Image image, int orientation);
 
 }  // namespace gondola

@@ -17,14 +17,9 @@ void change_colours(Image& image, Change change) {
 
 }  // namespace
 
-bool has_alpha(PixelMode mode) {
-  return mode == PixelMode::grey_alpha || mode == PixelMode::rgba;
-}
-
-Image premultiply(const Image& image) {
-  Image result = image;
-  change_colours(result, [](int value, int alpha) { return static_cast<std::uint8_t>(multiply_255(value, alpha)); });
-  return result;
+Image premultiply(Image image) {
+  change_colours(image, [](int value, int alpha) { return static_cast<std::uint8_t>(multiply_255(value, alpha)); });
+  return image;
 }
 
 Image unpremultiply(Image image) {

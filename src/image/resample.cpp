@@ -33,8 +33,8 @@ std::uint16_t weighted_word(const std::uint8_t* in, std::size_t step, const Taps
 }
 
 void resample_words(const Image& image, const Coefficients& columns, const Coefficients& rows, Image& result) {
-  const Reach down = reach(rows);
-  Image narrowed = make_image_like(image, result.width, down.count);
+  const SourceRange down = source_range(rows);
+  Image narrowed = make_uninitialised_image_like(image, result.width, down.count);
   const auto each_pixel = [](Image& target, auto pixel) {
     for (int y = 0; y < target.height; ++y)
       for (int x = 0; x < target.width; ++x) store_word(pixel(x, y), target.row(y) + std::size_t{2} * x);
@@ -53,7 +53,8 @@ void resample_words(const Image& image, const Coefficients& columns, const Coeff
 
 /// Resamples the columns first, then the rows.
 Image resample(const Image& image, const Coefficients& columns, const Coefficients& rows) {
-  Image result = make_image_like(image, static_cast<int>(columns.taps.size()), static_cast<int>(rows.taps.size()));
+  Image result =
+      make_uninitialised_image_like(image, static_cast<int>(columns.taps.size()), static_cast<int>(rows.taps.size()));
   if (image.mode == PixelMode::grey16)
     resample_words(image, columns, rows, result);
   else
@@ -73,7 +74,7 @@ Image resample(const Image& image, const Axis& horizontal, const Axis& vertical,
   const auto same = [&](int size, int begin, int count) {
     return filter_coefficients({size, size}, interpolation, begin, count);
   };
-  const Reach across = reach(columns);
+  const SourceRange across = source_range(columns);
   const Image lowered = resample(image, same(image.width, across.begin, across.count), rows);
   for (Taps& taps : columns.taps) taps.first -= across.begin;
   return resample(lowered, columns, same(window.height, 0, window.height));

@@ -40,14 +40,14 @@ constexpr std::size_t columns_at_once = 64;
 
 }  // namespace
 
-Reach reach(const Coefficients& coefficients) {
+SourceRange source_range(const Coefficients& coefficients) {
   const int begin = coefficients.taps.front().first;
   return {begin, coefficients.taps.back().first + coefficients.taps.back().count - begin};
 }
 
 void resample_bytes(const Image& image, const Coefficients& columns, const Coefficients& rows,
                     const ResampleKernels& kernels, Image& result) {
-  const Reach across = reach(columns), down = reach(rows);
+  const SourceRange across = source_range(columns), down = source_range(rows);
   const PackedWeights column_weights(columns, across.begin, kernels), row_weights(rows, down.begin, kernels);
   const auto channels = static_cast<std::size_t>(image.bytes_per_pixel());
   const std::size_t group_bytes = 4 * channels, row_bytes = channels * static_cast<std::size_t>(across.count);

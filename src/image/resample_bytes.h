@@ -6,10 +6,10 @@
 namespace gondola {
 
 /// The range of source pixels that all taps together reach.
-struct Reach {
+struct SourceRange {
   int begin = 0, count = 0;
 };
-Reach reach(const Coefficients& coefficients);
+SourceRange source_range(const Coefficients& coefficients);
 
 /// Resamples the columns, then the rows of an image of bytes to columns.taps.size() × rows.taps.size() pixels: Pillow's
 /// 8-bit path, with fixed-point weights and the result of the first pass rounded to bytes.

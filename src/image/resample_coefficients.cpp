@@ -39,7 +39,7 @@ Coefficients filter_coefficients(const Axis& axis, Interpolation interpolation, 
   const double support = (bicubic ? 2.0 : 1.0) * filter_scale;
   const double inverse_filter_scale = 1.0 / filter_scale;
 
-  // Bicubic reduction takes about four weights per source pixel: only pictures with a side of more than four million
+  // Bicubic reduction takes about four weights per source pixel: only images with a side of more than four million
   // pixels exceed this. Pillow has no such limit.
   constexpr double most_weights = 1 << 24;
   const double taps_per_pixel = std::ceil(support) * 2 + 1;

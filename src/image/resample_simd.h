@@ -105,10 +105,10 @@ struct Deinterleaving {
 
 /// Transposes a strip of rows into vectors of one group of all rows, the channels of four pixels one after another.
 template <std::size_t channels>
-void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uint8_t* out) {
+void transpose_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uint8_t* out) {
   using Step = Deinterleaving<channels>;
   const Vector order = Step::order();
-  const auto turn = [&](const std::uint8_t* const* from, std::size_t offset) {
+  const auto transpose_four = [&](const std::uint8_t* const* from, std::size_t offset) {
     const auto load = [&](std::size_t row) { return shuffle_bytes(load_rows(from + row, offset), order); };
     const Vector a = load(0), b = load(1), c = load(2), d = load(3);
     const Vector ab = unpack_low_32(a, b), cd = unpack_low_32(c, d);
@@ -124,7 +124,7 @@ void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uin
   std::size_t offset = 0, fetched = 0;
   for (; offset + 16 <= row_bytes; offset += Step::bytes) {
     for (std::size_t i = 0; i < lines; ++i) prefetch(rows[fetched++ % lanes] + offset + ahead);
-    turn(rows, offset);
+    transpose_four(rows, offset);
   }
   // Copy the rest to where 16 bytes can be read.
   for (; offset < row_bytes; offset += Step::bytes) {
@@ -134,13 +134,13 @@ void turn_strip(const std::uint8_t* const* rows, std::size_t row_bytes, std::uin
       std::memcpy(ends[i], rows[i] + offset, row_bytes - offset);
       pointers[i] = ends[i];
     }
-    turn(pointers, 0);
+    transpose_four(pointers, 0);
   }
 }
 
 template <std::size_t channels>
 void resample_strip(const ColumnsArguments& a) {
-  turn_strip<channels>(a.rows, a.row_bytes, a.scratch);
+  transpose_strip<channels>(a.rows, a.row_bytes, a.scratch);
   std::uint8_t* out = a.out;
   for (std::size_t x = 0; x < a.weights.count; ++x) {
     const TapGroups taps = a.weights.taps[x];

@@ -45,7 +45,7 @@ void attention(const Kernels& kernels, const AttentionArguments& a) {
     similarity.out_stride = stride;
     kernels.gemm(similarity);
 
-    kernels.softmax({scores, stride, rows, a.keys, stride, a.causal, a.first_visible + first, weights});
+    kernels.softmax({scores, stride, rows, a.keys, stride, a.causal, a.visible_to_first + first, weights});
 
     const RowsOut out = a.out.from(first);
     GemmArguments mixture;

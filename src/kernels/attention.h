@@ -7,7 +7,7 @@
 namespace gondola {
 
 /// One head of scaled dot-product attention (Vaswani et al. 2017, 3.2.1): out = softmax(q · kᵀ) · v. q must already
-/// include the scale 1/√head_width. If `causal`, query i sees only the first first_visible + i keys.
+/// include the scale 1/√head_width. If `causal`, query i sees only the first visible_to_first + i keys.
 struct AttentionArguments {
   std::size_t queries = 0, keys = 0, head_width = 0;
   Precision precision = Precision::fp32;  ///< of q, k and v: fp32, or bf16 if head_width is even
@@ -17,7 +17,7 @@ struct AttentionArguments {
   const void* v = nullptr;
   std::size_t kv_stride = 0;
   bool causal = false;
-  std::size_t first_visible = 0;
+  std::size_t visible_to_first = 0;
   RowsOut out;               ///< fp32 or bf16
   float* scratch = nullptr;  ///< attention_scratch_size floats; fastest if 64-byte aligned
 };

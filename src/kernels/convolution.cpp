@@ -10,13 +10,15 @@ constexpr std::size_t taps = 9;
 constexpr std::size_t block_pixels = 256;
 
 /// Finds the nine neighbours of output pixels [first, first + count): neighbours[tap·count + pixel].
-void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size_t count, const void** neighbours) {
+void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size_t count,
+                     const std::byte** neighbours) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t pixel = first + i, x = pixel % c.width, y = pixel / c.width % c.height;
     for (std::size_t tap = 0; tap < taps; ++tap) {
       const std::size_t ky = tap / 3, kx = tap % 3;
       const bool inside = y + ky >= 1 && y + ky <= c.height && x + kx >= 1 && x + kx <= c.width;
-      neighbours[tap * count + i] = inside ? c.in + (pixel + ky * c.width + kx - c.width - 1) * c.in_channels : c.zeros;
+      const float* neighbour = inside ? c.in + (pixel + ky * c.width + kx - c.width - 1) * c.in_channels : c.zeros;
+      neighbours[tap * count + i] = reinterpret_cast<const std::byte*>(neighbour);
     }
   }
 }
@@ -24,7 +26,7 @@ void find_neighbours(const ConvolutionArguments& c, std::size_t first, std::size
 }  // namespace
 
 void convolve_3x3(const Kernels& kernels, const ConvolutionArguments& c) {
-  const void* neighbours[taps * block_pixels];
+  const std::byte* neighbours[taps * block_pixels];
   for (std::size_t first = c.first_pixel; first < c.last_pixel; first += block_pixels) {
     const std::size_t count = std::min(block_pixels, c.last_pixel - first);
     find_neighbours(c, first, count, neighbours);

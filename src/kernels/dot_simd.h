@@ -50,7 +50,7 @@ struct Bf16Dot {
 #endif
 
 /// Without a VNNI instruction, two products are added in 16 bits, which can hold 2·255·64, so weights are limited to
-/// ±64 (Kernels::int8_steps).
+/// ±64 (Kernels::int8_weight_limit).
 struct Int8Dot {
   static constexpr Precision precision = Precision::int8;
   using Sum = Integers;

@@ -38,7 +38,7 @@ struct GemmArguments {
   const RowScale* left_scales = nullptr;  ///< [rows][blocks of the depth]; int8 only
   /// If not null, a gathered left operand instead, as for a convolution: row r is the concatenation over the taps t of
   /// the depth / taps values at left_rows[t·rows + r]. fp32 only.
-  const void* const* left_rows = nullptr;
+  const std::byte* const* left_rows = nullptr;
   std::size_t taps = 1;
 
   PackedMatrix right;

@@ -160,7 +160,7 @@ void multiply_in_tiles(const GemmArguments& g) {
 }
 
 template <class Dot>
-std::size_t multiply_tile_registers(std::size_t steps) {
+std::size_t run_tile_peak_loop(std::size_t steps) {
   configure_tiles(tile_rows);  // which also zeroes them
   for (std::size_t step = 0; step < steps; ++step) {
     multiply_first_rows<Dot>();
@@ -177,13 +177,13 @@ void gemm_bf16_amx(const GemmArguments& arguments) {
   multiply_in_tiles<Bf16Dot>(arguments);
 }
 std::size_t peak_bf16_amx(std::size_t steps) {
-  return multiply_tile_registers<Bf16Dot>(steps);
+  return run_tile_peak_loop<Bf16Dot>(steps);
 }
 void gemm_int8_amx(const GemmArguments& arguments) {
   multiply_in_tiles<Int8Dot>(arguments);
 }
 std::size_t peak_int8_amx(std::size_t steps) {
-  return multiply_tile_registers<Int8Dot>(steps);
+  return run_tile_peak_loop<Int8Dot>(steps);
 }
 
 }  // namespace gondola

@@ -10,19 +10,19 @@ void gemm_fp32_avx2(const GemmArguments& arguments) {
   multiply<Fp32Dot, 6>(arguments);
 }
 std::size_t peak_fp32_avx2(std::size_t steps) {
-  return multiply_registers<Fp32Dot>(steps);
+  return run_peak_loop<Fp32Dot>(steps);
 }
 void gemm_bf16_avx2(const GemmArguments& arguments) {
   multiply<SplitBf16Dot, 4>(arguments);
 }
 std::size_t peak_bf16_avx2(std::size_t steps) {
-  return multiply_registers<SplitBf16Dot>(steps);
+  return run_peak_loop<SplitBf16Dot>(steps);
 }
 void gemm_int8_avx2(const GemmArguments& arguments) {
   multiply<Int8Dot, 6>(arguments);
 }
 std::size_t peak_int8_avx2(std::size_t steps) {
-  return multiply_registers<Int8Dot>(steps);
+  return run_peak_loop<Int8Dot>(steps);
 }
 
 }  // namespace gondola

@@ -10,7 +10,7 @@ void gemm_int8_avx512bf16(const GemmArguments& arguments) {
   multiply<Int8Dot, 14>(arguments);
 }
 std::size_t peak_bf16_avx512bf16(std::size_t steps) {
-  return multiply_registers<Bf16Dot>(steps);
+  return run_peak_loop<Bf16Dot>(steps);
 }
 
 }  // namespace gondola

@@ -48,7 +48,7 @@ float multiply_floats(const GemmArguments& g, std::size_t row, const std::byte* 
   float sum = 0;
   for (std::size_t tap = 0; tap < g.taps; ++tap) {
     const auto* left = g.left_rows != nullptr
-                           ? static_cast<const std::byte*>(g.left_rows[tap * g.rows + row])
+                           ? g.left_rows[tap * g.rows + row]
                            : static_cast<const std::byte*>(g.left) + row * g.left_stride * size_of(precision);
     for (std::size_t k = 0; k < length; ++k, right += scalar_panel_width * group_bytes)
       sum += dot(precision, left + k * group_bytes, right);

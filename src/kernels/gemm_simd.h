@@ -255,7 +255,7 @@ void multiply_panel(const GemmArguments& g, std::size_t first, std::size_t count
       const std::size_t offset = first_of(tile), rows = first_of(tile + 1) - offset;
       const std::byte* plain_rows[MaxRows];
       if (g.left_rows != nullptr) {
-        t.rows = reinterpret_cast<const std::byte* const*>(g.left_rows) + depth.first_tap * g.rows + first + offset;
+        t.rows = g.left_rows + depth.first_tap * g.rows + first + offset;
         t.rows_stride = g.rows;
       } else {
         for (std::size_t r = 0; r < rows; ++r)
@@ -293,7 +293,7 @@ template <class T>
 
 /// Keeps enough independent sums in registers to hide the latency of a product.
 template <class Dot>
-std::size_t multiply_registers(std::size_t steps) {
+std::size_t run_peak_loop(std::size_t steps) {
   constexpr std::size_t count = lanes == 16 ? 20 : 10;
   alignas(64) std::byte zeros[vector_bytes] = {};
   typename Dot::Sum sums[count];

@@ -8,7 +8,7 @@ namespace {
 constexpr Kernels with(Kernels base, Precision precision, GemmFunction* gemm, PeakFunction* peak) {
   base.gemm_of[static_cast<std::size_t>(precision)] = gemm;
   base.peak_of[static_cast<std::size_t>(precision)] = peak;
-  if (precision == Precision::int8) base.int8_steps = 127;
+  if (precision == Precision::int8) base.int8_weight_limit = 127;
   base.native_bf16 = base.native_bf16 || precision == Precision::bf16;
   return base;
 }

@@ -16,7 +16,7 @@ struct Kernels {
   GemmFunction* gemm_of[3];  ///< by precision
   PeakFunction* peak_of[3];  ///< by precision
   bool native_bf16;          ///< whether bf16 is faster than fp32
-  int int8_steps;            ///< int8 weights lie in [−int8_steps, int8_steps]
+  int int8_weight_limit;     ///< int8 weights lie in [−int8_weight_limit, int8_weight_limit]
   ConvertFunction* convert;
   LayerNormFunction* layer_norm;
   SoftmaxFunction* softmax;

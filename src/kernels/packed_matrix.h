@@ -12,9 +12,9 @@ namespace gondola {
 inline constexpr std::size_t group_bytes = 4;
 
 // Units of every instruction set include this header: always inlined, so that the linker has no copy to choose from.
-#define GONDOLA_EVERYWHERE [[gnu::always_inline]] inline constexpr
+#define GONDOLA_ALWAYS_INLINE [[gnu::always_inline]] inline constexpr
 
-GONDOLA_EVERYWHERE std::size_t group_size(Precision precision) {
+GONDOLA_ALWAYS_INLINE std::size_t group_size(Precision precision) {
   return group_bytes / size_of(precision);
 }
 
@@ -23,13 +23,13 @@ GONDOLA_EVERYWHERE std::size_t group_size(Precision precision) {
 /// tiles; in int8 each row of the left operand has one scale per block.
 class DepthBlocks {
  public:
-  GONDOLA_EVERYWHERE explicit DepthBlocks(std::size_t depth)
+  GONDOLA_ALWAYS_INLINE explicit DepthBlocks(std::size_t depth)
       : depth_(depth), count_(depth <= most ? 1 : (depth + most - 1) / most) {}
-  GONDOLA_EVERYWHERE std::size_t count() const { return count_; }
-  GONDOLA_EVERYWHERE std::size_t first(std::size_t block) const {
+  GONDOLA_ALWAYS_INLINE std::size_t count() const { return count_; }
+  GONDOLA_ALWAYS_INLINE std::size_t first(std::size_t block) const {
     return block == count_ ? depth_ : (depth_ * block / count_ + line - 1) / line * line;
   }
-  GONDOLA_EVERYWHERE std::size_t size(std::size_t block) const { return first(block + 1) - first(block); }
+  GONDOLA_ALWAYS_INLINE std::size_t size(std::size_t block) const { return first(block + 1) - first(block); }
 
  private:
   static constexpr std::size_t most = 768, line = 64;
@@ -49,15 +49,15 @@ struct PackedMatrix {
   const std::int32_t* sums = nullptr;
 };
 
-GONDOLA_EVERYWHERE std::size_t panel_count(std::size_t columns, std::size_t panel_width) {
+GONDOLA_ALWAYS_INLINE std::size_t panel_count(std::size_t columns, std::size_t panel_width) {
   return (columns + panel_width - 1) / panel_width;
 }
 /// The columns of whole panels.
-GONDOLA_EVERYWHERE std::size_t padded_columns(std::size_t columns, std::size_t panel_width) {
+GONDOLA_ALWAYS_INLINE std::size_t padded_columns(std::size_t columns, std::size_t panel_width) {
   return panel_count(columns, panel_width) * panel_width;
 }
-GONDOLA_EVERYWHERE std::size_t packed_bytes(Precision precision, std::size_t depth, std::size_t columns,
-                                            std::size_t panel_width) {
+GONDOLA_ALWAYS_INLINE std::size_t packed_bytes(Precision precision, std::size_t depth, std::size_t columns,
+                                               std::size_t panel_width) {
   const std::size_t groups = (depth + group_size(precision) - 1) / group_size(precision);
   return padded_columns(columns, panel_width) * groups * group_bytes;
 }

@@ -48,7 +48,7 @@ using ConvertFunction = void(const ConvertArguments&);
 ConvertFunction convert_scalar, convert_avx2, convert_avx512;
 
 /// The scale and zero point for values from `least` to `largest`, which may be infinite.
-GONDOLA_EVERYWHERE RowScale row_scale(float least, float largest) {
+GONDOLA_ALWAYS_INLINE RowScale row_scale(float least, float largest) {
   constexpr float steps = 255;
   least = least < 0 ? least : 0;
   largest = largest > 0 ? largest : 0;

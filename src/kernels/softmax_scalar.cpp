@@ -9,7 +9,7 @@ namespace gondola {
 void softmax_scalar(const SoftmaxArguments& s) {
   for (std::size_t row = 0; row < s.rows; ++row) {
     float* scores = s.scores + row * s.stride;
-    const std::size_t visible = s.causal ? std::min(s.columns, s.first_visible + row) : s.columns;
+    const std::size_t visible = s.causal ? std::min(s.columns, s.visible_to_first + row) : s.columns;
     const float maximum = *std::max_element(scores, scores + visible);
     float sum = 0;
     for (std::size_t i = 0; i < visible; ++i) sum += scores[i] = std::exp(scores[i] - maximum);

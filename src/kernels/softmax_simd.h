@@ -32,7 +32,7 @@ void softmax_row(const SoftmaxArguments& s, std::size_t row, std::size_t visible
 inline void softmax_rows(const SoftmaxArguments& s) {
   for (std::size_t row = 0; row < s.rows; ++row) {
     std::size_t visible = s.columns;
-    if (s.causal && s.first_visible + row < visible) visible = s.first_visible + row;
+    if (s.causal && s.visible_to_first + row < visible) visible = s.visible_to_first + row;
     if (s.out.precision == Precision::fp32) {
       softmax_row<exponential>(s, row, visible);
     } else {

@@ -46,7 +46,7 @@ TEST(Augment, TreatsTransparencyAsTheLibraryDoes) {
   }
 }
 
-TEST(RandomCrop, KeepsItsShareOfTheAreaAndItsAspectRatio) {
+TEST(RandomCrop, StaysWithinItsAreaAndAspectRatioLimits) {
   const AugmentConfig augmentation{.min_crop_area = 0.3, .max_aspect_ratio = 2};
   double smallest = 1, largest = 0, sum = 0;
   constexpr int draws = 4000, width = 300, height = 200;
@@ -128,7 +128,7 @@ TEST(RandomCrop, HasTheDistributionOfTheClosedForm) {
   }
 }
 
-TEST(Augment, IsTheResizedCrop) {
+TEST(Augment, ResizesTheRandomCrop) {
   const Image image = gradient(80, 50);
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const AugmentConfig augmentation{.min_crop_area = 0.2};
@@ -167,7 +167,7 @@ TEST(Augment, AFlipMirrorsAndAnErasureBlanksOneRectangle) {
   }
 }
 
-TEST(Augment, DependsOnTheSeedAlone) {
+TEST(Augment, DependsOnlyOnTheSeed) {
   const Image image = gradient(60, 40);
   const AugmentConfig augmentation{.min_crop_area = 0.5, .flip_probability = 0.5, .erase_probability = 0.5};
   std::set<std::vector<float>> distinct;
@@ -178,7 +178,7 @@ TEST(Augment, DependsOnTheSeedAlone) {
   EXPECT_GT(distinct.size(), 15u);
 }
 
-TEST(Augment, IsBicubicWhateverInferenceIs) {
+TEST(Augment, IsBicubicWhateverInferenceUses) {
   const Image image = gradient(60, 40);
   PreprocessConfig bilinear = plain(32);
   bilinear.interpolation = Interpolation::bilinear;
@@ -230,10 +230,7 @@ TEST(Augment, FlipsAsOftenAsAsked) {
 }
 
 TEST(Augment, DrawsCropsFlipsAndErasuresIndependently) {
-  PreprocessConfig config;
-  config.size = 32;
-  config.mean = {0, 0, 0};
-  config.std = {1, 1, 1};
+  const PreprocessConfig config = plain(32);
   const AugmentConfig augmentation{.min_crop_area = 0.5, .flip_probability = 0.5, .erase_probability = 0.5};
   Image ramp = make_image(PixelMode::rgb, 64, 64);  // brighter to the right
   for (int y = 0; y < 64; ++y)

@@ -36,6 +36,12 @@ TEST(Orientation, IsReadInEitherByteOrderAndType) {
   EXPECT_EQ(orientation(jpeg_with(of_type_long)), 6);
 }
 
+TEST(Orientation, IsFoundInAJpegBehindStrayBytes) {
+  const std::string jpeg = jpeg_with(little_endian);
+  for (const std::string& stray : {std::string(3, '\0'), std::string("A"), std::string("\xff\0\xff", 3)})
+    EXPECT_EQ(orientation(jpeg.substr(0, 2) + stray + jpeg.substr(2)), 6);
+}
+
 TEST(Orientation, IsFoundInAWebpAfterOddChunksOrAHeader) {
   EXPECT_EQ(orientation("RIFF\1\1\1\1WEBP" + chunk("VP8X", "odd") + chunk("EXIF", little_endian)), 6);
   EXPECT_EQ(orientation("RIFF\1\1\1\1WEBP" + chunk("EXIF", exif_header + little_endian)), 6);

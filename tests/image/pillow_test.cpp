@@ -178,5 +178,33 @@ TEST(Gif, MayHaveItsFirstColourTransparent) {
   EXPECT_EQ(to_rgb_over_white(decode_image(std::as_bytes(std::span(gif)), "x.gif")).pixels[0], 255);
 }
 
+/// An image of 2 × 1 pixels with the indices 1 and 2 into a palette of four colours.
+const std::string gif_header("GIF89a\2\0\1\0\x81\0\0\xff\0\0\0\xff\0\0\0\xff\xff\xff\xff", 25);
+const std::string gif_descriptor(",\0\0\0\0\2\0\1\0\0", 10);
+const std::string gif_pixels("\2\2\x8c\x0a"), gif_pixels_in_two_blocks("\2\1\x8c\1\x0a"), gif_end("\0;", 2);
+
+std::vector<std::uint8_t> indices_of_gif(const std::string& bytes) {
+  const Image image = decode_image(std::as_bytes(std::span(bytes)), "x.gif");
+  return {image.pixels.begin(), image.pixels.end()};
+}
+
+TEST(Gif, MayHaveStrayBytesBetweenItsBlocks) {
+  const std::string extension("!\xfe\1c\0", 5), stray("\0\0A", 3);
+  for (const std::string& between : {std::string(), stray, stray + extension, extension + stray})
+    EXPECT_EQ(indices_of_gif(gif_header + between + gif_descriptor + gif_pixels + gif_end),
+              (std::vector<std::uint8_t>{1, 2}));
+  EXPECT_THROW(indices_of_gif(gif_header + stray), Error);
+}
+
+TEST(Gif, MayEndWithItsPixelsButNotBeforeThem) {
+  for (const std::string& pixels : {gif_pixels, gif_pixels_in_two_blocks}) {
+    const std::string whole = gif_header + gif_descriptor + pixels;
+    for (const std::string& end : {std::string(), gif_end.substr(0, 1), gif_end})
+      EXPECT_EQ(indices_of_gif(whole + end), (std::vector<std::uint8_t>{1, 2}));
+    for (std::size_t length = 0; length < whole.size(); ++length)
+      EXPECT_THROW(indices_of_gif(whole.substr(0, length)), Error) << length;
+  }
+}
+
 }  // namespace
 }  // namespace gondola

@@ -61,7 +61,7 @@ TEST(Resize, RefusesFiltersOfGigabytes) {
   EXPECT_NO_THROW(resize(make_image(PixelMode::grey, 1, 600'000), 8, 224, Interpolation::bicubic));
 }
 
-TEST(Resize, RefusesAWindowOutside) {
+TEST(Resize, RefusesAWindowOutsideTheResult) {
   const Image image = make_image(PixelMode::rgb, 8, 6);
   const auto bicubic = Interpolation::bicubic;
   EXPECT_THROW(resize(image, 0, 4, bicubic), Error);

@@ -12,7 +12,8 @@ namespace {
 class AmxTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (test::kernel_isas().back() != Isa::amx) GTEST_SKIP() << "the instructions beside AMX need AVX-512 BF16";
+    if (test::kernel_isas().back() != Isa::amx)
+      GTEST_SKIP() << "AMX is emulated only on a processor with AVX-512 BF16 and no AMX";
   }
   const Kernels& kernels() const { return kernels_for(Isa::amx); }
 };

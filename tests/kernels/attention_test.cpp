@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/half.h"
 #include "tests/kernels/kernels_fixture.h"
 
@@ -15,7 +17,25 @@ class AttentionTest : public test::KernelsTest {};
 struct Shape {
   std::size_t queries, keys, head_width;
   bool causal;
-  std::size_t first_visible;
+  std::size_t visible_to_first;
+};
+
+/// Scratch in which everything that is read before it is written shows, as does what is written beyond its end.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t size) : size_(size), floats_(size + guard) {
+    std::fill_n(floats_.data(), size, NAN);
+    std::fill_n(floats_.data() + size, guard, 9.0f);
+  }
+  float* data() { return floats_.data(); }
+  bool is_intact() const {
+    return std::all_of(floats_.data() + size_, floats_.data() + size_ + guard, [](float x) { return x == 9.0f; });
+  }
+
+ private:
+  static constexpr std::size_t guard = 16;
+  std::size_t size_;
+  AlignedFloats floats_;
 };
 
 TEST_P(AttentionTest, AgreesWithDoublePrecision) {
@@ -27,7 +47,7 @@ TEST_P(AttentionTest, AgreesWithDoublePrecision) {
     const std::vector<float> q = random_floats(s.queries * q_stride, random, 0.4);
     const std::vector<float> kv = random_floats(s.keys * kv_stride, random, 2);
     std::vector<float> out(s.queries * out_stride, 9.0f);
-    AlignedFloats scratch(attention_scratch_size(kernels(), s.keys, s.head_width));
+    Scratch scratch(attention_scratch_size(kernels(), s.keys, s.head_width));
     AttentionArguments a;
     a.queries = s.queries;
     a.keys = s.keys;
@@ -38,12 +58,13 @@ TEST_P(AttentionTest, AgreesWithDoublePrecision) {
     a.v = kv.data() + s.head_width;
     a.kv_stride = kv_stride;
     a.causal = s.causal;
-    a.first_visible = s.first_visible;
+    a.visible_to_first = s.visible_to_first;
     a.out = {out.data(), out_stride};
     a.scratch = scratch.data();
     attention(kernels(), a);
+    ASSERT_TRUE(scratch.is_intact());
     for (std::size_t query = 0; query < s.queries; ++query) {
-      const std::size_t visible = s.causal ? std::min(s.keys, s.first_visible + query) : s.keys;
+      const std::size_t visible = s.causal ? std::min(s.keys, s.visible_to_first + query) : s.keys;
       std::vector<double> weights(visible);
       double sum = 0;
       for (std::size_t key = 0; key < visible; ++key) {
@@ -80,7 +101,7 @@ TEST_P(AttentionTest, RunsInBf16Too) {
     std::vector<float> q, k, v, out(s.queries * s.head_width);
     const auto q_bits = rounded(s.queries * s.head_width, 0.4, q), k_bits = rounded(s.keys * s.head_width, 2, k),
                v_bits = rounded(s.keys * s.head_width, 2, v);
-    AlignedFloats scratch(attention_scratch_size(kernels(), s.keys, s.head_width));
+    Scratch scratch(attention_scratch_size(kernels(), s.keys, s.head_width));
     AttentionArguments a = {.queries = s.queries,
                             .keys = s.keys,
                             .head_width = s.head_width,
@@ -91,10 +112,11 @@ TEST_P(AttentionTest, RunsInBf16Too) {
                             .v = v_bits.data(),
                             .kv_stride = s.head_width,
                             .causal = s.causal,
-                            .first_visible = s.first_visible,
+                            .visible_to_first = s.visible_to_first,
                             .out = {out.data(), s.head_width},
                             .scratch = scratch.data()};
     attention(kernels(), a);
+    ASSERT_TRUE(scratch.is_intact());
     std::vector<float> expected(out.size());
     a.precision = Precision::fp32;
     a.q = q.data();

@@ -23,7 +23,11 @@ inline std::vector<Isa> kernel_isas() {
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx2vnni, Isa::avx512, Isa::avx512vnni, Isa::avx512bf16})
     if (is_active(isa)) isas.push_back(isa);
   if (active_isa() < Isa::avx512bf16) return isas;
-  if (active_isa() < Isa::amx) emulate_amx();
+  if (active_isa() < Isa::amx) {
+    // Where the processor has AMX but this process may not use it, not all of its instructions raise SIGILL.
+    if (__builtin_cpu_supports("amx-tile")) return isas;
+    emulate_amx();
+  }
   isas.push_back(Isa::amx);
   return isas;
 }

@@ -31,8 +31,8 @@ constexpr Shape shapes[] = {{1, 4, 1},     {1, 768, 31},   {2, 8, 8},     {6, 64
 /// The operands of one product, as bytes and as the values that these stand for.
 struct Problem {
   Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed)
-      : Problem(kernels, precision, s, seed, kernels.int8_steps) {}
-  Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed, int int8_steps) : shape(s) {
+      : Problem(kernels, precision, s, seed, kernels.int8_weight_limit) {}
+  Problem(const Kernels& kernels, Precision precision, Shape s, std::uint64_t seed, int int8_weight_limit) : shape(s) {
     Random random(seed);
     const std::size_t size = size_of(precision), panel_width = kernels.panel_width;
     left_stride = s.depth + 4;
@@ -72,7 +72,7 @@ struct Problem {
           left_values[row * s.depth + k] = value;
         }
         for (std::size_t column = 0; column < s.columns; ++column) {
-          double value = fill(column * s.depth + k, weights, -int8_steps, int8_steps);
+          double value = fill(column * s.depth + k, weights, -int8_weight_limit, int8_weight_limit);
           if (precision == Precision::int8) {
             sums[block * padded + column] += static_cast<std::int32_t>(value);
             value *= double{scales[column]};
@@ -283,7 +283,7 @@ TEST_P(LowPrecisionTest, Int8ProductsOfOneBlockEqualTheScalarOnes) {
   for (const Shape& shape : shapes) {
     if (DepthBlocks(shape.depth).count() > 1) continue;
     const Problem here(kernels(), Precision::int8, shape, 3),
-        there(scalar, Precision::int8, shape, 3, kernels().int8_steps);
+        there(scalar, Precision::int8, shape, 3, kernels().int8_weight_limit);
     std::vector<float> out(shape.rows * shape.columns), expected(out.size());
     kernels().gemm(here.arguments(out.data(), Precision::fp32));
     scalar.gemm(there.arguments(expected.data(), Precision::fp32));
@@ -293,7 +293,7 @@ TEST_P(LowPrecisionTest, Int8ProductsOfOneBlockEqualTheScalarOnes) {
 
 TEST_P(LowPrecisionTest, TheLargestInt8ProductsAreExact) {
   constexpr std::size_t depth = 64, columns = 4;
-  const int steps = kernels().int8_steps;
+  const int steps = kernels().int8_weight_limit;
   Problem p(kernels(), Precision::int8, {1, depth, columns}, 11);
   std::ranges::fill(p.left, std::byte{255});
   for (std::size_t i = 0; i < p.weights.size(); ++i)  // columns of one sign each
@@ -400,7 +400,7 @@ TEST_P(LowPrecisionTest, RowsInInt8RevealNonFiniteValues) {
   }
 }
 
-TEST_P(LowPrecisionTest, RowsOfZerosAndOfOneValueSurvive) {
+TEST_P(LowPrecisionTest, ConstantRowsSurviveConversionToInt8) {
   for (float value : {0.0f, 3.0f, -1e-3f}) {
     const std::vector<float> in(64, value);
     std::vector<std::uint8_t> out(64);

@@ -42,16 +42,16 @@ TEST_P(SoftmaxTest, AgreesWithDoublePrecision) {
   }
 }
 
-TEST_P(SoftmaxTest, CausalRowsSeeTheirPast) {
+TEST_P(SoftmaxTest, CausalRowsSeeOnlyTheirPast) {
   Random random(2);
   for (std::size_t columns : {1, 9, 33, 77}) {
-    for (std::size_t first_visible : {std::size_t{1}, columns / 2 + 1}) {
+    for (std::size_t visible_to_first : {std::size_t{1}, columns / 2 + 1}) {
       std::vector<float> scores = random_floats(columns * columns, random, 4);
       const std::vector<float> before = scores;
       kernels().softmax(
-          {scores.data(), columns, columns, columns, columns, true, first_visible, {scores.data(), columns}});
+          {scores.data(), columns, columns, columns, columns, true, visible_to_first, {scores.data(), columns}});
       for (std::size_t row = 0; row < columns; ++row) {
-        const std::size_t visible = std::min(columns, first_visible + row);
+        const std::size_t visible = std::min(columns, visible_to_first + row);
         const std::vector<double> expected = exact_softmax(before.data() + row * columns, visible, columns);
         for (std::size_t i = 0; i < columns; ++i) {
           ASSERT_NEAR(scores[row * columns + i], expected[i], 3e-7);

@@ -306,6 +306,7 @@ def bmp_files():
     # Run-length encoded, 7 × 4: runs, literals of odd length, a jump, short rows.
     runs8 = b"\3\5\4\6\0\0" + b"\0\5\1\2\3\4\5\0\2\x09\0\0" + b"\2\7\0\2\2\1\1\x08" + b"\0\0\7\1" + b"\0\1"
     files["rle8.bmp"] = bmp(runs8, 7, 4, 8, padded(16), colors=16, compression=1)
+    files["rle8-black-white.bmp"] = bmp(runs8, 7, 4, 8, b"\0\0\0\0\xff\xff\xff\0", colors=2, compression=1)
     runs4 = b"\3\x56\4\x61\0\0" + b"\0\5\x12\x34\x50\0\2\x97\0\0" + b"\2\x71\0\2\2\1\1\x80" + b"\0\0\7\x12" + b"\0\1"
     files["rle4.bmp"] = bmp(runs4, 7, 4, 4, padded(16), compression=2)
     return {f"bmp-{name}": data for name, data in files.items()}
