@@ -1,11 +1,14 @@
 #include <algorithm>
+#include <optional>
 #include <ranges>
+#include <system_error>
 #include <utility>
 
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/find_files.h"
+#include "base/streams.h"
 #include "data/sources.h"
 #include "data/string_table.h"
 #include "metrics/metrics.h"
@@ -20,11 +23,22 @@ struct ImageClass {
   std::vector<std::string> names;
 };
 
+/// What the folder itself contains.
+std::vector<fs::path> list_entries(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    entries.push_back(entry->path());
+  if (error) fail("{}: cannot be read: {}", folder.string(), error.message());
+  return entries;
+}
+
 /// The folders in `root`, in name order.
 std::vector<std::string> list_folders(const fs::path& root) {
   std::vector<std::string> folders;
-  for (const fs::directory_entry& entry : fs::directory_iterator(root))
-    if (entry.is_directory() && !is_hidden(entry.path())) folders.push_back(entry.path().filename().string());
+  std::error_code unreachable;
+  for (const fs::path& entry : list_entries(root))
+    if (fs::is_directory(entry, unreachable) && !is_hidden(entry)) folders.push_back(entry.filename().string());
   std::sort(folders.begin(), folders.end());
   return folders;
 }
@@ -49,7 +63,7 @@ std::vector<ImageClass> find_classes(const fs::path& root) {
   std::vector<ImageClass> classes;
   const fs::path table = root / "classes.tsv";
   const std::vector<std::string> folders = list_folders(root);
-  if (!fs::exists(table)) {
+  if (!path_exists(table)) {
     for (const std::string& folder : folders) {
       std::string name = folder;
       std::replace(name.begin(), name.end(), '_', ' ');
@@ -72,7 +86,8 @@ std::vector<ImageClass> find_classes(const fs::path& root) {
 /// All images below the class's folder, in name order (base/find_files.h).
 std::vector<std::string> list_images(const fs::path& folder) {
   std::vector<std::string> paths;
-  if (!fs::is_directory(folder)) return paths;
+  std::error_code unreachable;
+  if (!fs::is_directory(folder, unreachable)) return paths;
   const auto add_image = [&](const fs::directory_entry& file) {
     if (!is_image_extension(file.path().extension().string())) return;
     std::error_code unknown;
@@ -86,23 +101,38 @@ std::vector<std::string> list_images(const fs::path& folder) {
   return paths;
 }
 
-/// Refuses a folder with a table: its images are often in a folder beside it, which would be read as a class.
-void refuse_table(const fs::path& root, const std::string& only_class) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
-    const std::string extension = lower_ascii(entry.path().extension().string());
-    if (entry.path().filename() != "classes.tsv" &&
+/// A file in `root` that is a data set itself.
+std::optional<std::string> find_table(const fs::path& root) {
+  for (const fs::path& entry : list_entries(root)) {
+    const std::string extension = lower_ascii(entry.extension().string());
+    if (entry.filename() != "classes.tsv" &&
         (extension == ".csv" || extension == ".tsv" || extension == ".parquet" || extension == ".tar"))
-      fail("{}: would be read as pictures of one class, \"{}\"; if you mean {}, name that instead", root.string(),
-           only_class, entry.path().string());
+      return entry.string();
   }
+  return std::nullopt;
+}
+
+/// Refuses an image with captions beside it: its folder is no class, but one shard of img2dataset's, or a split of a
+/// set in the layout of Hugging Face's imagefolder.
+void refuse_captions(const fs::path& image) {
+  for (const fs::path& captions : {fs::path(image).replace_extension(".txt"), image.parent_path() / "metadata.csv",
+                                   image.parent_path() / "metadata.jsonl"})
+    if (path_exists(captions))
+      fail(
+          "{}: class folders have no captions; pack each such folder as a WebDataset (tar --sort=name -cf 00000.tar -C "
+          "00000 .) or list its images in a CSV; if the folders are classes, a classes.tsv must say so",
+          captions.string());
 }
 
 class ClassFolders : public Dataset {
  public:
   ClassFolders(const fs::path& root, const std::vector<std::string>& templates) {
+    const bool declared = path_exists(root / "classes.tsv");
     for (const ImageClass& one : find_classes(root)) {
       const int label = static_cast<int>(class_names_.size());
-      for (const std::string& path : list_images(root / one.folder)) {
+      const std::vector<std::string> images = list_images(root / one.folder);
+      if (!declared && !images.empty()) refuse_captions(images.front());
+      for (const std::string& path : images) {
         paths_.add(path);
         labels_.push_back(label);
       }
@@ -113,7 +143,15 @@ class ClassFolders : public Dataset {
       captions_.push_back(std::move(captions));
     }
     if (labels_.empty()) fail("{}: expected class folders with images (DIR/CLASS/…/image.jpg)", root.string());
-    if (class_names_.size() == 1) refuse_table(root, class_names_.front());
+    if (const auto table = find_table(root)) {  // whose images are often in a folder beside it
+      const std::string& first = class_names_[static_cast<std::size_t>(labels_.front())];
+      if (labels_.front() == labels_.back())
+        fail("{}: would be read as images of one class, \"{}\"; if you mean {}, name that instead", root.string(),
+             first, *table);
+      if (!declared)
+        print_error("{}: is read as class folders, \"{}\" being the first class; {} is not read", root.string(), first,
+                    *table);
+    }
     if (templates.empty()) fail("{}: class folders need at least one template", root.string());
   }
 

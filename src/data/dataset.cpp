@@ -30,7 +30,7 @@ std::vector<std::string> without_blank(const Sample& sample) {
 /// Concatenates data sets. Equal class lists share labels; those of a new list follow the ones before it.
 class ConcatenatedDataset : public Dataset {
  public:
-  ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> sets, std::vector<double> weights)
+  ConcatenatedDataset(std::vector<std::unique_ptr<Dataset>> sets, std::vector<double> weights = {})
       : sets_(std::move(sets)), weights_(std::move(weights)) {
     for (const auto& set : sets_) {
       samples_.add(set->size());
@@ -44,7 +44,7 @@ class ConcatenatedDataset : public Dataset {
     std::vector<Part> all;
     for (std::size_t i = 0; i < sets_.size(); ++i) {
       for (Part& part : sets_[i]->parts()) {
-        part.weight *= weights_[i];
+        part.weight *= weights_.empty() ? 1 : weights_[i];
         all.push_back(std::move(part));
       }
     }
@@ -54,7 +54,7 @@ class ConcatenatedDataset : public Dataset {
   void prefetch(const std::vector<std::size_t>& shards) const override {
     std::vector<std::vector<std::size_t>> of_set(sets_.size());
     for (std::size_t index : shards) {
-      const std::size_t set = samples_.holder_of(index);
+      const std::size_t set = samples_.range_containing(index);
       of_set[set].push_back(index - samples_.begin_of(set));
     }
     for (std::size_t set = 0; set < sets_.size(); ++set)
@@ -62,7 +62,7 @@ class ConcatenatedDataset : public Dataset {
   }
 
   Sample get(std::size_t index) const override {
-    const std::size_t set = samples_.holder_of(index);
+    const std::size_t set = samples_.range_containing(index);
     if (set == sets_.size()) fail("sample {}: the data set has {}", index, size());
     Sample sample = sets_[set]->get(index - samples_.begin_of(set));
     if (std::ranges::any_of(sample.captions, is_blank)) sample.captions = without_blank(sample);
@@ -93,15 +93,15 @@ class ConcatenatedDataset : public Dataset {
   }
 
   std::vector<std::unique_ptr<Dataset>> sets_;
-  std::vector<double> weights_;
-  Ranges samples_;  ///< of each set
+  std::vector<double> weights_;  ///< empty if all are 1
+  Ranges samples_;               ///< of each set
   std::vector<int> label_offsets_;
   std::vector<std::string> class_names_;
 };
 
 std::unique_ptr<Dataset> open_source(const std::string& source, const std::vector<std::string>& templates) {
   if (is_url(source)) return open_remote_webdataset(expand_urls(source));
-  if (is_there(source) && std::filesystem::is_directory(source)) return open_class_folders(source, templates);
+  if (path_exists(source) && std::filesystem::is_directory(source)) return open_class_folders(source, templates);
   const std::vector<std::filesystem::path> files = expand_pattern(source);
   const std::string extension = lower_ascii(files.front().extension().string());
   for (const std::filesystem::path& file : files)
@@ -116,21 +116,21 @@ std::unique_ptr<Dataset> open_source(const std::string& source, const std::vecto
     else
       fail("{}: expected .tar, .csv, .tsv or .parquet files or a folder of class folders", source);
   }
-  std::vector<double> equal(parts.size(), 1);
-  return std::make_unique<ConcatenatedDataset>(std::move(parts), std::move(equal));
+  if (parts.size() == 1) return std::move(parts.front());
+  return std::make_unique<ConcatenatedDataset>(std::move(parts));
 }
 
 }  // namespace
 
-bool is_there(const std::filesystem::path& path) {
+bool path_exists(const std::filesystem::path& path) {
   std::error_code unreachable;
   return std::filesystem::exists(path, unreachable);
 }
 
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
   const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;
-  if (is_there(beside)) return beside;
-  if (is_there(in_images)) return in_images;
+  if (path_exists(beside)) return beside;
+  if (path_exists(in_images)) return in_images;
   if (std::filesystem::path(image).is_absolute()) fail("{}: there is no image {}", table.string(), image);
   fail("{}: image {} not found, neither as {} nor as {}", table.string(), image, beside.string(), in_images.string());
 }

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,11 +53,12 @@ Request request_of(const std::string& url) {
   const std::string place = url.substr(s3.size());
   const std::size_t slash = place.find('/');
   if (slash == 0 || slash == std::string::npos || slash + 1 == place.size())
-    fail("{}: expected s3://BUCKET/KEY", without_secrets(url));
+    fail("{}: expected s3://BUCKET/KEY", redact_url(url));
   const std::string bucket = place.substr(0, slash), object = escape_key(place.substr(slash + 1));
   if (bucket.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-") != std::string::npos)
-    fail("{}: a bucket's name has lower-case letters, digits, dots and hyphens", without_secrets(url));
-  const std::string region = environment("AWS_REGION").value_or("us-east-1");
+    fail("{}: a bucket's name has lower-case letters, digits, dots and hyphens", redact_url(url));
+  const auto named = environment("AWS_REGION");  // boto3 reads the other one
+  const std::string region = named ? *named : environment("AWS_DEFAULT_REGION").value_or("us-east-1");
   Request request;
   if (const auto endpoint = environment("AWS_ENDPOINT_URL"))
     request.url = fmt::format("{}{}{}/{}", *endpoint, endpoint->ends_with('/') ? "" : "/", bucket, object);
@@ -81,12 +84,13 @@ class Transfer {
            std::uint64_t limit, int attempts)
       : limit_(limit),
         attempts_(attempts),
-        name_(without_secrets(url)),
+        name_(redact_url(url)),
+        target_(target),
         request_(request_of(url)),
         stop_(stop),
         curl_(curl_easy_init()),
         file_(std::fopen(target.c_str(), "wb")) {
-    if (!file_) fail("{}: cannot be written", target.string());
+    if (!file_) fail_to_write(errno);
     if (!curl_) fail("{}: libcurl cannot be initialised", name_);
   }
 
@@ -96,11 +100,11 @@ class Transfer {
       const std::string failure = try_once();
       if (failure.empty()) break;
       if (stopped()) fail("{}: interrupted", name_);
-      const bool progress = received_ > most_received_;
+      const bool progress = received_ > max_received_;
       if (progress) {
         attempt = 1;
         pause = first_pause;
-        most_received_ = received_;
+        max_received_ = received_;
       }
       if (attempt == attempts_) fail("{}: {}, {} times", name_, failure, attempt);
       if (!progress) print_error("{}: {}; trying again, {} of {}", name_, failure, attempt, attempts_ - 1);
@@ -111,31 +115,36 @@ class Transfer {
     }
     // On the disk before it gets its final name: whoever finds that name takes the file to be complete.
     if (std::fflush(file_.get()) != 0 || !flush_to_disk(::fileno(file_.get())) || std::fclose(file_.release()) != 0)
-      fail("{}: the disk is full", name_);
+      fail_to_write(errno);
   }
 
  private:
   bool stopped() const { return stop_ || interrupted(); }
+  [[noreturn]] void fail_to_write(int error) const {
+    fail("{}: {}: cannot be written: {}", name_, target_.string(), std::strerror(error));
+  }
   /// Returns what went wrong if a retry may help; empty when the file is complete.
   std::string try_once();
   void prepare(curl_slist*& headers);
   std::size_t on_header(std::string_view line);
   std::size_t on_bytes(const char* bytes, std::size_t count);
-  bool begin_anew();
+  bool restart();
 
   std::uint64_t limit_;
   int attempts_;  ///< without a new byte
   std::string name_;
+  std::filesystem::path target_;
   Request request_;
   const std::atomic<bool>& stop_;
   std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup(curl); })> curl_;
   std::unique_ptr<std::FILE, decltype([](std::FILE* file) { std::fclose(file); })> file_;
-  std::uint64_t received_ = 0;                        ///< bytes in the file
-  std::uint64_t most_received_ = 0;                   ///< of this version: after a restart, less is no progress
-  std::string validator_;                             ///< identifies this version of the file in If-Range
-  std::string etag_, modified_;                       ///< of the current response
-  std::optional<std::uint64_t> range_begin_, whole_;  ///< of its Content-Range
-  bool disk_full_ = false, too_long_ = false, begun_ = false;
+  std::uint64_t received_ = 0;                             ///< bytes in the file
+  std::uint64_t max_received_ = 0;                         ///< of this version: after a restart, less is no progress
+  std::string validator_;                                  ///< identifies this version of the file in If-Range
+  std::string etag_, modified_;                            ///< of the current response
+  std::optional<std::uint64_t> range_begin_, total_size_;  ///< of its Content-Range
+  int write_error_ = 0;                                    ///< an errno
+  bool too_long_ = false, begun_ = false;
 };
 
 void Transfer::prepare(curl_slist*& headers) {
@@ -190,34 +199,39 @@ std::string Transfer::try_once() {
   const CURLcode result = curl_easy_perform(curl_.get());
   long status = 0;
   curl_easy_getinfo(curl_.get(), CURLINFO_RESPONSE_CODE, &status);
-  if (disk_full_) fail("{}: the disk is full", name_);
+  if (write_error_ != 0) fail_to_write(write_error_);
   if (too_long_) fail("{}: more than {} bytes", name_, limit_);
   for (const CURLcode hopeless : {CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_PEER_FAILED_VERIFICATION})
     if (result == hopeless) fail("{}: {}", name_, curl_easy_strerror(result));
   if (status == 416) {  // the requested range does not exist any more
     validator_.clear();
-    most_received_ = 0;
+    max_received_ = 0;
     return "the file has changed";
   }
   if (status == 408 || status == 429 || status >= 500) return fmt::format("HTTP {}", status);
-  if (status != 0 && status != 200 && status != 206) throw HttpError(fmt::format("{}: HTTP {}", name_, status), status);
+  if (status != 0 && status != 200 && status != 206) {
+    const bool elsewhere = name_.starts_with("s3://") && (status == 301 || status == 400);
+    const char* hint = elsewhere ? " (is AWS_REGION the bucket's, and AWS_SESSION_TOKEN still valid?)" : "";
+    throw HttpError(fmt::format("{}: HTTP {}{}", name_, status, hint), status);
+  }
   if (result != CURLE_OK) return curl_easy_strerror(result);
-  if (status == 200 && !begun_ && !begin_anew()) fail("{}: cannot be written again", name_);  // an empty file
+  if (status == 200 && !begun_ && !restart()) fail_to_write(write_error_);  // an empty file
   if (status == 206 && !begun_) return "an empty range";
-  if (status == 206 && received_ != whole_) {
-    if (!whole_ || received_ > *whole_) validator_.clear();
+  if (status == 206 && received_ != total_size_) {
+    if (!total_size_ || received_ > *total_size_) validator_.clear();
     return "only part of what was requested";
   }
   return {};
 }
 
 /// Discards what has arrived; false when the file cannot be truncated.
-bool Transfer::begin_anew() {
+bool Transfer::restart() {
   received_ = 0;
   std::rewind(file_.get());
   const std::string before = std::exchange(validator_, etag_.empty() ? modified_ : etag_);
-  if (!before.empty() && before != validator_) most_received_ = 0;
-  return ::ftruncate(::fileno(file_.get()), 0) == 0;
+  if (!before.empty() && before != validator_) max_received_ = 0;
+  if (::ftruncate(::fileno(file_.get()), 0) != 0) write_error_ = errno;
+  return write_error_ == 0;
 }
 
 std::size_t Transfer::on_header(std::string_view line) {
@@ -225,7 +239,7 @@ std::size_t Transfer::on_header(std::string_view line) {
     etag_.clear();
     modified_.clear();
     range_begin_.reset();
-    whole_.reset();
+    total_size_.reset();
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return line.size();
@@ -240,7 +254,7 @@ std::size_t Transfer::on_header(std::string_view line) {
     const std::string_view range = value.substr(bytes.size());
     range_begin_ = parse_number(range.substr(0, range.find('-')));
     if (const std::size_t slash = range.find('/'); slash != std::string_view::npos)
-      whole_ = parse_number(range.substr(slash + 1));
+      total_size_ = parse_number(range.substr(slash + 1));
   }
   return line.size();
 }
@@ -252,7 +266,7 @@ std::size_t Transfer::on_bytes(const char* bytes, std::size_t count) {
   if (!begun_) {
     begun_ = true;
     if (status == 200) {  // the whole file, whatever range was requested
-      if (!begin_anew()) return 0;
+      if (!restart()) return 0;
     } else if (range_begin_ != received_) {
       validator_.clear();
       return 0;
@@ -260,8 +274,10 @@ std::size_t Transfer::on_bytes(const char* bytes, std::size_t count) {
   }
   too_long_ = count > limit_ - received_;
   if (too_long_) return 0;
-  disk_full_ = std::fwrite(bytes, 1, count, file_.get()) != count;
-  if (disk_full_) return 0;
+  if (std::fwrite(bytes, 1, count, file_.get()) != count) {
+    write_error_ = errno;
+    return 0;
+  }
   received_ += count;
   return count;
 }
@@ -272,7 +288,7 @@ bool is_url(std::string_view name) {
   return name.starts_with("http://") || name.starts_with("https://") || name.starts_with("s3://");
 }
 
-std::string without_secrets(std::string_view url) {
+std::string redact_url(std::string_view url) {
   if (!is_url(url)) return std::string(url);
   const std::size_t host = url.find("://") + 3;
   const std::size_t user = url.substr(0, url.find('/', host)).rfind('@');

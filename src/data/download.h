@@ -14,7 +14,7 @@ namespace gondola {
 bool is_url(std::string_view name);
 
 /// Strips user, password and query, which may hold secrets, from a URL for messages. Returns a path unchanged.
-std::string without_secrets(std::string_view url);
+std::string redact_url(std::string_view url);
 
 /// A server's response that is not the file.
 struct HttpError : Error {
@@ -29,8 +29,9 @@ struct HttpError : Error {
 /// any other failure, including more than `limit` bytes (a shard has a few billion) and an interruption by `stop` or a
 /// signal (base/interrupt.h).
 ///
-/// s3:// URLs go to $AWS_ENDPOINT_URL, or to Amazon's endpoint of $AWS_REGION (us-east-1). They are signed (version 4)
-/// when $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY are set, with $AWS_SESSION_TOKEN if there is one.
+/// s3:// URLs go to $AWS_ENDPOINT_URL, or to Amazon's endpoint of $AWS_REGION or $AWS_DEFAULT_REGION (else us-east-1).
+/// They are signed (version 4) when $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY are set, with $AWS_SESSION_TOKEN if
+/// there is one.
 void download(const std::string& url, const std::filesystem::path& target, const std::atomic<bool>& stop,
               std::uint64_t limit = std::uint64_t{64} << 30, int attempts = 24);  // over nine minutes
 

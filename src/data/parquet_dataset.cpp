@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/streams.h"
 #include "base/utf8.h"
 #include "data/ranges.h"
 #include "data/string_table.h"
@@ -27,6 +28,8 @@ namespace gondola {
 namespace {
 
 namespace fs = std::filesystem;
+
+static_assert(ARROW_VERSION_MAJOR >= 26, "needs pyarrow 26: threads share arrays, whose dictionary() raced before");
 
 /// Returns a string or a binary value, of any type that Arrow reads them as; nothing for a null.
 std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t row) {
@@ -44,14 +47,15 @@ std::optional<std::string_view> bytes_at(const arrow::Array& array, std::int64_t
 
 /// Returns a row's captions, a string or a list: PyArrow writes "list", Polars "large_list".
 std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row) {
-  constexpr std::size_t most_bytes = 16 << 20;  // a dictionary may encode them in a few
+  constexpr std::size_t max_caption_list_bytes = 16 << 20;  // a dictionary may encode them in a few
   std::vector<std::string> captions;
   std::size_t bytes = 0;
   const auto add = [&](const arrow::Array& values, std::int64_t begin, std::int64_t end) {
     for (std::int64_t at = begin; at < end; ++at)
       if (const auto text = bytes_at(values, at)) {
         bytes += sizeof(std::string) + text->size();
-        if (bytes > most_bytes) fail("the captions of a row take more than {} bytes", most_bytes);
+        if (bytes > max_caption_list_bytes)
+          fail("the captions of a row take more than {} bytes", max_caption_list_bytes);
         captions.emplace_back(*text);
       }
     for (const std::string& caption : captions)
@@ -71,7 +75,7 @@ std::vector<std::string> captions_at(const arrow::Array& array, std::int64_t row
 
 /// How many bytes `stored` ones in a file may unpack to. A dictionary or a shared prefix can turn a few into any
 /// number, unseen in the file's own figures. Text packs to about a tenth, and a growing array takes twice its size.
-std::int64_t most_unpacked(std::int64_t stored) {
+std::int64_t max_unpacked_bytes(std::int64_t stored) {
   return (std::int64_t{1} << 30) + 32 * stored;
 }
 
@@ -87,25 +91,40 @@ class LimitedMemory {
   arrow::CappedMemoryPool limited_;
 };
 
+bool holds_paths(const arrow::DataType& type) {
+  if (const auto* coded = dynamic_cast<const arrow::DictionaryType*>(&type)) return holds_paths(*coded->value_type());
+  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING ||
+         type.id() == arrow::Type::STRING_VIEW;
+}
+
 /// Reads the needed columns of one file by row group. Keeps it open only while reading: a set may have thousands.
 class ParquetFile {
  public:
   explicit ParquetFile(const fs::path& path) : path_(path) {
     check_regular_file(path);
+    std::shared_ptr<arrow::Schema> schema;
     guarded([&] {
-      metadata_ = reader(arrow::default_memory_pool())->parquet_reader()->metadata();
+      const auto opened = reader(arrow::default_memory_pool());
+      metadata_ = opened->parquet_reader()->metadata();
+      check(opened->GetSchema(&schema));
       size_ = static_cast<std::int64_t>(fs::file_size(path));
     });
     image_ = column({"image", "image_path"});
     caption_ = column({"caption", "text"});
+    const auto field = schema->GetFieldByName(image_.name);
+    if (!field) fail("{}: has several columns {}", path.string(), image_.name);
+    images_are_paths_ = holds_paths(*field->type());
   }
 
   const fs::path& path() const { return path_; }
   std::int64_t size() const { return size_; }
+  bool has_rows() const { return metadata_->num_rows() > 0; }
+  /// Whether the column of images names them instead; false for an empty table, whose columns may have no type.
+  bool images_are_paths() const { return images_are_paths_; }
   int row_groups() const { return metadata_->num_row_groups(); }
   std::size_t rows(int group) const {
-    const std::int64_t rows = metadata_->RowGroup(group)->num_rows(), one_a_bit = 8 * size_;
-    if (rows < 0 || !is_believable(static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(one_a_bit)))
+    const std::int64_t rows = metadata_->RowGroup(group)->num_rows(), one_per_bit = 8 * size_;
+    if (rows < 0 || !is_plausible(static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(one_per_bit)))
       fail("{}: row group {} claims {} rows", path_.string(), group, rows);
     return static_cast<std::size_t>(rows);
   }
@@ -176,7 +195,7 @@ class ParquetFile {
     for (const Column* column : {&image_, &caption_})
       for (const int leaf : column->leaves)
         stored += std::clamp<std::int64_t>(of_group->ColumnChunk(leaf)->total_compressed_size(), 0, size_);
-    return std::make_shared<LimitedMemory>(most_unpacked(std::min(stored, size_)));
+    return std::make_shared<LimitedMemory>(max_unpacked_bytes(std::min(stored, size_)));
   }
 
   Column column(std::initializer_list<const char*> names) const {
@@ -194,6 +213,7 @@ class ParquetFile {
   std::shared_ptr<parquet::FileMetaData> metadata_;
   std::int64_t size_ = 0;  ///< of the file
   Column image_, caption_;
+  bool images_are_paths_ = false;
 };
 
 /// The encoded images of a column of bytes, or of structs with a field `bytes`, as in Hugging Face's data sets.
@@ -204,12 +224,6 @@ const arrow::Array& bytes_of(const arrow::Array& images) {
     return *bytes;  // kept alive by the struct
   }
   return images;
-}
-
-bool holds_paths(const arrow::DataType& type) {
-  if (const auto* coded = dynamic_cast<const arrow::DictionaryType*>(&type)) return holds_paths(*coded->value_type());
-  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING ||
-         type.id() == arrow::Type::STRING_VIEW;
 }
 
 /// A row of a column, which may consist of several arrays, since one holds at most 2 GiB.
@@ -241,7 +255,7 @@ class ImagesInParquet : public Dataset {
       groups_.add(static_cast<std::size_t>(file.row_groups()));
     }
     const double mean = std::max(1.0, bytes / static_cast<double>(rows_.count()));
-    window_ = static_cast<std::size_t>(std::clamp(window_bytes / mean, 1.0, most_of_a_window));
+    window_ = static_cast<std::size_t>(std::clamp(window_bytes / mean, 1.0, max_window_groups));
   }
 
   std::size_t size() const override { return rows_.end(); }
@@ -253,7 +267,7 @@ class ImagesInParquet : public Dataset {
   }
 
   Sample get(std::size_t index) const override {
-    const std::size_t group = rows_.holder_of(index), file = groups_.holder_of(group);
+    const std::size_t group = rows_.range_containing(index), file = groups_.range_containing(group);
     const std::size_t row_of_file = index - rows_.begin_of(groups_.begin_of(file));
     Sample sample;
     sample.key = fmt::format("{}:{}", files_[file].path().string(), row_of_file);
@@ -272,12 +286,16 @@ class ImagesInParquet : public Dataset {
   void for_each_caption(const std::function<void(std::string_view)>& visit) const override {
     for (const ParquetFile& file : files_) {
       for (int group = 0; group < file.row_groups(); ++group) {
-        const auto rows = file.read(group, /*with_images=*/false);
-        file.guarded([&] {
-          for (const auto& chunk : rows.captions->chunks())
-            for (std::int64_t row = 0; row < chunk->length(); ++row)
-              for (const std::string& caption : captions_at(*chunk, row)) visit(caption);
-        });
+        try {
+          const auto rows = file.read(group, /*with_images=*/false);
+          file.guarded([&] {
+            for (const auto& chunk : rows.captions->chunks())
+              for (std::int64_t row = 0; row < chunk->length(); ++row)
+                for (const std::string& caption : captions_at(*chunk, row)) visit(caption);
+          });
+        } catch (const Error& error) {
+          print_error("captions of row group {} left out: {}", group, error.what());
+        }
       }
     }
   }
@@ -285,13 +303,13 @@ class ImagesInParquet : public Dataset {
  private:
   /// A window has at most this many row groups and about this many bytes in all. Twice as many groups are kept, or
   /// fewer if the files' own figures are far too low.
-  static constexpr double most_of_a_window = 8, window_bytes = 1e9;
+  static constexpr double max_window_groups = 8, window_bytes = 1e9;
 
   std::shared_ptr<const ParquetFile::RowGroup> row_group(std::size_t group) const {
     const std::lock_guard lock(mutex_);
     for (const auto& [number, rows] : row_groups_)
       if (number == group) return rows;
-    const std::size_t file = groups_.holder_of(group);
+    const std::size_t file = groups_.range_containing(group);
     const int of_file = static_cast<int>(group - groups_.begin_of(file));
     auto rows = std::make_shared<const ParquetFile::RowGroup>(files_[file].read(of_file));
     while (row_groups_.size() >= 2 * window_ || (row_groups_.size() > 1 && kept_bytes() > 4 * window_bytes))
@@ -331,7 +349,7 @@ class PathsInParquet : public Dataset {
   std::size_t size() const override { return images_.size(); }
 
   Sample get(std::size_t index) const override {
-    const fs::path& origin = origins_[images_of_.holder_of(index)];
+    const fs::path& origin = origins_[images_of_.range_containing(index)];
     Sample sample;
     sample.key = resolve_image(origin, std::string(images_[index])).string();
     std::vector<std::string> captions;
@@ -348,8 +366,8 @@ class PathsInParquet : public Dataset {
 
  private:
   void add(const ParquetFile& file, std::vector<std::uint32_t>& image_of_caption) {
-    constexpr std::size_t beside_a_text = 64;  // bytes of bookkeeping in the tables
-    const auto most = static_cast<std::size_t>(most_unpacked(file.size()));
+    constexpr std::size_t overhead_per_text = 64;  // bytes of bookkeeping in the tables
+    const auto limit = static_cast<std::size_t>(max_unpacked_bytes(file.size()));
     std::size_t taken = 0;
     std::unordered_map<std::string, std::uint32_t> known;
     for (int group = 0; group < file.row_groups(); ++group) {
@@ -362,13 +380,13 @@ class PathsInParquet : public Dataset {
           const auto [found, is_new] =
               known.try_emplace(std::string(*image), static_cast<std::uint32_t>(images_.size()));
           if (is_new) images_.add(*image);
-          taken += image->size() + beside_a_text;
+          taken += image->size() + overhead_per_text;
           for (const std::string& caption : captions_at(texts.array, texts.row)) {
             image_of_caption.push_back(found->second);
             captions_.add(caption);
-            taken += caption.size() + beside_a_text;
+            taken += caption.size() + overhead_per_text;
           }
-          if (taken > most) fail("the paths and captions of its rows take more than {} bytes", most);
+          if (taken > limit) fail("the paths and captions of its rows take more than {} bytes", limit);
         }
       });
     }
@@ -384,16 +402,10 @@ class PathsInParquet : public Dataset {
 
 std::unique_ptr<Dataset> open_parquet(const std::vector<fs::path>& paths) {
   std::vector<ParquetFile> files(paths.begin(), paths.end());
-  const auto with_rows = [](const ParquetFile& file) {  // the columns of an empty file may have no type
-    int group = 0;
-    while (group < file.row_groups() && file.rows(group) == 0) ++group;
-    return group;
-  };
-  const auto first = std::find_if(files.begin(), files.end(),
-                                  [&](const ParquetFile& file) { return with_rows(file) < file.row_groups(); });
+  const auto first = std::find_if(files.begin(), files.end(), [](const ParquetFile& file) { return file.has_rows(); });
   if (first == files.end()) fail("{}: has no rows", paths.front().string());
   std::unique_ptr<Dataset> data;
-  if (holds_paths(*first->read(with_rows(*first)).images->type()))
+  if (first->images_are_paths())
     data = std::make_unique<PathsInParquet>(files);
   else
     data = std::make_unique<ImagesInParquet>(std::move(files));

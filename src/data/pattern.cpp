@@ -39,17 +39,19 @@ std::vector<std::string> split_alternatives(std::string_view body) {
   return parts;
 }
 
-/// Expands "08..12" to "08", "09" … "12", padded to the width of the first number if that begins with a zero; returns
-/// nothing if the body is not a range.
+/// Expands "08..12" to "08", "09" … "12". If either number begins with a zero, all are padded to the longer one's
+/// width, as in bash and braceexpand. Returns nothing if the body is not a range.
 std::optional<std::vector<std::string>> expand_range(std::string_view body, const std::string& pattern) {
   const std::size_t dots = body.find("..");
   if (dots == std::string_view::npos) return std::nullopt;
-  const std::string_view low_digits = body.substr(0, dots);
-  const auto low = parse_number(low_digits), high = parse_number(body.substr(dots + 2));
+  const std::string_view low_digits = body.substr(0, dots), high_digits = body.substr(dots + 2);
+  const auto low = parse_number(low_digits), high = parse_number(high_digits);
   if (!low || !high) return std::nullopt;
   if (*high < *low) fail("{}: the range {{{}}} runs backwards", pattern, body);
   if (*high - *low >= max_expansions) fail("{}: more than {} files", pattern, max_expansions);
-  const std::size_t width = low_digits.starts_with('0') ? low_digits.size() : 0;
+  const auto is_padded = [](std::string_view digits) { return digits.size() > 1 && digits.starts_with('0'); };
+  const std::size_t width =
+      is_padded(low_digits) || is_padded(high_digits) ? std::max(low_digits.size(), high_digits.size()) : 0;
   std::vector<std::string> numbers;
   for (std::uint64_t i = 0; i <= *high - *low; ++i) numbers.push_back(fmt::format("{:0{}}", *low + i, width));
   return numbers;
@@ -73,7 +75,7 @@ void expand_braces(const std::string& prefix, std::string_view rest, const std::
 }
 
 void append_matches(const std::string& name, std::vector<std::filesystem::path>& paths) {
-  if (is_there(name)) {  // a name may hold brackets
+  if (path_exists(name)) {  // a name may hold brackets
     paths.emplace_back(name);
     return;
   }
@@ -88,7 +90,7 @@ void append_matches(const std::string& name, std::vector<std::filesystem::path>&
 }  // namespace
 
 std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
-  if (is_there(pattern)) return {pattern};  // a name may hold braces and brackets
+  if (path_exists(pattern)) return {pattern};  // a name may hold braces and brackets
   std::vector<std::string> names;
   expand_braces("", pattern, pattern, names);
   std::vector<std::filesystem::path> paths;
@@ -99,9 +101,9 @@ std::vector<std::filesystem::path> expand_pattern(const std::string& pattern) {
 
 std::vector<std::string> expand_urls(const std::string& pattern) {
   std::vector<std::string> urls;
-  expand_braces("", pattern, pattern, urls);
+  expand_braces("", pattern, redact_url(pattern), urls);
   for (const std::string& url : urls) {
-    const std::string name = without_secrets(url);
+    const std::string name = redact_url(url);
     if (name.find('*') != std::string::npos)
       fail("{}: a server's files cannot be listed by *; use a range such as {{000..127}}", name);
     if (!lower_ascii(name).ends_with(".tar")) fail("{}: expected the URL of a .tar file", name);

@@ -19,7 +19,7 @@ class Ranges {
   std::size_t begin_of(std::size_t range) const { return range == 0 ? 0 : ends_[range - 1]; }
   std::size_t size_of(std::size_t range) const { return ends_[range] - begin_of(range); }
   /// The range that `number` lies in; count() when it is not below end().
-  std::size_t holder_of(std::size_t number) const {
+  std::size_t range_containing(std::size_t number) const {
     return static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), number) - ends_.begin());
   }
 

@@ -56,7 +56,7 @@ void RemoteFiles::stop() {
 }
 
 fs::path RemoteFiles::path_of(const std::string& url) const {
-  const std::string name = without_secrets(url);
+  const std::string name = redact_url(url);
   return folder_ / fmt::format("{:016x}-{}", hash_of(url), name.substr(name.rfind('/') + 1));
 }
 
@@ -68,7 +68,7 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
       const auto [found, is_new] = files_.try_emplace(url);
       File& file = found->second;
       const bool again = file.state == File::failed && Clock::now() - file.failed_at > retry_after;
-      if (is_new || again || (file.state == File::here && !is_there(path))) {
+      if (is_new || again || (file.state == File::here && !path_exists(path))) {
         file.state = File::queued;
         queue_.push_front(url);
         changed_.notify_all();
@@ -84,18 +84,17 @@ std::unique_ptr<RandomAccessFile> RemoteFiles::open(const std::string& url) {
       if (file.state == File::failed) fail("{}", file.error);
     }
     try {
-      return std::make_unique<RandomAccessFile>(path, without_secrets(url));
+      return std::make_unique<RandomAccessFile>(path, redact_url(url));
     } catch (const Error&) {
-      if (is_there(path)) throw;  // otherwise another process has just dropped it
+      if (path_exists(path)) throw;  // otherwise another process has just dropped it
     }
   }
 }
 
 std::optional<std::string> RemoteFiles::read(const std::string& url) const {
-  constexpr std::uint64_t limit = 64 << 20;
   const fs::path copy = temporary_beside(fs::temp_directory_path() / "gondola");  // since folder_ drops old files
   try {
-    download(url, copy, stop_, limit, /*attempts=*/8);  // fewer: a wrong URL shows here, at the start
+    download(url, copy, stop_, max_sizes_json_bytes, /*attempts=*/8);  // fewer: a wrong URL shows here, at the start
   } catch (const HttpError& error) {
     if (error.status == 403 || error.status == 404) return std::nullopt;  // 403: S3, if the bucket may not be listed
     throw;
@@ -110,7 +109,7 @@ void RemoteFiles::prefetch(const std::vector<std::string>& urls) {
   for (const std::string& url : urls) {
     File& file = files_[url];
     touch(path_of(url));
-    if (file.state == File::loading || (file.state == File::here && is_there(path_of(url)))) continue;
+    if (file.state == File::loading || (file.state == File::here && path_exists(path_of(url)))) continue;
     file.state = File::queued;
     if (std::find(queue_.begin(), queue_.end(), url) == queue_.end()) queue_.push_back(url);
   }
@@ -147,7 +146,7 @@ void RemoteFiles::fetch(const std::string& url) {
     if (stop_ || interrupted()) fail("{}: interrupted", path.string());
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  if (!is_there(path)) {
+  if (!path_exists(path)) {
     download(url, part, stop_);
     move_into_place(part, path);
   }

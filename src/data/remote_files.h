@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <map>
@@ -18,6 +19,9 @@
 
 namespace gondola {
 
+/// The largest sizes.json that is read, in bytes.
+inline constexpr std::uint64_t max_sizes_json_bytes = 64 << 20;
+
 /// Files behind URLs (data/download.h), which four threads fetch ahead of their use. The most recently used ones are
 /// kept in a folder that several processes may share. Thread-safe.
 class RemoteFiles {
@@ -30,7 +34,7 @@ class RemoteFiles {
   /// retried after half an hour.
   std::unique_ptr<RandomAccessFile> open(const std::string& url);
 
-  /// Downloads a small file and returns its contents; nothing when the server does not have it.
+  /// Downloads a small file, such as a sizes.json, and returns its contents; nothing when the server does not have it.
   std::optional<std::string> read(const std::string& url) const;
 
   /// Fetches the files that are not here yet, in this order, after those requested before. Failed ones are tried again.

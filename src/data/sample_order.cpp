@@ -22,12 +22,12 @@ std::size_t share(std::size_t count, std::size_t numerator, std::size_t denomina
 
 }  // namespace
 
-std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
+std::vector<std::uint32_t> random_permutation(std::size_t size, std::uint64_t seed, std::uint64_t number) {
   if (size > std::numeric_limits<std::uint32_t>::max())
     fail("{} samples to be shuffled at once: at most 2^32 - 1", size);
   std::vector<std::uint32_t> order(size);
   std::iota(order.begin(), order.end(), std::uint32_t{0});
-  Random random(mix_seed(seed, epoch));
+  Random random(mix_seed(seed, number));
   for (std::size_t last = size; last > 1; --last)
     std::swap(order[last - 1], order[random.below(last)]);  // Fisher–Yates
   return order;
@@ -73,7 +73,7 @@ Draw SampleOrder::at(std::uint64_t epoch, std::size_t position) const {
 std::size_t SampleOrder::draw_from(std::size_t part, std::uint64_t pass, std::size_t position) const {
   const auto window = window_at(part, pass, position);
   const std::size_t place = window->permutation[position - window->begin];
-  const std::size_t shard = window->shards.holder_of(place);
+  const std::size_t shard = window->shards.range_containing(place);
   return window->first[shard] + place - window->shards.begin_of(shard);
 }
 
@@ -81,27 +81,27 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
                                                                   std::size_t position) const {
   const std::lock_guard lock(mutex_);
   const PartOrder& order = parts_[part];
-  Pass& one = pass_of(part, pass);
-  const std::size_t number = one.samples.holder_of(position);
-  if (const auto found = one.windows.find(number); found != one.windows.end()) return found->second;
+  Pass& current = pass_of(part, pass);
+  const std::size_t number = current.samples.range_containing(position);
+  if (const auto found = current.windows.find(number); found != current.windows.end()) return found->second;
 
   auto window = std::make_shared<Window>();
-  window->begin = one.samples.begin_of(number);
-  for (std::size_t shard : shards_of(order, one, number)) {
+  window->begin = current.samples.begin_of(number);
+  for (std::size_t shard : shards_of(order, current, number)) {
     window->first.push_back(order.begins[shard]);
     window->shards.add(order.begins[shard + 1] - order.begins[shard]);
   }
   // A part of one window is permuted as a whole.
   const std::size_t samples = window->shards.end();
-  window->permutation = order.windows == 1 ? epoch_order(samples, order.seed, pass)
-                                           : epoch_order(samples, mix_seed(order.seed, pass), number);
-  while (one.windows.size() >= kept_windows) one.windows.erase(one.windows.begin());
-  one.windows.emplace(number, window);
+  window->permutation = order.windows == 1 ? random_permutation(samples, order.seed, pass)
+                                           : random_permutation(samples, mix_seed(order.seed, pass), number);
+  while (current.windows.size() >= kept_windows) current.windows.erase(current.windows.begin());
+  current.windows.emplace(number, window);
 
   std::vector<std::size_t> ahead = window->first;
   if (order.windows > 1) {
     const bool last = number + 1 == order.windows;
-    const Pass& next = last ? pass_of(part, pass + 1) : one;
+    const Pass& next = last ? pass_of(part, pass + 1) : current;
     for (std::size_t shard : shards_of(order, next, last ? 0 : number + 1)) ahead.push_back(order.begins[shard]);
   }
   dataset_.prefetch(ahead);
@@ -110,23 +110,23 @@ std::shared_ptr<const SampleOrder::Window> SampleOrder::window_at(std::size_t pa
 
 SampleOrder::Pass& SampleOrder::pass_of(std::size_t part, std::uint64_t pass) const {
   if (const auto found = passes_.find({part, pass}); found != passes_.end()) return found->second;
-  Pass one;
+  Pass made;
   // A thread may still be reading the previous pass, whose last window may also be what asks for this one.
   if (pass > 1) passes_.erase(passes_.lower_bound({part, 0}), passes_.lower_bound({part, pass - 1}));
   const PartOrder& order = parts_[part];
   const std::size_t shards = order.begins.size() - 1;
   if (order.windows == 1) {
-    one.shards.resize(shards);
-    std::iota(one.shards.begin(), one.shards.end(), std::uint32_t{0});
+    made.shards.resize(shards);
+    std::iota(made.shards.begin(), made.shards.end(), std::uint32_t{0});
   } else {
-    one.shards = epoch_order(shards, order.seed, pass);
+    made.shards = random_permutation(shards, order.seed, pass);
   }
   for (std::size_t window = 0; window < order.windows; ++window) {
     std::size_t samples = 0;
-    for (std::size_t shard : shards_of(order, one, window)) samples += order.begins[shard + 1] - order.begins[shard];
-    one.samples.add(samples);
+    for (std::size_t shard : shards_of(order, made, window)) samples += order.begins[shard + 1] - order.begins[shard];
+    made.samples.add(samples);
   }
-  return passes_.emplace(std::pair(part, pass), std::move(one)).first->second;
+  return passes_.emplace(std::pair(part, pass), std::move(made)).first->second;
 }
 
 /// The shards of one window. The windows of a pass differ by at most one shard. Empty shards are left out: no sample

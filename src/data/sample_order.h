@@ -13,8 +13,8 @@
 
 namespace gondola {
 
-/// A permutation of [0, size) that depends on seed and epoch alone.
-std::vector<std::uint32_t> epoch_order(std::size_t size, std::uint64_t seed, std::uint64_t epoch);
+/// Permutation `number` of [0, size) with this seed: a function of the three alone.
+std::vector<std::uint32_t> random_permutation(std::size_t size, std::uint64_t seed, std::uint64_t number);
 
 /// One place of an epoch.
 struct Draw {

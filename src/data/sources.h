@@ -20,7 +20,7 @@ std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
 
 /// Whether the file or folder exists; what cannot be a path, such as a very long list of braces, does not.
-bool is_there(const std::filesystem::path& path);
+bool path_exists(const std::filesystem::path& path);
 
 /// The path of an image that a table names: beside the table, or in images/ there. Throws Error when it is in neither.
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image);
@@ -33,8 +33,8 @@ std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
 std::vector<std::string> expand_urls(const std::string& pattern);
 
 /// Whether a shard or row group can have the samples it claims, given that its file has room for `room`: shuffling
-/// stores a number for each. A million is always believed: that is cheap, and a file still being copied has less room.
-constexpr bool is_believable(std::uint64_t samples, std::uint64_t room) {
+/// stores a number for each. A million always is: that is cheap, and a file still being copied has less room.
+constexpr bool is_plausible(std::uint64_t samples, std::uint64_t room) {
   return samples <= 1'000'000 || (samples <= 100'000'000 && samples <= room);
 }
 

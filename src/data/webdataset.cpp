@@ -122,43 +122,50 @@ std::vector<std::string> read_captions(const RandomAccessFile& file, const Group
 }
 
 /// Where the samples of a shard begin.
-using Places = std::vector<std::uint64_t>;
+using SampleOffsets = std::vector<std::uint64_t>;
 
 /// Keeps where the samples of the shards in use begin, and finds their members again from there. Shards are walked at
 /// the start to count their samples, unless a sizes.json beside them (or, for remote ones, what an earlier start
-/// counted) gives the numbers: then a shard is walked when it is first needed.
+/// counted) gives the numbers: then a shard is walked when it is first needed. Damaged shards, which may be replaced,
+/// are counted again at every start.
 class WebDataset : public Dataset {
  public:
-  /// With `remote`, shards are URLs, and `counts` is the file that stores their sizes.
-  WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote, fs::path counts)
-      : shards_(std::move(shards)), remote_(std::move(remote)), counts_(std::move(counts)) {
-    std::vector<std::size_t> sizes = given_sizes();
-    if (sizes.empty()) who_counted_ = remote_ ? counts_.string() : "the count at the start";
-    if (remote_ && sizes.empty()) sizes = read_counts();
-    constexpr std::size_t kept_at_a_time = 256;
-    std::size_t groups = 0;
+  /// With `remote`, shards are URLs, and `counts_file` is the file that stores their sizes.
+  WebDataset(std::vector<std::string> shards, std::unique_ptr<RemoteFiles> remote, fs::path counts_file)
+      : shards_(std::move(shards)), remote_(std::move(remote)), counts_file_(std::move(counts_file)) {
+    const std::vector<std::size_t> given = given_sizes();
+    Counts counts(given.begin(), given.end());
+    if (given.empty()) count_source_ = remote_ ? counts_file_.string() : "the count at the start";
+    if (given.empty() && remote_) counts = read_counts();
+    counts.resize(shards_.size());
+    constexpr std::size_t shards_between_saves = 16;  // fewer than are kept: an interrupted start fetches none twice
+    std::size_t counted = 0, groups = 0;
     std::optional<Error> damage;
     Progress progress("counting samples (a sizes.json avoids this)", shards_.size(), "shards");
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
-      if (shard < sizes.size()) {
-        samples_.add(sizes[shard]);
+      if (counts[shard]) {
+        samples_.add(*counts[shard]);
         continue;
       }
-      if (remote_ && !damage && shard % kept_at_a_time == 0 && shard > sizes.size()) write_counts();
-      if (remote_) prefetch_from(shard);
+      if (remote_) prefetch_from(shard, counts);
       std::optional<Error> found;
-      samples_.add(walk(*open(shard), groups, found).size());
+      const std::size_t samples = walk(*open(shard), groups, found).size();
+      samples_.add(samples);
       if (found) {
-        print_error("{}; the {} samples before that are used", found->what(), samples_.size_of(shard));
+        print_error("{}; the {} samples before that are used", found->what(), samples);
         damage = found;
+      } else {
+        counts[shard] = samples;
       }
+      // Zeros alone are not saved: such a set is refused, and may be replaced by a right one at the same URLs.
+      if (++counted % shards_between_saves == 0 && remote_ && size() > 0) write_counts(counts);
       progress.update(shard + 1);
     }
     if (size() == 0 && damage) throw *damage;
     if (size() == 0)
       fail("{}: none of the {} samples in {} files has both an image (.jpg, .png …) and a caption (.txt, .json)",
-           without_secrets(shards_.front()), groups, shards_.size());
-    if (remote_ && sizes.size() < shards_.size() && !damage) write_counts();
+           redact_url(shards_.front()), groups, shards_.size());
+    if (remote_ && counted > 0) write_counts(counts);
   }
 
   std::size_t size() const override { return samples_.end(); }
@@ -173,16 +180,16 @@ class WebDataset : public Dataset {
   void prefetch(const std::vector<std::size_t>& shards) const override {
     if (!remote_) return;
     std::vector<std::string> urls;
-    for (const std::size_t index : shards) urls.push_back(shards_[samples_.holder_of(index)]);
+    for (const std::size_t index : shards) urls.push_back(shards_[samples_.range_containing(index)]);
     remote_->prefetch(urls);
   }
 
   Sample get(std::size_t index) const override {
-    const std::size_t shard = samples_.holder_of(index);
+    const std::size_t shard = samples_.range_containing(index);
     const auto file = open(shard);
     const Group group = find(*file, shard, index - samples_.begin_of(shard));
     Sample sample;
-    sample.key = fmt::format("{}:{}", without_secrets(shards_[shard]), group.key);
+    sample.key = fmt::format("{}:{}", redact_url(shards_[shard]), group.key);
     sample.image = read_member(*file, *group.image, max_image_bytes);
     sample.captions = read_captions(*file, group);
     return sample;
@@ -209,72 +216,77 @@ class WebDataset : public Dataset {
   }
 
  private:
+  using Counts = std::vector<std::optional<std::size_t>>;  ///< the number of samples of each shard, if it is known
+
   std::unique_ptr<RandomAccessFile> open(std::size_t shard) const {
     return remote_ ? remote_->open(shards_[shard]) : std::make_unique<RandomAccessFile>(shards_[shard]);
   }
 
-  void prefetch_from(std::size_t shard) const {
+  /// Fetches the next few shards, except for those whose samples have been counted.
+  void prefetch_from(std::size_t shard, const Counts& counts = {}) const {
     constexpr std::size_t ahead = 4;
-    const auto first = shards_.begin() + static_cast<std::ptrdiff_t>(shard);
-    remote_->prefetch({first, first + static_cast<std::ptrdiff_t>(std::min(ahead, shards_.size() - shard))});
+    std::vector<std::string> urls;
+    for (std::size_t next = shard; next < std::min(shard + ahead, shards_.size()); ++next)
+      if (counts.empty() || !counts[next]) urls.push_back(shards_[next]);
+    remote_->prefetch(urls);
   }
 
   static bool is_complete(const Group& group) { return group.image && (group.text || group.json); }
 
   /// Finds a shard's samples as far as the file is intact; otherwise `damage` says what ended the walk. Adds the number
   /// of groups, complete or not, to `groups`.
-  static Places walk(const RandomAccessFile& file, std::size_t& groups, std::optional<Error>& damage) {
-    Places places;
+  static SampleOffsets walk(const RandomAccessFile& file, std::size_t& groups, std::optional<Error>& damage) {
+    SampleOffsets offsets;
     try {
       GroupReader reader(file);
       for (Group group; reader.next(group); ++groups)
-        if (is_complete(group)) places.push_back(group.begin);
+        if (is_complete(group)) offsets.push_back(group.begin);
     } catch (const Error& error) {
       damage = error;
     }
-    return places;
+    return offsets;
   }
 
-  /// The places of a shard's samples, including `place` unless it has fewer; `damage` may say why. A damaged shard is
-  /// walked again for a missing place, since the failure may be temporary.
-  std::shared_ptr<const Places> places_of(std::size_t shard, std::size_t place, const RandomAccessFile& file,
-                                          std::optional<Error>& damage) const {
+  /// The offsets of a shard's samples, including that of `index_in_shard` unless it has fewer; `damage` may say why. A
+  /// damaged shard is walked again for a missing sample, since the failure may be temporary.
+  std::shared_ptr<const SampleOffsets> offsets_of(std::size_t shard, std::size_t index_in_shard,
+                                                  const RandomAccessFile& file, std::optional<Error>& damage) const {
     {
       const std::lock_guard lock(mutex_);
-      for (const Known& known : known_)
-        if (known.shard == shard && (place < known.places->size() || !known.is_damaged)) return known.places;
+      for (const IndexedShard& known : indexed_)
+        if (known.shard == shard && (index_in_shard < known.offsets->size() || !known.is_damaged)) return known.offsets;
     }
     std::size_t groups = 0;
-    auto places = std::make_shared<const Places>(walk(file, groups, damage));
+    auto offsets = std::make_shared<const SampleOffsets>(walk(file, groups, damage));
     constexpr std::size_t kept = 32;  // shards: those of two windows and more
     const std::lock_guard lock(mutex_);
-    for (Known& known : known_) {
+    for (IndexedShard& known : indexed_) {
       if (known.shard != shard) continue;
-      if (known.places->size() <= places->size()) known = {shard, places, damage.has_value()};
-      return known.places;  // another thread may have found more
+      if (known.offsets->size() <= offsets->size()) known = {shard, offsets, damage.has_value()};
+      return known.offsets;  // another thread may have found more
     }
-    if (known_.size() == kept) known_.pop_front();
-    known_.push_back({shard, places, damage.has_value()});
-    return places;
+    if (indexed_.size() == kept) indexed_.pop_front();
+    indexed_.push_back({shard, offsets, damage.has_value()});
+    return offsets;
   }
 
   /// Reads the sample's headers again; the file may have changed since it was indexed.
-  Group find(const RandomAccessFile& file, std::size_t shard, std::size_t place) const {
+  Group find(const RandomAccessFile& file, std::size_t shard, std::size_t index_in_shard) const {
     std::optional<Error> damage;
-    const auto places = places_of(shard, place, file, damage);
-    if (place >= places->size()) {
+    const auto offsets = offsets_of(shard, index_in_shard, file, damage);
+    if (index_in_shard >= offsets->size()) {
       if (damage) throw *damage;
-      fail("{}", too_few(shard, places->size()));
+      fail("{}", too_few(shard, offsets->size()));
     }
-    GroupReader reader(file, (*places)[place]);
+    GroupReader reader(file, (*offsets)[index_in_shard]);
     Group group;
     if (!reader.next(group) || !is_complete(group))
-      fail("{}: has changed: no sample at byte {}", without_secrets(shards_[shard]), (*places)[place]);
+      fail("{}: has changed: no sample at byte {}", redact_url(shards_[shard]), (*offsets)[index_in_shard]);
     return group;
   }
 
   std::string too_few(std::size_t shard, std::size_t found) const {
-    return fmt::format("{}: has {} samples, {} says {}", without_secrets(shards_[shard]), found, who_counted_,
+    return fmt::format("{}: has {} samples, {} says {}", redact_url(shards_[shard]), found, count_source_,
                        samples_.size_of(shard));
   }
 
@@ -288,63 +300,64 @@ class WebDataset : public Dataset {
       const std::string table = shard.substr(0, slash + 1) + "sizes.json" + shard.substr(query);
       const auto [found, is_new] = tables.try_emplace(table);
       if (is_new) {
-        const auto text = remote_ ? remote_->read(table) : read_if_there(table);
+        const auto text = remote_ ? remote_->read(table) : read_if_exists(table);
         if (!text) return {};
-        found->second = parse_json(*text, without_secrets(table));
+        found->second = parse_json(*text, redact_url(table));
       }
       const std::string name = shard.substr(slash + 1, query - slash - 1);
       const Json& json = found->second;
       if (!json.is_object() || !json.contains(name) || !json.at(name).is_number_unsigned())
-        fail("{}: expected the number of samples of {}", without_secrets(table), name);
+        fail("{}: expected the number of samples of {}", redact_url(table), name);
       sizes.push_back(json.at(name).get<std::size_t>());
-      if (!is_believable(sizes.back(), room_of(shard)))
-        fail("{}: {} cannot have {} samples", without_secrets(table), name, sizes.back());
+      if (!is_plausible(sizes.back(), max_samples_in(shard)))
+        fail("{}: {} cannot have {} samples", redact_url(table), name, sizes.back());
     }
     return sizes;
   }
 
   /// How many samples a shard has room for; a remote one, any number.
-  std::uint64_t room_of(const std::string& shard) const {
+  std::uint64_t max_samples_in(const std::string& shard) const {
     constexpr std::uint64_t two_headers = 1024;  // of an image and a caption
     std::error_code unknown;
     return remote_ ? UINT64_MAX : fs::file_size(shard, unknown) / two_headers;
   }
 
-  static std::optional<std::string> read_if_there(const fs::path& path) {
-    constexpr std::uint64_t limit = 64 << 20;  // as for remote ones
-    return fs::exists(path) ? std::optional(read_regular_file(path, limit)) : std::nullopt;
+  static std::optional<std::string> read_if_exists(const fs::path& path) {
+    return path_exists(path) ? std::optional(read_regular_file(path, max_sizes_json_bytes)) : std::nullopt;
   }
 
   /// What an earlier start counted, perhaps only for the first shards.
-  std::vector<std::size_t> read_counts() const {
+  Counts read_counts() const {
     try {
-      const auto text = read_if_there(counts_);
+      const auto text = read_if_exists(counts_file_);
       if (!text) return {};
-      const auto counts = parse_json(*text, counts_.string()).get<std::vector<std::size_t>>();
+      Counts counts;
+      for (const Json& count : parse_json(*text, counts_file_.string()).get<std::vector<Json>>())
+        counts.push_back(count.is_null() ? std::nullopt : std::optional(count.get<std::size_t>()));
       if (counts.size() <= shards_.size()) return counts;
     } catch (const std::exception&) {  // not ours, or damaged: counted again
     }
     return {};
   }
 
-  void write_counts() const {
-    Json counts = Json::array();
-    for (std::size_t shard = 0; shard < samples_.count(); ++shard) counts.push_back(samples_.size_of(shard));
-    write_file_atomically(counts_, counts.dump());
+  void write_counts(const Counts& counts) const {
+    Json json = Json::array();
+    for (const auto& count : counts) json.push_back(count ? Json(*count) : Json());
+    write_file_atomically(counts_file_, json.dump());
   }
 
   std::vector<std::string> shards_;
   std::unique_ptr<RemoteFiles> remote_;  ///< set when the shards are URLs
-  fs::path counts_;
-  std::string who_counted_ = "sizes.json";
+  fs::path counts_file_;
+  std::string count_source_ = "sizes.json";
   Ranges samples_;  ///< of each shard
   mutable std::mutex mutex_;
-  struct Known {
+  struct IndexedShard {
     std::size_t shard;
-    std::shared_ptr<const Places> places;
+    std::shared_ptr<const SampleOffsets> offsets;
     bool is_damaged;
   };
-  mutable std::deque<Known> known_;  ///< of the shards last needed
+  mutable std::deque<IndexedShard> indexed_;  ///< of the shards last needed
 };
 
 }  // namespace

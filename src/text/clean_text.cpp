@@ -16,31 +16,8 @@ bool is_white_space(char32_t c) {
          (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-/// Python's str.strip also strips the four ASCII separators.
-bool is_stripped(char32_t c) {
-  return is_white_space(c) || (c >= 0x1c && c <= 0x1f);
-}
-
-std::string_view strip(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t next = at;
-    if (!is_stripped(next_code_point(text, next))) {
-      text.remove_prefix(at);
-      break;
-    }
-    at = next;
-    if (at == text.size()) return {};
-  }
-  while (!text.empty()) {
-    std::size_t at = text.size() - 1;
-    while ((static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
-    std::size_t next = at;
-    if (!is_stripped(next_code_point(text, next))) break;
-    text = text.substr(0, at);
-  }
-  return text;
-}
-
+/// Strips both ends and makes each gap one space. Python's str.strip also strips U+001C to U+001F, which fix_text
+/// removes.
 std::string collapse_white_space(std::string_view text) {
   std::string collapsed;
   bool gap = false;
@@ -50,11 +27,10 @@ std::string collapse_white_space(std::string_view text) {
       gap = true;
       continue;
     }
-    if (gap) collapsed += ' ';
+    if (gap && !collapsed.empty()) collapsed += ' ';
     gap = false;
     collapsed += text.substr(start, at - start);
   }
-  if (gap) collapsed += ' ';
   return collapsed;
 }
 
@@ -116,9 +92,9 @@ std::string lower(std::string_view text) {
 /// letter: in Python's regex, which ignores case, none of the alternatives matches it.
 const Regex& word_pattern() {
   static const Regex pattern(
-      R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|)"
+      R"((?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|)"
       R"([^\t-\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{345}\p{L}\p{N}]+)",
-      Regex::Mode::utf8, /*ignore_case=*/true);
+      Regex::Mode::utf8);
   return pattern;
 }
 
@@ -127,7 +103,7 @@ const Regex& word_pattern() {
 std::string clean_text(std::string_view text) {
   const std::string fixed = fix_text(replace_invalid_utf8(text));
   const std::string unescaped = html_unescape(html_unescape(fixed));
-  return lower(strip(collapse_white_space(strip(unescaped))));
+  return lower(collapse_white_space(unescaped));
 }
 
 std::vector<std::string_view> split_words(std::string_view text) {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "text/byte_alphabet.h"
 #include "text/clean_text.h"
@@ -48,10 +49,10 @@ ClipTokenizer::Tables::Tables(Vocabulary vocabulary)
     return found->second;
   };
   // Some ids may be unused: half of them, or most of OpenAI's in a vocabulary that was cut down.
-  const std::size_t most = 2 * ids.size() + (1 << 16);
+  const std::size_t limit = 2 * ids.size() + (1 << 16);
   for (const auto& [token, id] : ids) {
     const auto at = static_cast<std::size_t>(id);
-    if (at >= most)
+    if (at >= limit)
       fail("{}: the token \"{}\" has the id {} among {} tokens", vocabulary.origin, token, id, ids.size());
     if (at >= tokens.size()) tokens.resize(at + 1);
     std::string& place = tokens[at];
@@ -199,10 +200,17 @@ std::int32_t ClipTokenizer::end_id() const {
   return tables_->end_id;
 }
 
+std::uint64_t ClipTokenizer::hash_of_tokens() const {
+  Hash hash;
+  for (const std::string& token : tables_->tokens) hash.add(token + '\n');
+  return hash.value();
+}
+
 void ClipTokenizer::save(const std::filesystem::path& folder) const {
   nlohmann::ordered_json vocabulary = nlohmann::ordered_json::object();
+  auto& entries = vocabulary.get_ref<nlohmann::ordered_json::object_t&>();
   for (int id = 0; id < size(); ++id)
-    if (!token(id).empty()) vocabulary[token(id)] = id;
+    if (!token(id).empty()) entries.emplace_back(token(id), id);  // operator[] would search all entries
   write_file_atomically(folder / "vocab.json", vocabulary.dump());
   std::string merges = "#version: 0.2\n";
   for (const std::string& merge : tables_->merges) merges += merge + "\n";

@@ -9,6 +9,9 @@
 
 namespace gondola {
 
+/// ClipTokenizer::hash_of_tokens of OpenAI's vocabulary, which most models share.
+inline constexpr std::uint64_t openai_hash_of_tokens = 0x6c882f97e43a4257;
+
 /// What to do with a text that does not fit the context.
 enum class Overflow { error, truncate };
 
@@ -49,6 +52,8 @@ class ClipTokenizer {
   int size() const;
   std::int32_t start_id() const;
   std::int32_t end_id() const;
+  /// A hash of all tokens in the order of their ids.
+  std::uint64_t hash_of_tokens() const;
 
   /// Writes vocab.json, merges.txt and, if there are added tokens, added_tokens.json (Hugging Face's layout), which
   /// load() reads back.

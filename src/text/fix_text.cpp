@@ -55,11 +55,11 @@ bool is_removed_control(char32_t c) {
 }
 
 /// Half-width and full-width forms.
-bool has_other_width(char32_t c) {
+bool is_halfwidth_or_fullwidth(char32_t c) {
   return c == 0x3000 || (c >= 0xff01 && c < 0xfff0);
 }
 
-std::string usual_width(char32_t c) {
+std::string to_normal_width(char32_t c) {
   std::string text;
   append_utf8(text, c);
   return c == 0x3000 ? " " : normalise(text, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_COMPAT));
@@ -77,8 +77,8 @@ std::string fix_characters(std::string_view text) {
       fixed += static_cast<char>(c);
     } else if (ligature != std::end(ligatures)) {
       fixed += ligature->second;
-    } else if (has_other_width(c)) {
-      fixed += usual_width(c);
+    } else if (is_halfwidth_or_fullwidth(c)) {
+      fixed += to_normal_width(c);
     } else if (c == 0x2bc || (c >= 0x2018 && c <= 0x201b)) {
       fixed += '\'';
     } else if (c >= 0x201c && c <= 0x201f) {
@@ -145,7 +145,7 @@ std::string fix_segment(std::string_view segment, bool unescape_html, std::size_
   while (work >= text.size()) {
     work -= text.size();
     const std::string before = text;
-    if (unescape_html) text = unescape_whole_references(text);
+    if (unescape_html) text = unescape_complete_references(text);
     if (!is_ascii(text)) text = fix_characters(fix_c1_controls(fix_encoding(text, work)));
     text = remove_controls(remove_terminal_escapes(fix_line_breaks(text)));
     if (!is_ascii(text)) text = normalise(text, UTF8PROC_COMPOSE);  // NFC

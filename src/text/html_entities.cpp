@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <optional>
-#include <unordered_map>
+#include <span>
 
 #include "base/utf8.h"
 #include "text/html_entities_table.h"
@@ -11,26 +11,11 @@
 namespace gondola {
 namespace {
 
-using Entities = std::unordered_map<std::string_view, std::string_view>;
-
-const Entities& html5() {
-  static const Entities entities = [] {
-    Entities table;
-    for (const HtmlEntity& entity : html5_entities) table.emplace(entity.name, entity.text);
-    return table;
-  }();
-  return entities;
-}
-
-const Entities& ftfy_entities() {
-  static const Entities entities = [] {
-    Entities table;
-    for (const HtmlEntity& entity : html5_entities)
-      if (entity.name.ends_with(';')) table.emplace(entity.name, entity.text);
-    for (const HtmlEntity& entity : upper_cased_entities) table.insert_or_assign(entity.name, entity.text);
-    return table;
-  }();
-  return entities;
+/// The text of a name in a table that is sorted by name.
+std::optional<std::string_view> find_entity(std::span<const HtmlEntity> table, std::string_view name) {
+  const auto found = std::ranges::lower_bound(table, name, {}, &HtmlEntity::name);
+  if (found == table.end() || found->name != name) return std::nullopt;
+  return found->text;
 }
 
 bool is_digit(char c) {
@@ -53,8 +38,8 @@ std::string numbered(char32_t number) {
     append_utf8(text, windows_1252().decode(static_cast<unsigned char>(number)));
   } else {
     const bool control = number < 0x20 && number != '\t' && number != '\n' && number != '\f' && number != '\r';
-    const bool no_character = (number & 0xfffe) == 0xfffe || (number >= 0xfdd0 && number <= 0xfdef);
-    if (!control && !no_character && number != 0x7f) append_utf8(text, number);
+    const bool noncharacter = (number & 0xfffe) == 0xfffe || (number >= 0xfdd0 && number <= 0xfdef);
+    if (!control && !noncharacter && number != 0x7f) append_utf8(text, number);
   }
   return text;
 }
@@ -92,10 +77,10 @@ std::string named_reference(std::string_view text, std::size_t& length) {
   if (end < text.size() && text[end] == ';') ++end;
   length = end;
   const std::string_view word = text.substr(0, end);
-  if (const auto found = html5().find(word); found != html5().end()) return std::string(found->second);
+  if (const auto found = find_entity(html5_entities, word)) return std::string(*found);
   for (std::size_t part = word.size() - 1; part > 1; --part)
-    if (const auto found = html5().find(word.substr(0, part)); found != html5().end())
-      return std::string(found->second) + std::string(word.substr(part));
+    if (const auto found = find_entity(html5_entities, word.substr(0, part)))
+      return std::string(*found) + std::string(word.substr(part));
   std::string unknown = "&";
   return unknown += word;
 }
@@ -117,7 +102,7 @@ std::string html_unescape(std::string_view utf8) {
   return result;
 }
 
-std::string unescape_whole_references(std::string_view utf8) {
+std::string unescape_complete_references(std::string_view utf8) {
   constexpr std::size_t longest = 24;
   const auto is_alphanumeric = [](char c) { return is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'); };
   std::string result;
@@ -135,8 +120,10 @@ std::string unescape_whole_references(std::string_view utf8) {
     }
     const std::string_view reference = utf8.substr(ampersand, end + 1 - ampersand);
     at = end + 1;
-    if (const auto found = ftfy_entities().find(reference.substr(1)); found != ftfy_entities().end()) {
-      result += found->second;
+    auto found = find_entity(upper_cased_entities, reference.substr(1));
+    if (!found) found = find_entity(html5_entities, reference.substr(1));
+    if (found) {
+      result += *found;
     } else if (reference[1] == '#') {
       const std::string unescaped = html_unescape(reference);
       result += unescaped.find(';') == std::string::npos ? unescaped : std::string(reference);

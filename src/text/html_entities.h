@@ -9,6 +9,6 @@ namespace gondola {
 std::string html_unescape(std::string_view utf8);
 
 /// ftfy's unescape_html (ftfy/fixes.py): only complete references, with their ';', but also names in capitals.
-std::string unescape_whole_references(std::string_view utf8);
+std::string unescape_complete_references(std::string_view utf8);
 
 }  // namespace gondola

@@ -13,7 +13,7 @@ struct HtmlEntity {
 
 /// The entities of HTML 5, sorted by name.
 extern const std::array<HtmlEntity, 2231> html5_entities;
-/// Names in upper case that HTML does not have but ftfy does: "NTILDE;" for "Ñ".
+/// Names in upper case that HTML does not have but ftfy does, sorted: "NTILDE;" for "Ñ".
 extern const std::array<HtmlEntity, 1376> upper_cased_entities;
 
 }  // namespace gondola

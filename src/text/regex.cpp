@@ -12,10 +12,9 @@ struct Regex::Code {
   ~Code() { pcre2_code_free(code); }
 };
 
-Regex::Regex(const std::string& pattern, Mode mode, bool ignore_case) {
+Regex::Regex(const std::string& pattern, Mode mode) {
   std::uint32_t options = PCRE2_EXTENDED;
   if (mode == Mode::utf8) options |= PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK;
-  if (ignore_case) options |= PCRE2_CASELESS;
   int error = 0;
   PCRE2_SIZE where = 0;
   auto code = std::make_shared<Code>();

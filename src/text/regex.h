@@ -17,7 +17,7 @@ class Regex {
   };
 
   /// Whitespace in the pattern is ignored unless it is escaped or in a class. Throws Error for a malformed pattern.
-  explicit Regex(const std::string& pattern, Mode mode, bool ignore_case = false);
+  explicit Regex(const std::string& pattern, Mode mode);
 
   /// The first match at or after byte `from`, as a view into `text`.
   std::optional<std::string_view> find(std::string_view text, std::size_t from = 0) const;

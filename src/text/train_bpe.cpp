@@ -121,8 +121,8 @@ class Corpus {
 
 std::vector<std::string> train_bpe(
     const std::function<void(const std::function<void(std::string_view text)>& visit)>& for_each_text, int vocab_size) {
-  if (vocab_size < smallest_vocabulary)
-    fail("a byte-level vocabulary has at least {} tokens, {} were asked for", smallest_vocabulary, vocab_size);
+  if (vocab_size < min_vocab_size)
+    fail("a byte-level vocabulary has at least {} tokens, {} were asked for", min_vocab_size, vocab_size);
 
   std::map<std::string, std::int64_t> counts;
   for_each_text([&](std::string_view text) {
@@ -136,7 +136,7 @@ std::vector<std::string> train_bpe(
 
   std::vector<std::string> merges;
   Pair pair;
-  while (static_cast<int>(merges.size()) < vocab_size - smallest_vocabulary && corpus.best(pair)) {
+  while (static_cast<int>(merges.size()) < vocab_size - min_vocab_size && corpus.best(pair)) {
     merges.push_back(corpus.merge(pair));
     corpus.queue_changes();
   }

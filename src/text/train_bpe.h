@@ -8,7 +8,7 @@
 namespace gondola {
 
 /// Tokens of a vocabulary without merges: bytes, bytes that end a word, start and end of text.
-inline constexpr int smallest_vocabulary = 2 * 256 + 2;
+inline constexpr int min_vocab_size = 2 * 256 + 2;
 
 /// Learns byte-pair merges (Sennrich et al. 2016, on bytes) from a corpus, cleaned and split as by ClipTokenizer, so
 /// that ClipTokenizer::from_merges(result) has at most `vocab_size` tokens. Ties go to the pair that sorts first: the

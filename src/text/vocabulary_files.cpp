@@ -20,10 +20,16 @@ using std::filesystem::path;
 
 constexpr std::uint64_t max_bytes = 256 << 20;
 
-/// The first `most` non-empty lines.
-std::vector<std::string> split_lines(std::string_view text, std::size_t most = SIZE_MAX) {
+/// Also false for a path that may not be accessed.
+bool file_exists(const path& file) {
+  std::error_code unknown;
+  return std::filesystem::exists(file, unknown);
+}
+
+/// The non-empty lines, the first `limit` of them.
+std::vector<std::string> split_lines(std::string_view text, std::size_t limit = SIZE_MAX) {
   std::vector<std::string> lines;
-  while (!text.empty() && lines.size() < most) {
+  while (!text.empty() && lines.size() < limit) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -55,14 +61,14 @@ void add_token(const std::string& token, std::int32_t id, Vocabulary& vocabulary
 
 Vocabulary read_vocab_and_merges(const path& vocab) {
   const path merges = vocab.parent_path() / "merges.txt";
-  if (!std::filesystem::exists(merges)) fail("{}: merges.txt is not beside it", vocab.string());
+  if (!file_exists(merges)) fail("{}: merges.txt is not beside it", vocab.string());
   Vocabulary vocabulary;
   vocabulary.origin = vocab.string();
   read_ids(parse_json(read_regular_file(vocab, max_bytes), vocab.string()), vocabulary);
   vocabulary.merges = split_lines(read_regular_file(merges, max_bytes));
   if (!vocabulary.merges.empty() && vocabulary.merges.front().starts_with("#version"))
     vocabulary.merges.erase(vocabulary.merges.begin());
-  if (const path added = vocab.parent_path() / "added_tokens.json"; std::filesystem::exists(added)) {
+  if (const path added = vocab.parent_path() / "added_tokens.json"; file_exists(added)) {
     const Json tokens = parse_json(read_regular_file(added, max_bytes), added.string());
     if (!tokens.is_object()) fail("{}: is not an object", added.string());
     for (const auto& [token, id] : tokens.items()) add_token(token, to_id(token, id, added.string()), vocabulary);
@@ -106,7 +112,7 @@ Vocabulary read_tokenizer_json(const path& file) {
 
 std::string read_gzip(const path& file) {
   check_regular_file(file);
-  constexpr std::size_t most = 16 << 20;  // OpenAI's has three million bytes
+  constexpr std::size_t limit = 16 << 20;  // OpenAI's has three million bytes
   const std::unique_ptr<gzFile_s, decltype(&gzclose)> input(gzopen(file.c_str(), "rb"), &gzclose);
   if (!input) fail("{}: cannot be opened", file.string());
   std::string text;
@@ -116,7 +122,7 @@ std::string read_gzip(const path& file) {
     if (read < 0) fail("{}: not a valid gzip file", file.string());
     if (read == 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(read));
-    if (text.size() > most) fail("{}: larger than {} bytes, unpacked", file.string(), most);
+    if (text.size() > limit) fail("{}: larger than {} bytes, unpacked", file.string(), limit);
   }
   int status = Z_OK;
   gzerror(input.get(), &status);
@@ -136,14 +142,14 @@ Vocabulary read_openai(const path& file) {
 }  // namespace
 
 Vocabulary read_vocabulary(const path& path) {
-  std::error_code unknown;  // for paths that may not be accessed
-  const auto exists = [&](const std::filesystem::path& file) { return std::filesystem::exists(file, unknown); };
+  std::error_code unknown;
   if (std::filesystem::is_directory(path, unknown)) {
-    if (exists(path / "vocab.json") && exists(path / "merges.txt")) return read_vocab_and_merges(path / "vocab.json");
-    if (exists(path / "tokenizer.json")) return read_tokenizer_json(path / "tokenizer.json");
+    if (file_exists(path / "vocab.json") && file_exists(path / "merges.txt"))
+      return read_vocab_and_merges(path / "vocab.json");
+    if (file_exists(path / "tokenizer.json")) return read_tokenizer_json(path / "tokenizer.json");
     fail("{}: has neither vocab.json with merges.txt nor tokenizer.json", path.string());
   }
-  if (!exists(path)) fail("{}: no such vocabulary", path.string());
+  if (!file_exists(path)) fail("{}: no such vocabulary", path.string());
   if (path.extension() == ".gz") return read_openai(path);
   if (path.filename() == "vocab.json") return read_vocab_and_merges(path);
   if (path.extension() == ".json") return read_tokenizer_json(path);

@@ -115,7 +115,7 @@ TEST(CsvDataset, SaysWhatIsWrong) {
 }
 
 /// Overwritten in place, as by cp.
-TEST(CsvDataset, SaysThatItHasChanged) {
+TEST(CsvDataset, ReportsThatTheFileHasChanged) {
   TemporaryFolder folder;
   const std::string text = "image,caption\na.jpg,one\nb.jpg,two\n";
   const auto path = write(folder.path() / "t.csv", text);
@@ -126,7 +126,7 @@ TEST(CsvDataset, SaysThatItHasChanged) {
 }
 
 /// Reading a pipe would block.
-TEST(CsvDataset, ReadsNoPipeAsAnImage) {
+TEST(CsvDataset, RefusesPipesAsImages) {
   TemporaryFolder folder;
   const auto path = write(folder.path() / "t.csv", "image,caption\npipe,a text\n");
   ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);

@@ -10,6 +10,8 @@
 namespace gondola {
 namespace {
 
+namespace fs = std::filesystem;
+
 using test::captions_of;
 using test::TemporaryFolder;
 using test::write;
@@ -25,7 +27,7 @@ TEST(ClassFolders, LabelsImagesByFolder) {
   write(folder.path() / "tabby_cat" / "deeper" / "1.PNG", "one");
   write(folder.path() / "tabby_cat" / "notes.txt", "no image");
   write(folder.path() / "tabby_cat" / ".hidden.jpg", "no image");
-  std::filesystem::create_directory(folder.path() / "tabby_cat" / ".ipynb_checkpoints");
+  fs::create_directory(folder.path() / "tabby_cat" / ".ipynb_checkpoints");
   write(folder.path() / "tabby_cat" / ".ipynb_checkpoints" / "a-checkpoint.jpg", "no image");
   write(folder.path() / "ant" / "x.jfif", "ant");
   write(folder.path() / "loose.jpg", "in no class");
@@ -48,20 +50,21 @@ TEST(ClassFolders, AreSearchedThroughLinks) {
   write(folder.path() / "elsewhere" / "cats" / "1.jpg", "one");
   write(folder.path() / "elsewhere" / "2.jpg", "two");
   const auto root = folder.path() / "classes";
-  std::filesystem::create_directories(root / "dog");
-  std::filesystem::create_directory_symlink(folder.path() / "elsewhere" / "cats", root / "cat");
-  std::filesystem::create_symlink(folder.path() / "elsewhere" / "2.jpg", root / "dog" / "2.jpg");
-  std::filesystem::create_directory_symlink(root, root / "dog" / "round");
+  fs::create_directories(root / "dog");
+  fs::create_directory_symlink(folder.path() / "elsewhere" / "cats", root / "cat");
+  fs::create_symlink(folder.path() / "elsewhere" / "2.jpg", root / "dog" / "2.jpg");
+  fs::create_directory_symlink(root, root / "dog" / "round");
+  fs::create_directory_symlink("itself", root / "itself");
   const auto data = open_dataset(root.string());
   ASSERT_EQ(data->size(), 2u);
   EXPECT_EQ(data->get(0).image, "one");
   EXPECT_EQ(data->get(1).image, "two");
-  std::filesystem::remove(folder.path() / "elsewhere" / "2.jpg");
+  fs::remove(folder.path() / "elsewhere" / "2.jpg");
   EXPECT_THAT([&] { open_dataset(root.string()); }, ThrowsMessage<Error>(HasSubstr("dog/2.jpg: is a broken link")));
 }
 
-/// A table's pictures are often in a folder beside it.
-TEST(ClassFolders, AreRefusedIfATableDescribesTheirPictures) {
+/// A table's images are often in a folder beside it.
+TEST(ClassFolders, AreRefusedIfATableDescribesTheirImages) {
   TemporaryFolder folder;
   write(folder.path() / "images" / "1.jpg", "one");
   EXPECT_EQ(open_dataset(folder.path().string())->size(), 1u);
@@ -69,7 +72,34 @@ TEST(ClassFolders, AreRefusedIfATableDescribesTheirPictures) {
   EXPECT_EQ(open_dataset(folder.path().string())->size(), 1u);
   write(folder.path() / "train.csv", "image,caption\n1.jpg,a cat\n");
   EXPECT_THAT([&] { open_dataset(folder.path().string()); },
-              ThrowsMessage<Error>(AllOf(HasSubstr("pictures of one class, \"cat\""), HasSubstr("train.csv"))));
+              ThrowsMessage<Error>(AllOf(HasSubstr("images of one class, \"cat\""), HasSubstr("train.csv"))));
+  fs::remove(folder.path() / "classes.tsv");
+  write(folder.path() / "annotations" / "train.json", "{}");  // as in COCO: no class, since it has no images
+  EXPECT_THAT([&] { open_dataset(folder.path().string()); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("images of one class, \"images\""), HasSubstr("train.csv"))));
+  write(folder.path() / "test" / "2.jpg", "two");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(open_dataset(folder.path().string())->size(), 2u);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("train.csv is not read"));
+}
+
+/// img2dataset writes such folders by default; each is a shard, not a class.
+TEST(ClassFolders, AreRefusedIfCaptionsAreBesideTheirImages) {
+  TemporaryFolder folder;
+  for (const char* name : {"00000/000000000", "00001/000010000"}) {
+    write(folder.path() / (std::string(name) + ".jpg"), "image");
+    write(folder.path() / (std::string(name) + ".txt"), "a caption");
+  }
+  const auto open = [&] { return open_dataset(folder.path().string()); };
+  EXPECT_THAT(open, ThrowsMessage<Error>(AllOf(HasSubstr("00000/000000000.txt: class folders have no captions"),
+                                               HasSubstr("tar --sort=name"))));
+  write(folder.path() / "classes.tsv", "00000\tcat\n00001\tdog\n");
+  EXPECT_EQ(open()->size(), 2u);
+  fs::remove(folder.path() / "classes.tsv");
+  for (const char* name : {"00000/000000000.txt", "00001/000010000.txt"}) fs::remove(folder.path() / name);
+  EXPECT_EQ(open()->size(), 2u);
+  write(folder.path() / "00001" / "metadata.csv", "file_name,text\n000010000.jpg,a caption\n");
+  EXPECT_THAT(open, ThrowsMessage<Error>(HasSubstr("00001/metadata.csv: class folders have no captions")));
 }
 
 /// pandas writes missing values like this.
@@ -184,6 +214,8 @@ TEST(Pattern, ExpandsRangesListsAndGlobs) {
     write(folder.path() / name, "");
   EXPECT_THAT(expand_in(folder, "s-{08..10}.tar"), ElementsAre("s-08.tar", "s-09.tar", "s-10.tar"));
   EXPECT_THAT(expand_in(folder, "s-{8..8}.tar"), ElementsAre("s-8.tar"));
+  EXPECT_THAT(expand_in(folder, "s-{8..09}.tar"), ElementsAre("s-08.tar", "s-09.tar"));
+  EXPECT_THAT([&] { expand_in(folder, "s-{00..100}.tar"); }, ThrowsMessage<Error>(HasSubstr("s-000.tar: does not")));
   EXPECT_THAT(expand_in(folder, "s-{09,08}.tar"), ElementsAre("s-08.tar", "s-09.tar"));
   EXPECT_THAT(expand_in(folder, "{,deep/}s-{0{8,8}}.tar"), testing::SizeIs(4));
   std::string longer_than_a_name = "08";
@@ -193,7 +225,7 @@ TEST(Pattern, ExpandsRangesListsAndGlobs) {
               ThrowsMessage<Error>(HasSubstr("t-08.tar: does not exist")));
 }
 
-TEST(Pattern, RefusesWhatIsNotThere) {
+TEST(Pattern, RefusesMissingFilesAndBadRanges) {
   TemporaryFolder folder;
   write(folder.path() / "s-1.tar", "");
   EXPECT_THAT([&] { expand_in(folder, "t-*.tar"); }, ThrowsMessage<Error>(HasSubstr("matches no file")));
@@ -202,7 +234,7 @@ TEST(Pattern, RefusesWhatIsNotThere) {
   EXPECT_THAT([&] { expand_in(folder, "{0..9}{0..999999999999}"); }, ThrowsMessage<Error>(HasSubstr("more than")));
 }
 
-TEST(Pattern, TakesANameWithBracesAsItIs) {
+TEST(Pattern, TakesAnExistingFilesNameLiterally) {
   TemporaryFolder folder;
   write(folder.path() / "x{1,2}[a].tar", "");
   EXPECT_THAT(expand_in(folder, "x{1,2}[a].tar"), ElementsAre("x{1,2}[a].tar"));

@@ -52,7 +52,7 @@ TEST_F(ParquetDataset, WithPathsEqualsTheSameTableAsCsv) {
   EXPECT_THAT([&] { open("paths.parquet")->get(0); }, ThrowsMessage<Error>(HasSubstr("a.jpg not found, neither as")));
 }
 
-TEST_F(ParquetDataset, OfImagesReadsRowGroupsAsShards) {
+TEST_F(ParquetDataset, WithImagesReadsRowGroupsAsShards) {
   const auto data = open("structs.parquet");
   ASSERT_EQ(data->size(), 5u);
   ASSERT_THAT(data->parts(), testing::SizeIs(1));
@@ -85,7 +85,7 @@ TEST_F(ParquetDataset, TakesListsOfCaptions) {
   }
 }
 
-TEST_F(ParquetDataset, FilesOfASetAreOnePart) {
+TEST_F(ParquetDataset, CombinesTheFilesOfASetIntoOnePart) {
   TemporaryFolder folder;
   for (const char* name : {"structs", "bytes"})
     fs::copy_file(test::golden(fmt::format("data/{}.parquet", name)), folder.path() / (std::string(name) + ".parquet"));
@@ -101,7 +101,7 @@ TEST_F(ParquetDataset, FilesOfASetAreOnePart) {
   EXPECT_EQ(data->get(0).captions, first->get(0).captions);
 }
 
-TEST_F(ParquetDataset, PathsAreBesideTheirOwnFile) {
+TEST_F(ParquetDataset, ResolvesPathsRelativeToTheirOwnFile) {
   TemporaryFolder folder;
   for (const char* part : {"a", "b"}) {
     write(folder.path() / part / "x.parquet", read_file(test::golden("data/paths.parquet")));
@@ -155,7 +155,7 @@ TEST_F(ParquetDataset, RefusesRowGroupsTooLargeToUnpack) {
   for (const char* columns : {"'image': same(b'x' * 2**20, 3000), 'caption': same('x', 3000)",
                               "'image': same(b'x', 3000), 'caption': same('x' * 2**20, 3000)",
                               "'image': same('x' * 2**20, 3000), 'caption': same('x', 3000)"})
-    EXPECT_THAT([&] { open_dataset(write_table(path, columns, 3000).string()); },
+    EXPECT_THAT([&] { open_dataset(write_table(path, columns, 3000).string())->get(0); },
                 ThrowsMessage<Error>(AllOf(HasSubstr("x.parquet: row group 0"), HasSubstr("too much to unpack"))))
         << columns;
   const auto data =
@@ -189,8 +189,18 @@ TEST_F(ParquetDataset, RefusesARowWithTooManyCaptions) {
   EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(HasSubstr("the captions of a row take more than")));
 }
 
+TEST_F(ParquetDataset, SkipsUnreadableRowGroupsWhenTrainingAVocabulary) {
+  GONDOLA_NEEDS_PYTHON_WITH("pyarrow");
+  TemporaryFolder folder;
+  const char* columns = "'image': [b'x', b'y', b'z'], 'caption': [['x'], ['y'] * 10**6, ['z']]";
+  const auto data = open_dataset(write_table(folder.path() / "x.parquet", columns, 1).string());
+  testing::internal::CaptureStderr();
+  EXPECT_THAT(test::captions_of(*data), ElementsAre("x", "z"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("captions of row group 1 left out"));
+}
+
 /// Reading a pipe would block.
-TEST_F(ParquetDataset, ReadsNoPipeAsAnImage) {
+TEST_F(ParquetDataset, RefusesPipesAsImages) {
   TemporaryFolder folder;
   const auto path = write(folder.path() / "x.parquet", read_file(test::golden("data/paths.parquet")));
   ASSERT_EQ(::mkfifo((folder.path() / "a.jpg").c_str(), 0600), 0);

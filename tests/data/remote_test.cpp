@@ -2,6 +2,7 @@
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <csignal>
@@ -112,16 +113,20 @@ TEST_F(Remote, FailuresNameTheUrl) {
   EXPECT_THAT([&] { data->get(1); }, ThrowsMessage<Error>(StartsWith(server.url("/set/a.tar:"))));
 }
 
-TEST_F(Remote, ADamagedShardIsCountedAgainWhenItIsWhole) {
+TEST_F(Remote, OnlyADamagedShardIsCountedAgain) {
   std::string shard = content_.substr(0, content_.size() * 2 / 3 + 7);  // in the middle of a block
   HttpServer server([&](const std::string& request) {
-    return request.find(".tar") == std::string::npos ? not_there : response("200 OK", "", shard);
+    if (request.find(".tar") == std::string::npos) return not_there;
+    return response("200 OK", "", request.starts_with("GET /set/a.tar") ? shard : content_);
   });
-  const std::size_t damaged = open_dataset(server.url("/set/a.tar"))->size();
+  const std::size_t damaged = open_dataset(server.url("/set/{a,b}.tar"))->size();
+  EXPECT_THAT(server.requests(), SizeIs(3));  // sizes.json and both shards
   shard = content_;
   for (const auto& entry : fs::recursive_directory_iterator(folder_.path()))
     if (entry.path().string().ends_with(".tar")) fs::remove(entry.path());
-  EXPECT_GT(open_dataset(server.url("/set/a.tar"))->size(), damaged);
+  EXPECT_GT(open_dataset(server.url("/set/{a,b}.tar"))->size(), damaged);
+  EXPECT_THAT(server.requests().back(), StartsWith("GET /set/a.tar"));
+  EXPECT_THAT(server.requests(), SizeIs(5));
 }
 
 TEST_F(Remote, ShardsOfKnownSizesAreFetchedOnlyWhenNeeded) {
@@ -143,7 +148,7 @@ TEST_F(Remote, ShardsOfKnownSizesAreFetchedOnlyWhenNeeded) {
 }
 
 /// The file is recognised by its ETag or its date.
-TEST_F(Remote, ATransferThatBreaksOffGoesOnWhereItWas) {
+TEST_F(Remote, ABrokenTransferResumesWhereItStopped) {
   const std::size_t half = content_.size() / 2;
   const std::string date = "Wed, 21 Oct 2015 07:28:00 GMT";
   for (const auto& [sent, asked] : {std::pair("ETag: \"one\"\r\n", std::string("\"one\"")),
@@ -173,7 +178,7 @@ TEST_F(Remote, ARestartedTransferIsNotCountedAsProgress) {
   EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("trying again"));
 }
 
-TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAnew) {
+TEST_F(Remote, AFileThatChangedMeanwhileIsFetchedAgain) {
   const std::string changed = "another version, longer than half of the first: " + content_;
   int answered = 0;
   HttpServer server([&](const std::string&) {
@@ -257,6 +262,8 @@ TEST_F(Remote, RefusalsNameTheUrlWithoutItsSecrets) {
   EXPECT_THAT([&] { fetch(url); }, ThrowsMessage<HttpError>(server.url("/x.tar") + ": HTTP 404"));
   EXPECT_THAT([&] { open_dataset(server.url("/set/*.tar")); }, ThrowsMessage<Error>(HasSubstr("cannot be listed")));
   EXPECT_THAT([&] { open_dataset(server.url("/set/a.zip")); }, ThrowsMessage<Error>(HasSubstr("of a .tar file")));
+  EXPECT_THAT([&] { open_dataset("https://user:secret@host/{9..1}.tar?signature=secret"); },
+              ThrowsMessage<Error>("https://host/{9..1}.tar: the range {9..1} runs backwards"));
   EXPECT_THAT([&] { fetch("s3://bucket"); }, ThrowsMessage<Error>(HasSubstr("s3://BUCKET/KEY")));
   EXPECT_THAT([&] { fetch("s3://evil.com#/x.tar"); }, ThrowsMessage<Error>(HasSubstr("a bucket's name")));
   int answered = 0;  // a redirection must not lead to a local file
@@ -337,8 +344,8 @@ print(key.hex(), end="")
 TEST_F(Remote, RequestsToS3AreSigned) {
   HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
   const auto forget_credentials = [] {
-    for (const char* name :
-         {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"})
+    for (const char* name : {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+                             "AWS_REGION", "AWS_DEFAULT_REGION"})
       ::unsetenv(name);
   };
   forget_credentials();
@@ -349,14 +356,22 @@ TEST_F(Remote, RequestsToS3AreSigned) {
   ::setenv("AWS_ACCESS_KEY_ID", "the-key", 1);
   ::setenv("AWS_SECRET_ACCESS_KEY", "the-secret", 1);
   ::setenv("AWS_SESSION_TOKEN", "the-token", 1);
+  ::setenv("AWS_DEFAULT_REGION", "eu-west-1", 1);
+  EXPECT_EQ(fetch("s3://bucket/some/x.tar"), content_);
+  EXPECT_THAT(server.requests().back(), HasSubstr("/eu-west-1/s3/aws4_request"));
   ::setenv("AWS_REGION", "eu-south-1", 1);
   EXPECT_EQ(fetch("s3://bucket/some/x.tar"), content_);
   EXPECT_THAT(server.requests().back(),
-              AllOf(HasSubstr("x-amz-security-token: the-token"), Not(HasSubstr("the-secret"))));
+              AllOf(HasSubstr("/eu-south-1/s3/aws4_request"), HasSubstr("x-amz-security-token: the-token"),
+                    Not(HasSubstr("the-secret"))));
   EXPECT_EQ(signature_of(server.requests().back()), expected_signature(server.requests().back(), "the-secret"));
   EXPECT_EQ(fetch("s3://bucket/a b/c=d+e,(f)~\xc3\xa9%41.tar"), content_);
   EXPECT_THAT(server.requests().back(), StartsWith("GET /bucket/a%20b/c%3Dd%2Be%2C%28f%29~%C3%A9%2541.tar HTTP"));
   EXPECT_EQ(signature_of(server.requests().back()), expected_signature(server.requests().back(), "the-secret"));
+  HttpServer elsewhere([&](const std::string&) { return response("400 Bad Request", "", "AuthorizationHeader…"); });
+  ::setenv("AWS_ENDPOINT_URL", elsewhere.url("").c_str(), 1);
+  EXPECT_THAT([&] { fetch("s3://bucket/x.tar"); },
+              ThrowsMessage<HttpError>(HasSubstr("HTTP 400 (is AWS_REGION the bucket's")));
   forget_credentials();
 }
 
@@ -451,7 +466,7 @@ TEST_F(Remote, NoTemporaryFileIsLeft) {
   EXPECT_TRUE(fs::is_empty(temporary));
 }
 
-TEST_F(Remote, WhatIsPrefetchedIsNotDroppedNext) {
+TEST_F(Remote, PrefetchedFilesAreNotDroppedFirst) {
   HttpServer server([&](const std::string& request) { return response("200 OK", "", request.substr(0, 8)); });
   RemoteFiles files(folder_.path() / "files", 2);
   const auto a_moment = [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); };  // files' times differ
@@ -463,12 +478,33 @@ TEST_F(Remote, WhatIsPrefetchedIsNotDroppedNext) {
   EXPECT_THAT(server.requests(), SizeIs(3)) << "/b was dropped, not /a";
 }
 
-TEST_F(Remote, FilesAreNoLargerThanAllowed) {
+TEST_F(Remote, OversizedFilesAreRefused) {
   HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
   const fs::path file = folder_.path() / "file";
   EXPECT_THAT([&] { download(server.url("/x.tar"), file, stop_, 1000); },
               ThrowsMessage<Error>(HasSubstr("more than 1000 bytes")));
   EXPECT_FALSE(fs::exists(file));
+}
+
+/// A quota or a limit is no full disk.
+TEST_F(Remote, AFailedWriteNamesTheFileAndTheReason) {
+  HttpServer server([&](const std::string&) { return response("200 OK", "", content_); });
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 1000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string message;
+  try {
+    fetch(server.url("/x.tar"));
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(message, fmt::format("{}: {}: cannot be written: File too large", server.url("/x.tar"),
+                                 (folder_.path() / "file").string()));
 }
 
 }  // namespace

@@ -30,13 +30,11 @@ class Places : public Dataset {
   void prefetch(const std::vector<std::size_t>& shards) const override { asked_for.push_back(shards); }
   Sample get(std::size_t) const override { return {}; }
   void for_each_caption(const std::function<void(std::string_view)>&) const override {}
-  const std::vector<std::string>& class_names() const override { return no_classes_; }
 
   mutable std::vector<std::vector<std::size_t>> asked_for;
 
  private:
   std::vector<Part> parts_;
-  std::vector<std::string> no_classes_;
 };
 
 std::vector<std::size_t> epoch_of(const SampleOrder& order, std::uint64_t epoch) {
@@ -53,15 +51,15 @@ std::vector<int> counts(const std::vector<std::size_t>& indices, std::size_t siz
   return counted;
 }
 
-TEST(EpochOrder, MatchesThePythonReference) {
+TEST(RandomPermutation, MatchesThePythonReference) {
   const Json expected = test::expected_data();
   for (const Json& one : expected.at("orders"))
-    EXPECT_EQ(epoch_order(one.at("size"), one.at("seed"), one.at("epoch")),
+    EXPECT_EQ(random_permutation(one.at("size"), one.at("seed"), one.at("epoch")),
               one.at("order").get<std::vector<std::uint32_t>>());
 }
 
-TEST(EpochOrder, IsAPermutationThatDiffersByEpoch) {
-  const auto first = epoch_order(1000, 1, 0), second = epoch_order(1000, 1, 1);
+TEST(RandomPermutation, IsAPermutationThatDiffersByEpoch) {
+  const auto first = random_permutation(1000, 1, 0), second = random_permutation(1000, 1, 1);
   EXPECT_EQ(std::set(first.begin(), first.end()).size(), 1000u);
   EXPECT_EQ(*std::max_element(first.begin(), first.end()), 999u);
   EXPECT_NE(first, second);
@@ -72,7 +70,7 @@ TEST(SampleOrder, PermutesASetOfOneWindowAsAWhole) {
     const Places places({part});
     const SampleOrder order(places, 7);
     for (std::uint64_t epoch : {0, 1, 5}) {
-      const auto expected = epoch_order(100, 7, epoch);
+      const auto expected = random_permutation(100, 7, epoch);
       EXPECT_EQ(epoch_of(order, epoch), std::vector<std::size_t>(expected.begin(), expected.end()));
       EXPECT_EQ(order.at(epoch, 3).pass, epoch);
     }
@@ -113,19 +111,19 @@ TEST(SampleOrder, ShufflesShardsAndWindowsOfThem) {
   EXPECT_EQ(epochs.size(), 4u);
 }
 
-TEST(SampleOrder, IsAFunctionOfThePosition) {
+TEST(SampleOrder, DependsOnlyOnThePosition) {
   const Places places({{std::vector<std::size_t>(40, 9), 3}, {{100}, 1, 1.7}, {{11, 12, 13}, 2, 0.3}});
-  const SampleOrder forwards(places, 5), anyhow(places, 5);
+  const SampleOrder forwards(places, 5), random_access(places, 5);
   Random random(1);
   std::vector<std::vector<std::size_t>> epochs;
   for (std::uint64_t epoch = 0; epoch < 5; ++epoch) epochs.push_back(epoch_of(forwards, epoch));
   for (int i = 0; i < 3000; ++i) {
     const auto epoch = random.below(5), position = random.below(forwards.size());
-    EXPECT_EQ(anyhow.at(epoch, position).index, epochs[epoch][position]);
+    EXPECT_EQ(random_access.at(epoch, position).index, epochs[epoch][position]);
   }
 }
 
-TEST(SampleOrder, AsksForNoEmptyShard) {
+TEST(SampleOrder, PrefetchesNoEmptyShards) {
   const Places places({{{3, 0, 4, 0}, 1}, {{2, 0}, 4}});  // the last shard would begin past the end
   const SampleOrder order(places, 1);
   epoch_of(order, 0);
@@ -133,7 +131,7 @@ TEST(SampleOrder, AsksForNoEmptyShard) {
     for (const std::size_t first : shards) EXPECT_TRUE(first == 0 || first == 3 || first == 7) << first;
 }
 
-TEST(SampleOrder, SaysWhichShardsComeNext) {
+TEST(SampleOrder, PrefetchesTheShardsThatComeNext) {
   const Places places({{std::vector<std::size_t>(12, 10), 3}});
   const SampleOrder order(places, 1);
   for (std::uint64_t epoch : {0, 1}) epoch_of(order, epoch);
@@ -213,7 +211,7 @@ TEST(SampleOrder, ReshufflesWindowsAndTheirSamplesEachEpoch) {
   EXPECT_EQ(within.size(), 4u);
 }
 
-TEST(SampleOrder, DrawsEachPartOnItsOwn) {
+TEST(SampleOrder, ShufflesEachPartIndependently) {
   const Places places({{{100}}, {{100}}});
   const SampleOrder order(places, 1);
   std::array<std::vector<std::size_t>, 2> parts;

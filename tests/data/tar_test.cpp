@@ -38,7 +38,7 @@ TEST(Tar, FindsTheMembersThatPythonFinds) {
   }
 }
 
-TEST(Tar, SaysThatAFileIsNoTar) {
+TEST(Tar, SaysThatAFileIsNotATar) {
   TemporaryFolder folder;
   const auto path = folder.path() / "t.tar";
   const auto open = [&] { open_dataset(path.string()); };
@@ -74,6 +74,13 @@ std::string old_header(const std::string& name, std::uint64_t size, bool binary,
   for (char byte : header) sum += static_cast<unsigned char>(byte);
   header.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
   return header;
+}
+
+/// A header and its padded content, possibly with another type or with a claimed size.
+std::string member(const std::string& name, const std::string& content, char type = '0',
+                   std::optional<std::size_t> claimed = {}) {
+  return old_header(name, claimed.value_or(content.size()), /*binary=*/false, type) + content +
+         std::string((512 - content.size() % 512) % 512, '\0');
 }
 
 TEST(Tar, ReadsOldHeadersAndBinarySizes) {
@@ -180,7 +187,7 @@ TEST(WebDataset, SurvivesDamage) {
   EXPECT_GT(opened, 1000);  // damage to a member's bytes leaves a readable archive
 }
 
-TEST(WebDataset, TakesWhatADamagedShardStillHolds) {
+TEST(WebDataset, SalvagesSamplesFromADamagedShard) {
   TemporaryFolder folder;
   const std::string whole = read_file(test::golden("data/ustar.tar"));
   write(folder.path() / "a.tar", whole.substr(0, whole.size() * 2 / 3));
@@ -198,7 +205,7 @@ TEST(WebDataset, TakesWhatADamagedShardStillHolds) {
   }
 }
 
-TEST(WebDataset, TakesEverySampleThatIsWholeBeforeTheDamage) {
+TEST(WebDataset, KeepsEveryCompleteSampleBeforeTheDamage) {
   // The members of the samples 000, 001 and 002 end at bytes 2,048, 4,608 and 7,168.
   TemporaryFolder folder;
   const std::string whole = read_file(test::golden("data/ustar.tar")), path = (folder.path() / "cut.tar").string();
@@ -211,9 +218,8 @@ TEST(WebDataset, TakesEverySampleThatIsWholeBeforeTheDamage) {
 /// img2dataset writes both, and puts all that it knows about a picture into the JSON.
 TEST(WebDataset, PrefersTheTextToTheJson) {
   TemporaryFolder folder;
-  const std::string path = (folder.path() / "t.tar").string(), blank(510, '\0');
-  write(path, old_header("a.jpg", 0, false) + old_header("a.json", 2, false) + "{}" + blank +
-                  old_header("a.txt", 2, false) + "it" + blank);
+  const std::string path = (folder.path() / "t.tar").string();
+  write(path, member("a.jpg", "") + member("a.json", "{}") + member("a.txt", "it"));
   EXPECT_THAT(open_dataset(path)->get(0).captions, ElementsAre("it"));
 }
 
@@ -221,9 +227,7 @@ TEST(WebDataset, NamesAWrongCaption) {
   TemporaryFolder folder;
   const std::string path = (folder.path() / "t.tar").string();
   const auto with_json = [&](const std::string& json) {
-    std::string content = json;
-    content.resize(512, '\0');
-    write(path, old_header("a.jpg", 0, false) + old_header("a.json", json.size(), false) + content);
+    write(path, member("a.jpg", "") + member("a.json", json));
     return open_dataset(path);
   };
   EXPECT_THAT([&] { with_json("{\"caption\": 3}")->get(0); }, ThrowsMessage<Error>(HasSubstr("a.json: \"caption\"")));
@@ -237,10 +241,7 @@ TEST(WebDataset, JsonSurvivesDamage) {
   const std::string json = R"({"id": [1, 2.5e3, {"x": null}], "caption": "a \u00e9 \"b\"", "ok": true})";
   int read = 0;
   for (std::uint64_t number = 0; number < 3000; ++number) {
-    const std::string damaged = test::mutate(json, number);
-    std::string content = damaged;
-    content.resize(512, '\0');
-    write(path, old_header("a.jpg", 0, false) + old_header("a.json", damaged.size(), false) + content);
+    write(path, member("a.jpg", "") + member("a.json", test::mutate(json, number)));
     const auto data = open_dataset(path);
     try {
       EXPECT_FALSE(data->get(0).captions.empty());
@@ -261,13 +262,6 @@ TEST(WebDataset, FindsTheImagesOfClipRetrieval) {
   for (TarMember member; reader.next(member); names.push_back(member.name))
     EXPECT_TRUE(file.read(member.data, 3) == "\xff\xd8\xff");
   EXPECT_THAT(names, ElementsAre("123_456.jpg", "208_495.jpg", "321_421.jpg", "389_535.jpg"));
-}
-
-/// A header and its padded content, possibly with another type or with a claimed size.
-std::string member(const std::string& name, const std::string& content, char type = '0',
-                   std::optional<std::size_t> claimed = {}) {
-  return old_header(name, claimed.value_or(content.size()), /*binary=*/false, type) + content +
-         std::string((512 - content.size() % 512) % 512, '\0');
 }
 
 /// A pax record, which begins with its own length.
