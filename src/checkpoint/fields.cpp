@@ -10,8 +10,8 @@ Fields::Fields(const Json& object, std::string origin) : object_(object), origin
   if (!object.is_object()) fail("{}: expected an object, found {}", origin_, object.dump().substr(0, 80));
 }
 
-int Fields::integer(const char* key, int otherwise) const {
-  if (!has(key)) return otherwise;
+int Fields::integer(const char* key, int fallback) const {
+  if (!has(key)) return fallback;
   const Json& value = object_[key];
   if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT32_MAX) ||
       value.get<std::int64_t>() < 0)
@@ -19,26 +19,26 @@ int Fields::integer(const char* key, int otherwise) const {
   return value.get<int>();
 }
 
-double Fields::number(const char* key, double otherwise) const {
-  if (!has(key)) return otherwise;
+double Fields::number(const char* key, double fallback) const {
+  if (!has(key)) return fallback;
   if (!object_[key].is_number()) fail("{}: {} is {}, expected a number", origin_, key, object_[key].dump());
   return object_[key].get<double>();
 }
 
-bool Fields::boolean(const char* key, bool otherwise) const {
-  if (!has(key)) return otherwise;
+bool Fields::boolean(const char* key, bool fallback) const {
+  if (!has(key)) return fallback;
   if (!object_[key].is_boolean()) fail("{}: {} is {}, expected true or false", origin_, key, object_[key].dump());
   return object_[key].get<bool>();
 }
 
-std::string Fields::string(const char* key, const std::string& otherwise) const {
-  if (!has(key)) return otherwise;
+std::string Fields::string(const char* key, const std::string& fallback) const {
+  if (!has(key)) return fallback;
   if (!object_[key].is_string()) fail("{}: {} is {}, expected a string", origin_, key, object_[key].dump());
   return object_[key].get<std::string>();
 }
 
-std::array<float, 3> Fields::channels(const char* key, const std::array<float, 3>& otherwise) const {
-  if (!has(key)) return otherwise;
+std::array<float, 3> Fields::channels(const char* key, const std::array<float, 3>& fallback) const {
+  if (!has(key)) return fallback;
   const Json& value = object_[key];
   if (!value.is_array() || value.size() != 3 ||
       !std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_number(); }))
@@ -46,8 +46,8 @@ std::array<float, 3> Fields::channels(const char* key, const std::array<float, 3
   return {value[0].get<float>(), value[1].get<float>(), value[2].get<float>()};
 }
 
-std::array<float, 3> Fields::deviations(const char* key, const std::array<float, 3>& otherwise) const {
-  const std::array<float, 3> values = channels(key, otherwise);
+std::array<float, 3> Fields::standard_deviations(const char* key, const std::array<float, 3>& fallback) const {
+  const std::array<float, 3> values = channels(key, fallback);
   if (!std::all_of(values.begin(), values.end(), [](float value) { return value > 0; })) refuse(key, "must be above 0");
   return values;
 }
@@ -66,13 +66,9 @@ void Fields::refuse_set(std::initializer_list<const char*> keys, const std::stri
     if (has(key) && object_[key] != false && object_[key] != 0) refuse(key, why);
 }
 
-void Fields::refuse_others(std::initializer_list<std::initializer_list<const char*>> known) const {
-  for (const auto& item : object_.items()) {
-    const bool is_known = std::any_of(known.begin(), known.end(), [&](const auto& keys) {
-      return std::any_of(keys.begin(), keys.end(), [&](const char* key) { return item.key() == key; });
-    });
-    if (!is_known) refuse(item.key(), "an unknown field, which may change the result");
-  }
+void Fields::refuse_unknown() const {
+  for (const auto& item : object_.items())
+    if (!asked_.contains(item.key())) refuse(item.key(), "an unknown field, which may change the result");
 }
 
 }  // namespace gondola

@@ -75,7 +75,7 @@ TextTowerConfig read_text_tower(const Fields& fields) {
   } else {
     text.pooling = TextPooling::end_token;
     text.end_id = end_id;
-    text.start_id = fields.integer("bos_token_id", 49406);
+    text.start_id = fields.integer("bos_token_id", std::min(49406, text.vocab_size - 2));
     text.pad_id = end_id;  // as transformers pads; above it stays 0, as vocab_size − 1 may lie outside the vocabulary
   }
   return text;
@@ -99,11 +99,11 @@ struct Size {
   bool squash = false;
 };
 
-Size read_size(const Fields& fields, const char* key, int otherwise) {
-  if (!fields.has(key)) return {otherwise, false};
-  if (!fields[key].is_object()) return {fields.integer(key, otherwise), false};
+Size read_size(const Fields& fields, const char* key, int fallback) {
+  if (!fields.has(key)) return {fallback, false};
+  if (!fields[key].is_object()) return {fields.integer(key, fallback), false};
   const Fields size = fields.object(key);
-  if (size.has("shortest_edge")) return {size.integer("shortest_edge", otherwise), false};
+  if (size.has("shortest_edge")) return {size.integer("shortest_edge", fallback), false};
   const int height = size.integer("height", 0), width = size.integer("width", 0);
   if (height != width || height == 0) fields.refuse(key, "only squares are supported");
   return {height, true};
@@ -113,6 +113,9 @@ Size read_size(const Fields& fields, const char* key, int otherwise) {
 
 ModelConfig read_hugging_face_config(const Json& json, const std::string& origin) {
   const Fields fields(json, origin);
+  // Such as timm's or diffusers' config.json, of which CLIPConfig's defaults would make a model.
+  if (!fields.has("model_type") && !fields.has("text_config") && !fields.has("vision_config"))
+    fail("{}: not the configuration of transformers' CLIPModel: it has no model_type", origin);
   if (fields.string("model_type", "clip") != "clip") fields.refuse("model_type", "only \"clip\" is supported");
   if (fields.has("quantization_config")) check_quantization(fields.object("quantization_config"));
   const Json image = tower_object(json, "vision_config"), text = tower_object(json, "text_config");
@@ -180,7 +183,7 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
   if (std::abs(fields.number("rescale_factor", 1.0 / 255) - 1.0 / 255) > 1e-12)
     fields.refuse("rescale_factor", "only 1/255 is supported");
   preprocess.mean = fields.channels("image_mean", preprocess.mean);
-  preprocess.std = fields.deviations("image_std", preprocess.std);
+  preprocess.std = fields.standard_deviations("image_std", preprocess.std);
   return preprocess;
 }
 

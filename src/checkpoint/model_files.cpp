@@ -16,14 +16,22 @@
 #include "checkpoint/pytorch_archive.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/weight_names.h"
+#include "checkpoint/with_origin.h"
 
 namespace gondola {
 namespace {
 
-using std::filesystem::exists;
 using std::filesystem::path;
 
 constexpr std::uint64_t max_json_bytes = 16 << 20;  // of a configuration, or an index of shards
+
+/// Throws Error where that cannot be found out, for want of permission for example.
+bool is_there(const path& file) {
+  std::error_code error;
+  const bool found = exists(file, error);
+  if (error) fail("{}: {}", file.string(), error.message());
+  return found;
+}
 
 Json read_json(const path& file) {
   return parse_json(read_regular_file(file, max_json_bytes), file.string());
@@ -49,8 +57,9 @@ bool is_safetensors(const path& file) {
   return file.extension() == ".safetensors" || (text.size() > 8 && text[8] == '{');
 }
 
-TensorMap read_weights(const path& file) {
-  return is_safetensors(file) ? read_safetensors(file) : read_pytorch_archive(file).tensors;
+/// Reads a file of either kind.
+PytorchArchive read_weights(const path& file) {
+  return is_safetensors(file) ? PytorchArchive{read_safetensors(file)} : read_pytorch_archive(file);
 }
 
 /// Reads a large model saved in shards, by its index: {"weight_map": {weight: file beside the index, …}}.
@@ -64,7 +73,7 @@ TensorMap read_shards(const path& index) {
     if (!file.is_string() || path(file.get<std::string>()).has_parent_path())
       fail("{}: {} is in {}, expected the name of a file", index.string(), weight, file.dump());
     const auto [shard, is_new] = shards.try_emplace(file.get<std::string>());
-    if (is_new) shard->second = read_weights(index.parent_path() / shard->first);
+    if (is_new) shard->second = read_weights(index.parent_path() / shard->first).tensors;
     const auto found = shard->second.find(weight);
     if (found == shard->second.end()) fail("{}: {} has no {}", index.string(), shard->first, weight);
     weights.insert(*found);
@@ -85,13 +94,13 @@ constexpr std::array hugging_face_weights = {"model.safetensors", "model.safeten
 
 /// Whether a file is named as one of `weights` and has a configuration named `config` beside it.
 bool has_config(const path& file, const char* config, Names weights) {
-  return std::ranges::find(weights, file.filename().string()) != weights.end() && exists(file.parent_path() / config);
+  return std::ranges::find(weights, file.filename().string()) != weights.end() && is_there(file.parent_path() / config);
 }
 
 /// The first of the files that exists, or nothing.
 std::optional<path> first_of(const path& folder, Names names) {
   for (const char* name : names)
-    if (exists(folder / name)) return folder / name;
+    if (is_there(folder / name)) return folder / name;
   return std::nullopt;
 }
 
@@ -103,30 +112,31 @@ path weights_in(const path& folder, Names names) {
 ModelFiles read_open_clip_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "open_clip folder";
-  model.own_vocabulary = true;
+  model.allows_smaller_vocabulary = true;
   const path config = folder / "open_clip_config.json";
   apply_open_clip_config(read_json(config), config, model);
   model.source = weights;
-  model.weights = from_open_clip_names(read_weights(model.source));
+  const TensorMap read = read_weights(weights).tensors;
+  model.weights = with_origin(weights.string(), [&] { return from_open_clip_names(read); });
   return model;
 }
 
 /// The saved image processor, or null, and the file it belongs to. transformers 5 keeps it in processor_config.json,
 /// and prefers that one.
 std::pair<Json, path> image_processor_of(const path& folder) {
-  const path of_all = folder / "processor_config.json", own = folder / "preprocessor_config.json";
-  if (exists(of_all)) {
-    const Json processor = read_json(of_all);
-    if (processor.is_object() && !processor.value("image_processor", Json()).is_null())
-      return {processor["image_processor"], of_all};
+  const path processor = folder / "processor_config.json", own = folder / "preprocessor_config.json";
+  if (is_there(processor)) {
+    const Json json = read_json(processor);
+    if (json.is_object() && !json.value("image_processor", Json()).is_null())
+      return {json["image_processor"], processor};
   }
-  return {exists(own) ? read_json(own) : Json(), own};
+  return {is_there(own) ? read_json(own) : Json(), own};
 }
 
 ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
   ModelFiles model;
   model.layout = "Hugging Face folder";
-  model.own_vocabulary = true;
+  model.allows_smaller_vocabulary = true;
   model.family = Family::hugging_face;
   const path config = folder / "config.json";
   model.config = read_hugging_face_config(read_json(config), config.string());
@@ -138,17 +148,17 @@ ModelFiles read_hugging_face_folder(const path& folder, const path& weights) {
         config.string());
   model.preprocess = read_hugging_face_preprocess(preprocess, model.config.image.image_size, origin.string());
   model.source = weights;
-  model.weights = from_hugging_face_names(model.source.extension() == ".json" ? read_shards(model.source)
-                                                                              : read_weights(model.source));
+  const TensorMap read = weights.extension() == ".json" ? read_shards(weights) : read_weights(weights).tensors;
+  model.weights = with_origin(weights.string(), [&] { return from_hugging_face_names(read); });
   return model;
 }
 
 ModelFiles read_folder(const path& folder) {
   // A repository may hold both layouts, and a cache the weights of only one of them.
-  const bool open_clip = exists(folder / "open_clip_config.json"), hugging_face = exists(folder / "config.json");
+  const bool open_clip = is_there(folder / "open_clip_config.json"), hugging_face = is_there(folder / "config.json");
   if (!open_clip && !hugging_face)
     fail("{}: has neither open_clip_config.json nor config.json{}", folder.string(),
-         exists(folder / "recipe.json")
+         is_there(folder / "recipe.json")
              ? "; it is the folder of a training run, which ends by writing its model to " + (folder / "model").string()
              : "");
   if (const auto own = first_of(folder, own_open_clip_weights); open_clip && own)
@@ -166,24 +176,17 @@ ModelFiles read_single_file(const path& file, const std::optional<path>& config_
     return read_open_clip_folder(file.parent_path(), file);
   ModelFiles model;
   model.source = file;
-  bool torch_script = false, of_openai = false;
-  if (is_safetensors(file)) {
-    model.weights = read_safetensors(file);
-  } else {
-    PytorchArchive archive = read_pytorch_archive(file);
-    torch_script = archive.torch_script;
-    of_openai = torch_script && archive.tensors.contains("input_resolution");  // open_clip's archives lack it
-    model.weights = std::move(archive.tensors);
-  }
-  model.weights = from_open_clip_names(model.weights);
+  const auto [tensors, torch_script] = read_weights(file);
+  const bool is_openai = torch_script && tensors.contains("input_resolution");  // open_clip's archives lack it
+  model.weights = with_origin(file.string(), [&read = tensors] { return from_open_clip_names(read); });
   if (config_path) {
     model.layout = torch_script ? "TorchScript archive" : "state dict";
     const std::string text = read_file(*config_path, max_json_bytes);  // a user may name a pipe
     apply_open_clip_config(parse_json(text, config_path->string()), *config_path, model);
-    if (of_openai && model.config.text.activation != Activation::quick_gelu)
+    if (is_openai && model.config.text.activation != Activation::quick_gelu)
       fail("{}: OpenAI's weights use QuickGELU, but {} does not set \"quick_gelu\"; they need no --config",
            file.string(), config_path->string());
-  } else if (of_openai) {
+  } else if (is_openai) {
     model.layout = "OpenAI TorchScript archive";
     model.config = infer_openai_config(model.weights, file.string());
     model.preprocess.size = model.config.image.image_size;
@@ -215,7 +218,7 @@ ModelFiles load_model_files(const std::string& name_or_path, const std::optional
   if (model.weights.contains("logit_bias")) model.config.sigmoid_loss = true;
   model.config.name = name_or_path;
   const path beside = is_folder ? found : absolute(found).parent_path();
-  if (vocabulary) model.own_vocabulary = false;
+  if (vocabulary) model.allows_smaller_vocabulary = false;
   model.vocabulary = vocabulary ? vocabulary : find_vocabulary(beside, model.config.text.vocab_size);
   return model;
 }
@@ -231,7 +234,7 @@ ClipTokenizer load_tokenizer(const ModelFiles& model) {
   ClipTokenizer tokenizer = ClipTokenizer::load(source);
   const TextTowerConfig& text = model.config.text;
   // A model may have room for more tokens than its own vocabulary has.
-  if (tokenizer.size() > text.vocab_size || (!model.own_vocabulary && tokenizer.size() < text.vocab_size))
+  if (tokenizer.size() > text.vocab_size || (!model.allows_smaller_vocabulary && tokenizer.size() < text.vocab_size))
     fail("{}: has {} tokens, the model {} has {}", source.string(), tokenizer.size(), model.config.name,
          text.vocab_size);
   if (text.pooling == TextPooling::end_token && tokenizer.end_id() != text.end_id)

@@ -30,7 +30,7 @@ struct ModelFiles {
   /// The vocabulary that the caller named, else one found in the folder, beside the file, or in the caches.
   std::optional<std::filesystem::path> vocabulary;
   /// The model comes with a configuration, and no vocabulary was named: its own may have fewer tokens than vocab_size.
-  bool own_vocabulary = false;
+  bool allows_smaller_vocabulary = false;
 };
 
 /// Reads a model from a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors;

@@ -14,7 +14,6 @@
 namespace gondola {
 namespace {
 
-using std::filesystem::exists;
 using std::filesystem::path;
 
 /// The names in clip.available_models() and the files that clip.load leaves in its cache.
@@ -29,8 +28,15 @@ constexpr std::array<std::pair<const char*, const char*>, 9> openai_files = {{{"
                                                                               {"ViT-L/14@336px", "ViT-L-14-336px.pt"}}};
 
 /// Repositories that hold OpenAI's vocabulary.
-constexpr std::array<const char*, 3> vocabulary_repositories = {
-    "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14"};
+constexpr std::array<const char*, 4> vocabulary_repositories = {
+    "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14",
+    "openai/clip-vit-large-patch14-336"};
+
+/// What may not be looked up, as in another user's cache, is not there.
+bool is_accessible(const path& file) {
+  std::error_code unknown;
+  return exists(file, unknown);
+}
 
 path openai_cache() {
   return path(environment("HOME").value_or("/")) / ".cache" / "clip";
@@ -58,18 +64,26 @@ path repository_folder(std::string repository) {
 
 std::optional<path> cached_snapshot(const std::string& repository) {
   const path folder = repository_folder(repository), reference = folder / "refs" / "main";
-  if (!exists(reference)) return std::nullopt;
+  if (!is_accessible(reference)) return std::nullopt;
   std::string commit = read_regular_file(reference, 256);
   while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0) commit.pop_back();
   const path snapshot = folder / "snapshots" / path(commit).filename();
-  if (commit.empty() || !exists(snapshot)) return std::nullopt;
+  if (commit.empty() || !is_accessible(snapshot)) return std::nullopt;
   return snapshot;
+}
+
+// open_clip's ways of naming a folder and a repository.
+constexpr const char *folder_prefix = "local-dir:", *hub_prefix = "hf-hub:";
+
+/// The name without one of them, if it has it.
+std::string without_prefix(const std::string& name, std::string_view prefix) {
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
 /// Whether a name can only mean a file or folder, not a repository; one that does not exist is then a mistake.
 bool is_path(const std::string& name) {
   const path given(name);
-  for (const char* beginning : {"/", "./", "../", "~"})
+  for (const char* beginning : {"/", "./", "../", "~", folder_prefix})
     if (name.starts_with(beginning)) return true;
   for (const char* ending : {".pt", ".pth", ".bin", ".safetensors"})
     if (given.extension() == ending) return true;
@@ -77,25 +91,26 @@ bool is_path(const std::string& name) {
 }
 
 std::optional<path> vocabulary_in(const path& folder) {
-  if (exists(folder / "vocab.json") && exists(folder / "merges.txt")) return folder;
-  if (exists(folder / "tokenizer.json")) return folder;
+  if (is_accessible(folder / "vocab.json") && is_accessible(folder / "merges.txt")) return folder;
+  if (is_accessible(folder / "tokenizer.json")) return folder;
   const path openai = folder / "bpe_simple_vocab_16e6.txt.gz";
-  return exists(openai) ? std::optional(openai) : std::nullopt;
+  return is_accessible(openai) ? std::optional(openai) : std::nullopt;
 }
 
 }  // namespace
 
 path find_model(const std::string& name) {
-  if (exists(name)) return name;
+  const path given = without_prefix(name, folder_prefix);
+  std::error_code error;
+  if (exists(given, error)) return given;
+  if (error) fail("{}: {}", name, error.message());
   for (const auto& [openai_name, file] : openai_files)
     if (name == openai_name) {
-      if (exists(openai_cache() / file)) return openai_cache() / file;
+      if (is_accessible(openai_cache() / file)) return openai_cache() / file;
       fail("{}: not found at {}, where Python's clip.load puts it; OpenAI's ViTs are also on the Hugging Face Hub ({})",
            name, (openai_cache() / file).string(), fmt::join(vocabulary_repositories, ", "));
     }
-  constexpr std::string_view of_open_clip = "hf-hub:";
-  const std::string repository =
-      name.starts_with(of_open_clip) ? name.substr(of_open_clip.size()) : open_clip_repository(name).value_or(name);
+  const std::string repository = open_clip_repository(name).value_or(without_prefix(name, hub_prefix));
   const auto slashes = std::ranges::count(repository, '/');
   if (slashes == 1)
     if (const auto snapshot = cached_snapshot(repository)) return *snapshot;

@@ -40,8 +40,8 @@ void refuse_custom_blocks(const Fields& fields) {
 Activation read_activation(const Fields& fields, bool quick_gelu) {
   if (!fields.has("act_kwargs")) return quick_gelu ? Activation::quick_gelu : Activation::gelu;
   const Fields arguments = fields.object("act_kwargs");
-  arguments.refuse_others({{"approximate"}});
   const std::string approximate = arguments.string("approximate", "none");
+  arguments.refuse_unknown();
   if (quick_gelu || (approximate != "none" && approximate != "tanh"))
     fields.refuse("act_kwargs", "not an approximation of GELU that open_clip knows");
   return approximate == "tanh" ? Activation::gelu_tanh : Activation::gelu;
@@ -50,8 +50,9 @@ Activation read_activation(const Fields& fields, bool quick_gelu) {
 double read_norm_eps(const Fields& fields) {
   if (!fields.has("norm_kwargs")) return default_norm_eps;
   const Fields arguments = fields.object("norm_kwargs");
-  arguments.refuse_others({{"eps"}});
-  return arguments.number("eps", default_norm_eps);
+  const double eps = arguments.number("eps", default_norm_eps);
+  arguments.refuse_unknown();
+  return eps;
 }
 
 int read_mlp_width(const Fields& fields, int width) {
@@ -89,6 +90,8 @@ void read_resnet(const Fields& fields, ImageTowerConfig& image) {
     image.stage_blocks[i] = layers[i].get<int>();
   }
   image.architecture = ImageArchitecture::modified_resnet;
+  // A ViT's.
+  fields.ignore({"patch_size", "mlp_ratio", "norm_kwargs", "no_ln_pre", "final_ln_after_pool", "pool_type"});
 }
 
 ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
@@ -98,15 +101,10 @@ ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
   fields.refuse_set({"input_patchnorm"}, "patch normalisation is not supported");
   fields.refuse_set({"global_average_pool"}, "an old form of pool_type");
   refuse_custom_blocks(fields);
-  fields.refuse_others(
-      {{"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio", "no_ln_pre", "pool_type",
-        "final_ln_after_pool", "act_kwargs", "norm_kwargs", "image_seq_len"},
-       {"attentional_pool", "output_tokens", "input_patchnorm", "global_average_pool", "ls_init_value", "block_type",
-        "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc"},
-       // Only for training, for towers refused above, or (the kind of position embedding) evident from the weights.
-       {"patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "pos_embed_type", "timm_model_name",
-        "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
-        "timm_model_kwargs"}});
+  // Only for training, for towers refused above, or (the kind of position embedding) evident from the weights.
+  fields.ignore({"image_seq_len", "patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "pos_embed_type",
+                 "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path",
+                 "timm_model_kwargs"});
   ImageTowerConfig image;
   image.image_size = read_image_size(fields);
   image.width = fields.integer("width", 768);
@@ -122,6 +120,7 @@ ImageTowerConfig read_image_tower(const Fields& fields, bool quick_gelu) {
   constexpr int widest = 1 << 16;
   if (image.width > widest) fields.refuse("width", "out of range");
   image.heads = (resnet ? image.width * 32 : image.width) / head_width;
+  fields.refuse_unknown();
   return image;
 }
 
@@ -133,15 +132,10 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
   fields.refuse_set({"final_ln_after_pool"}, "not supported in a text tower");
   if (fields.string("proj_type", "linear") != "linear") fields.refuse("proj_type", "only \"linear\" is supported");
   refuse_custom_blocks(fields);
-  fields.refuse_others(
-      {{"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "no_causal_mask", "pool_type",
-        "proj_bias", "proj_type", "act_kwargs", "norm_kwargs", "eos_id", "pad_id", "bos_id", "text_arch"},
-       {"embed_cls", "output_tokens", "variable_text", "final_ln_after_pool", "ls_init_value", "block_type", "qk_norm",
-        "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "hf_model_name"},
-       // They choose a tokenizer; its vocabulary is looked up independently of the towers.
-       {"hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "tokenizer_type", "tiktoken_name",
-        // For text towers refused above.
-        "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "hf_model_config"}});
+  // The first three choose a tokenizer, whose vocabulary is looked up independently of the towers; the others are for
+  // text towers refused above.
+  fields.ignore({"tokenizer_mode", "tokenizer_type", "tiktoken_name", "hf_model_pretrained", "hf_proj_type",
+                 "hf_pooler_type", "hf_model_config"});
   const int vocab_size = fields.integer("vocab_size", openai_vocab_size);
   const bool of_transformers = !fields.string("hf_tokenizer_name", "").empty();  // lower-cases by itself
   const bool of_others = of_transformers && vocab_size != openai_vocab_size;     // such as BERT's, which is not built
@@ -167,6 +161,7 @@ TextTowerConfig read_text_tower(const Fields& fields, bool quick_gelu) {
   text.start_id = fields.integer("bos_id", std::max(text.vocab_size - 2, 0));
   text.pad_id = fields.integer("pad_id", 0);
   text.projection_bias = fields.boolean("proj_bias", false);
+  fields.refuse_unknown();
   return text;
 }
 
@@ -231,11 +226,9 @@ ModelConfig read_open_clip_config(const Json& json, const std::string& origin) {
   for (const char* key : {"multimodal_cfg", "genlip_cfg", "genlap_cfg"})
     if (fields.has(key)) fields.refuse(key, "models that generate text are not supported");
   fields.refuse_set({"nonscalar_logit_scale"}, "a logit scale for each class is not supported");
-  // A custom_text model keeps its text tower under "text."; the weights' names show that. init_logit_scale and
-  // output_dict only matter in training.
-  fields.refuse_others({{"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_bias",
-                         "init_logit_scale", "nonscalar_logit_scale", "output_dict", "audio_cfg", "audio_naflex_cfg",
-                         "multimodal_cfg", "genlip_cfg", "genlap_cfg"}});
+  // A custom_text model keeps its text tower under "text."; the weights' names show that. The others only matter in
+  // training.
+  fields.ignore({"custom_text", "init_logit_scale", "output_dict"});
   ModelConfig config;
   config.name = origin;
   const bool quick_gelu = fields.boolean("quick_gelu", false);
@@ -243,6 +236,7 @@ ModelConfig read_open_clip_config(const Json& json, const std::string& origin) {
   config.image = read_image_tower(fields.object("vision_cfg"), quick_gelu);
   config.text = read_text_tower(fields.object("text_cfg"), quick_gelu);
   config.sigmoid_loss = fields.has("init_logit_bias");
+  fields.refuse_unknown();
   config.validate();
   return config;
 }
@@ -262,16 +256,17 @@ PreprocessConfig read_open_clip_preprocess(const Json& json, int image_size, con
   preprocess.size = image_size;
   if (json.is_null()) return preprocess;
   const Fields fields(json, origin + ": preprocess_cfg");
-  fields.refuse_others({{"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}});
   if (fields.string("mode", "RGB") != "RGB") fields.refuse("mode", "only RGB is supported");
   preprocess.mean = fields.channels("mean", preprocess.mean);
-  preprocess.std = fields.deviations("std", preprocess.std);
+  preprocess.std = fields.standard_deviations("std", preprocess.std);
   const std::string interpolation = fields.string("interpolation", "bicubic");
   if (interpolation != "bicubic" && interpolation != "bilinear")
     fields.refuse("interpolation", "neither \"bicubic\" nor \"bilinear\"");
   preprocess.interpolation = interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
   preprocess.resize_mode = read_choice<ResizeMode>(fields, "resize_mode", resize_modes);
   preprocess.fill = static_cast<std::uint8_t>(std::min(fields.integer("fill_color", 0), 255));
+  fields.ignore({"size"});  // the tower's
+  fields.refuse_unknown();
   return preprocess;
 }
 

@@ -13,7 +13,8 @@ namespace gondola {
 /// `origin` names the file in messages.
 ModelConfig read_open_clip_config(const Json& json, const std::string& origin);
 
-/// Writes a configuration that read_open_clip_config reads back. Throws Error for what open_clip cannot express.
+/// Writes a configuration that read_open_clip_config reads back, except for the start token, which open_clip's files do
+/// not name. Throws Error for what open_clip cannot express.
 nlohmann::ordered_json to_open_clip_config(const ModelConfig& config);
 
 /// Reads "preprocess_cfg" (null: open_clip's defaults) for a tower of the given image size.

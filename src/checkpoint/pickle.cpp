@@ -68,7 +68,7 @@ enum Opcode : unsigned char {
 };
 
 /// Budget for everything but texts. A tensor in a state dict takes about thirty opcodes.
-constexpr std::size_t most_memory = 256 << 20;
+constexpr std::size_t max_memory = 256 << 20;
 /// Covers what an opcode adds at most: one value, or one entry of a value, the stack, the marks or the memo. Opcodes
 /// that add more spend it separately.
 constexpr std::size_t memory_of_opcode = 160;
@@ -220,7 +220,7 @@ class Unpickler {
   std::span<const std::byte> bytes_;
   const std::string& origin_;
   std::deque<PickleValue>& values_;
-  std::size_t at_ = 0, budget_ = most_memory;
+  std::size_t at_ = 0, budget_ = max_memory;
   std::vector<PickleValue*> stack_;
   std::vector<std::size_t> marks_;
   std::unordered_map<std::uint32_t, PickleValue*> memo_;

@@ -4,6 +4,7 @@
 #include <deque>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,9 +22,10 @@ struct PickleValue {
   std::vector<std::pair<const PickleValue*, const PickleValue*>> entries;
   const PickleValue* state = nullptr;  ///< what BUILD passes to an object
 
-  /// Whether this is a call of the global "module name".
-  bool calls(std::string_view global) const {
-    return kind == Kind::call && items[0]->kind == Kind::global && items[0]->text == global;
+  /// The "module name" of the global that this calls; empty unless it is such a call.
+  std::string_view callee() const {
+    if (kind != Kind::call || items[0]->kind != Kind::global) return {};
+    return items[0]->text;
   }
 };
 

@@ -53,7 +53,7 @@ class Reader {
     } else {
       read_state_dict(find_state_dict(pickle.root()), archive.tensors);
     }
-    if (archive.tensors.empty()) fail("{}: holds no tensors", path_.string());
+    if (archive.tensors.empty()) fail("{}: holds no tensors{}", path_.string(), keys_of(pickle.root()));
     drop_module_prefix(archive.tensors);
     return archive;
   }
@@ -67,13 +67,19 @@ class Reader {
     fail("{}: a ZIP file, but not one that torch.save wrote", path_.string());
   }
 
-  static bool is_tensor(const PickleValue& value) {
-    return value.kind == Kind::call && value.items[0]->kind == Kind::global &&
-           value.items[0]->text.starts_with("torch._utils _rebuild_");
+  static bool is_tensor(const PickleValue& value) { return value.callee().starts_with("torch._utils _rebuild_"); }
+
+  /// For a message: the first keys of a dict. The weights may lie under one of them.
+  static std::string keys_of(const PickleValue& dict) {
+    constexpr std::size_t most = 8, longest = 40;
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : dict.entries)
+      if (key->kind == Kind::text && keys.size() < most) keys.push_back(key->text.substr(0, longest));
+    return keys.empty() ? "" : fmt::format("; its keys are {}", fmt::join(keys, ", "));
   }
 
   const PickleValue& find_state_dict(const PickleValue& root) const {
-    for (const char* key : {"state_dict", "model"})
+    for (const char* key : {"state_dict", "model_state_dict", "model"})
       if (const PickleValue* inner = find(root, key); inner != nullptr && !inner->entries.empty()) return *inner;
     if (root.entries.empty()) fail("{}: holds no state dict; save model.state_dict(), not the model", path_.string());
     return root;
@@ -95,12 +101,12 @@ class Reader {
 
   /// Reads the parameters and buffers of a TorchScript module and its submodules.
   void read_module(const PickleValue& module, const std::string& prefix, int depth, TensorMap& tensors) {
-    constexpr int deepest = 64;
-    if (depth > deepest) fail("{}: its modules are nested deeper than {} levels", path_.string(), deepest);
-    constexpr std::size_t most_attributes = 1 << 17;  // shared submodules can unfold into a huge tree
+    constexpr int max_depth = 64;
+    if (depth > max_depth) fail("{}: its modules are nested deeper than {} levels", path_.string(), max_depth);
+    constexpr std::size_t max_attributes = 1 << 17;  // shared submodules can unfold into a huge tree
     if (module.state == nullptr) return;
     for (const auto& [key, value] : module.state->entries) {
-      if (++attributes_ > most_attributes) fail("{}: its modules have too many attributes", path_.string());
+      if (++attributes_ > max_attributes) fail("{}: its modules have too many attributes", path_.string());
       if (key->kind != Kind::text) continue;
       const std::string name = prefix + key->text;
       check_length(name);
@@ -118,10 +124,10 @@ class Reader {
 
   Tensor read_tensor(const std::string& name, const PickleValue& call) {
     const std::vector<const PickleValue*>& items = call.items;  // the function, then its arguments
-    const std::string& function = items[0]->text;
+    const std::string function(call.callee());
     if (function == "torch._utils _rebuild_parameter" || function == "torch._utils _rebuild_parameter_with_state") {
       // PyTorch never writes a parameter of a parameter, and such a chain could be endless.
-      if (items.size() < 2 || !is_tensor(*items[1]) || items[1]->items[0]->text.find("parameter") != std::string::npos)
+      if (items.size() < 2 || !is_tensor(*items[1]) || items[1]->callee().find("parameter") != std::string::npos)
         refuse(name, "a parameter without a tensor");
       return read_tensor(name, *items[1]);
     }
@@ -151,10 +157,10 @@ class Reader {
   }
 
   std::vector<std::int64_t> read_sizes(const std::string& name, const PickleValue& value) const {
-    constexpr std::size_t most_dimensions = 8;
+    constexpr std::size_t max_dimensions = 8;
     // torch.Size is a call with the tuple as its argument.
-    const PickleValue& tuple = value.calls("torch Size") && value.items.size() == 2 ? *value.items[1] : value;
-    if (tuple.kind != Kind::tuple || tuple.items.size() > most_dimensions) refuse(name, "its shape is not a tuple");
+    const PickleValue& tuple = value.callee() == "torch Size" && value.items.size() == 2 ? *value.items[1] : value;
+    if (tuple.kind != Kind::tuple || tuple.items.size() > max_dimensions) refuse(name, "its shape is not a tuple");
     std::vector<std::int64_t> sizes;
     for (const PickleValue* item : tuple.items) {
       constexpr std::int64_t largest = std::int64_t{1} << 40;

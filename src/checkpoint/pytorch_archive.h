@@ -12,8 +12,8 @@ struct PytorchArchive {
 };
 
 /// Reads the tensors of a file written by torch.save (a state dict, or a training checkpoint that holds one as
-/// "state_dict" or "model") or torch.jit.save. Nothing in it is executed. A prefix "module." that all names share is
-/// dropped. Throws Error.
+/// "state_dict", "model_state_dict" or "model") or torch.jit.save. Nothing in it is executed. A prefix "module." that
+/// all names share is dropped. Throws Error.
 PytorchArchive read_pytorch_archive(const std::filesystem::path& path);
 
 }  // namespace gondola

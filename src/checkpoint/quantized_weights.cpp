@@ -33,10 +33,10 @@ const Tensor& scales_of(const TensorMap& weights, const std::string& name) {
 
 Tensor dequantize(const Tensor& integers, const Tensor& scales) {
   std::vector<float> values = to_floats(integers);
-  const std::vector<float> worth = to_floats(scales);
-  const std::size_t in = worth.empty() ? 0 : values.size() / worth.size();
-  for (std::size_t row = 0; row < worth.size(); ++row)
-    for (std::size_t i = 0; i < in; ++i) values[row * in + i] *= worth[row];
+  const std::vector<float> scale_values = to_floats(scales);
+  const std::size_t in = scale_values.empty() ? 0 : values.size() / scale_values.size();
+  for (std::size_t row = 0; row < scale_values.size(); ++row)
+    for (std::size_t i = 0; i < in; ++i) values[row * in + i] *= scale_values[row];
   return make_tensor(integers.shape, std::move(values));
 }
 

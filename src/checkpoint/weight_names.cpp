@@ -22,8 +22,8 @@ Tensor transpose(const std::string& name, const Tensor& tensor) {
   return make_tensor(tensor.type, {tensor.shape[1], tensor.shape[0]}, std::move(bytes));
 }
 
-/// Stacks queries, keys and values along the first dimension.
-Tensor stack(const std::string& name, const std::array<const Tensor*, 3>& parts) {
+/// Joins queries, keys and values along the first dimension.
+Tensor concatenate(const std::string& name, const std::array<const Tensor*, 3>& parts) {
   std::vector<std::byte> bytes;
   bytes.reserve(3 * parts[0]->bytes.size());
   for (const Tensor* part : parts) {
@@ -36,22 +36,23 @@ Tensor stack(const std::string& name, const std::array<const Tensor*, 3>& parts)
   return make_tensor(parts[0]->type, std::move(shape), std::move(bytes));
 }
 
-Tensor third(const std::string& name, const Tensor& stacked, std::size_t index) {
-  if (stacked.shape.empty() || stacked.shape[0] % 3 != 0)
-    fail("{}: shape {}, expected queries, keys and values", name, format_shape(stacked.shape));
-  Tensor part = stacked;
+/// The queries, keys or values of such a tensor, by index.
+Tensor qkv_part(const std::string& name, const Tensor& qkv, std::size_t index) {
+  if (qkv.shape.empty() || qkv.shape[0] % 3 != 0)
+    fail("{}: shape {}, expected queries, keys and values", name, format_shape(qkv.shape));
+  Tensor part = qkv;
   part.shape[0] /= 3;
-  const std::size_t size = stacked.bytes.size() / 3;
-  part.bytes = stacked.bytes.subspan(index * size, size);
+  const std::size_t size = qkv.bytes.size() / 3;
+  part.bytes = qkv.bytes.subspan(index * size, size);
   return part;
 }
 
-struct WholeName {
+struct ExactName {
   const char *hugging_face, *openai;
   bool transposed = false;
 };
 
-constexpr WholeName whole_names[] = {
+constexpr ExactName exact_names[] = {
     {"logit_scale", "logit_scale"},
     {"text_model.embeddings.token_embedding.weight", "token_embedding.weight"},
     {"text_model.embeddings.position_embedding.weight", "positional_embedding"},
@@ -114,10 +115,10 @@ void add_layer_weight(const std::string& full_name, const std::string& name, con
       if (found == weights.end()) fail("the weight {}{}{} is missing", from_layer, projections[i], kind);
       parts[i] = &found->second;
     }
-    result[to_layer + "attn.in_proj_" + kind] = stack(full_name, parts);
+    result[to_layer + "attn.in_proj_" + kind] = concatenate(full_name, parts);
     return;
   }
-  fail("the weight {} is not one of CLIPModel's", full_name);
+  fail("transformers' CLIPModel has no weight {}", full_name);
 }
 
 }  // namespace
@@ -126,8 +127,8 @@ TensorMap from_hugging_face_names(const TensorMap& weights) {
   TensorMap result;
   for (const auto& [name, tensor] : weights) {
     if (name.ends_with(".position_ids")) continue;  // a buffer of 0, 1, 2 … in old files
-    if (const auto found = std::ranges::find(whole_names, name, &WholeName::hugging_face);
-        found != std::end(whole_names)) {
+    if (const auto found = std::ranges::find(exact_names, name, &ExactName::hugging_face);
+        found != std::end(exact_names)) {
       result[found->openai] = found->transposed ? transpose(name, tensor) : tensor;
       continue;
     }
@@ -137,7 +138,7 @@ TensorMap from_hugging_face_names(const TensorMap& weights) {
         add_layer_weight(name, rest, to, weights, result);
         is_layer = true;
       }
-    if (!is_layer) fail("the weight {} is not one of CLIPModel's", name);
+    if (!is_layer) fail("transformers' CLIPModel has no weight {}", name);
   }
   return result;
 }
@@ -145,7 +146,7 @@ TensorMap from_hugging_face_names(const TensorMap& weights) {
 TensorMap to_hugging_face_names(const TensorMap& weights) {
   TensorMap result;
   for (const auto& [name, tensor] : weights) {
-    if (const auto found = std::ranges::find(whole_names, name, &WholeName::openai); found != std::end(whole_names)) {
+    if (const auto found = std::ranges::find(exact_names, name, &ExactName::openai); found != std::end(exact_names)) {
       result[found->hugging_face] = found->transposed ? transpose(name, tensor) : tensor;
       continue;
     }
@@ -157,14 +158,14 @@ TensorMap to_hugging_face_names(const TensorMap& weights) {
       const std::string layer = to + rest.substr(0, dot + 1);
       rest.erase(0, dot + 1);
       if (drop_prefix(rest, "attn.in_proj_")) {
-        for (std::size_t i = 0; i < 3; ++i) result[layer + projections[i] + rest] = third(name, tensor, i);
+        for (std::size_t i = 0; i < 3; ++i) result[layer + projections[i] + rest] = qkv_part(name, tensor, i);
       } else {
         for (const auto& [hugging_face, openai] : layer_names)
           if (rest.starts_with(std::string(openai) + "."))
             result[layer + hugging_face + rest.substr(std::strlen(openai))] = tensor;
       }
     }
-    if (result.size() == before) fail("the weight {} has no place in CLIPModel", name);
+    if (result.size() == before) fail("transformers' CLIPModel has no weight {}", name);
   }
   return result;
 }

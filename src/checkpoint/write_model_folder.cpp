@@ -11,6 +11,7 @@
 #include "checkpoint/quantized_weights.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/weight_names.h"
+#include "checkpoint/with_origin.h"
 #include "text/byte_alphabet.h"
 
 namespace gondola {
@@ -31,13 +32,14 @@ TensorMap convert_weights(const TensorMap& weights, std::optional<DType> type) {
   for (const auto& [name, tensor] : weights) {
     const bool is_kept = name == "logit_scale" || name == "logit_bias" || name.ends_with(".running_mean") ||
                          name.ends_with(".running_var") || name.ends_with(".num_batches_tracked");
-    try {
-      result[name] = is_kept ? tensor : convert(tensor, *type);
-    } catch (const Error& error) {
-      fail("{}: {}", name, error.what());
-    }
+    result[name] = is_kept ? tensor : with_origin(name, [&weight = tensor, &type] { return convert(weight, *type); });
   }
   return result;
+}
+
+/// The weights in another type and under the layout's names.
+TensorMap weights_of(const ModelFiles& model, std::optional<DType> type, TensorMap (*rename)(const TensorMap&)) {
+  return with_origin(model.config.name, [&] { return rename(convert_weights(model.weights, type)); });
 }
 
 /// The quantization_config of compressed-tensors for int8 weights with one scale per output channel and activations
@@ -67,19 +69,18 @@ void write_tokenizer(const path& folder, const ClipTokenizer& tokenizer, int con
     return ordered_json{
         {"content", token}, {"lstrip", false}, {"normalized", true}, {"rstrip", false}, {"single_word", false}};
   };
-  write_json(folder / "tokenizer_config.json", {{"tokenizer_class", "CLIPTokenizer"},
-                                                {"model_max_length", context_length},
-                                                {"add_prefix_space", false},
-                                                {"do_lower_case", true},
-                                                {"errors", "replace"},
-                                                {"bos_token", special(start_of_text)},
-                                                {"eos_token", special(end_of_text)},
-                                                {"unk_token", special(end_of_text)},
-                                                {"pad_token", end_of_text}});
-  write_json(folder / "special_tokens_map.json", {{"bos_token", special(start_of_text)},
-                                                  {"eos_token", special(end_of_text)},
-                                                  {"unk_token", special(end_of_text)},
-                                                  {"pad_token", end_of_text}});
+  const ordered_json special_tokens = {{"bos_token", special(start_of_text)},
+                                       {"eos_token", special(end_of_text)},
+                                       {"unk_token", special(end_of_text)},
+                                       {"pad_token", end_of_text}};
+  ordered_json config = {{"tokenizer_class", "CLIPTokenizer"},
+                         {"model_max_length", context_length},
+                         {"add_prefix_space", false},
+                         {"do_lower_case", true},
+                         {"errors", "replace"}};
+  config.update(special_tokens);
+  write_json(folder / "tokenizer_config.json", config);
+  write_json(folder / "special_tokens_map.json", special_tokens);
 }
 
 /// The files of a folder, except its tokenizer's. What the layout cannot express throws before any is written.
@@ -89,25 +90,27 @@ struct Layout {
   TensorMap weights;
 };
 
-Layout hugging_face_layout(const ModelFiles& model, std::optional<DType> weights_type) {
+Layout hugging_face_layout(const ModelFiles& model, const ClipTokenizer* tokenizer, std::optional<DType> weights_type) {
   ordered_json config = to_hugging_face_config(model.config);
+  // open_clip's configuration, which may be where the model comes from, does not name the start token.
+  if (tokenizer != nullptr) config["text_config"]["bos_token_id"] = tokenizer->start_id();
   config["dtype"] = name(weights_type.value_or(DType::float32));
-  TensorMap weights = to_hugging_face_names(convert_weights(model.weights, weights_type));
+  TensorMap weights = weights_of(model, weights_type, to_hugging_face_names);
   if (is_quantized(weights)) config["quantization_config"] = quantization_config(weights);
   return {{{"config.json", config}, {"preprocessor_config.json", to_hugging_face_preprocess(model.preprocess)}},
           "model.safetensors",
           std::move(weights)};
 }
 
-Layout open_clip_layout(const ModelFiles& model, std::optional<DType> weights_type, bool own_tokenizer) {
+Layout open_clip_layout(const ModelFiles& model, const ClipTokenizer* tokenizer, std::optional<DType> weights_type) {
   ordered_json config = to_open_clip_config(model.config);
-  // With local-dir:, open_clip takes this folder's tokenizer if the field is set, whatever its value, else OpenAI's,
-  // which is recognised here by its size.
-  if (own_tokenizer && model.config.text.vocab_size != openai_vocab_size) config["text_cfg"]["hf_tokenizer_name"] = ".";
+  // With local-dir:, open_clip takes this folder's tokenizer if the field is set, whatever its value, else OpenAI's.
+  if (tokenizer != nullptr && tokenizer->hash_of_tokens() != openai_hash_of_tokens)
+    config["text_cfg"]["hf_tokenizer_name"] = ".";
   const ordered_json both = {{"model_cfg", config}, {"preprocess_cfg", to_open_clip_preprocess(model.preprocess)}};
   return {{{"open_clip_config.json", both}},
           "open_clip_model.safetensors",
-          to_open_clip_names(convert_weights(model.weights, weights_type))};
+          weights_of(model, weights_type, to_open_clip_names)};
 }
 
 }  // namespace
@@ -119,9 +122,9 @@ void write_model_folder(const path& folder, const ModelFiles& model, const ClipT
   if (hugging_face && tokenizer != nullptr && tokenizer->end_id() != model.config.text.end_id)
     fail("model {}: texts end with the token {}, but in its vocabulary with {}", model.config.name,
          model.config.text.end_id, tokenizer->end_id());
-  const Layout layout = hugging_face ? hugging_face_layout(model, weights_type)
-                                     : open_clip_layout(model, weights_type, tokenizer != nullptr);
-  const bool existed = exists(folder), is_new = !existed || is_empty(folder);
+  const Layout layout = hugging_face ? hugging_face_layout(model, tokenizer, weights_type)
+                                     : open_clip_layout(model, tokenizer, weights_type);
+  const bool existed = exists(symlink_status(folder)), is_new = !existed || is_empty(folder);
   try {
     make_folder(folder);
     for (const auto& [name, json] : layout.json) write_json(folder / name, json);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
 
@@ -95,12 +96,6 @@ void ZipArchive::read_directory(std::uint64_t offset, std::uint64_t size, std::u
   }
 }
 
-std::vector<std::string> ZipArchive::names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, entry] : entries_) names.push_back(name);
-  return names;
-}
-
 void ZipArchive::check(const std::string& name, const Entry& entry, std::span<const std::byte> data) const {
   constexpr std::uint32_t none = 0;  // as torch.save leaves it after torch.serialization.set_crc32_options(False)
   if (entry.crc != none && crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), data.size()) != entry.crc)
@@ -126,8 +121,8 @@ SharedBytes ZipArchive::read(const std::string& name, bool check_stored) {
     if (check_stored) check(name, entry, data);
     return {data, file_};
   }
-  constexpr std::uint64_t most_inflated = 32 << 20;  // PyTorch stores tensors; only descriptions are deflated
-  if (entry.method != deflated || entry.size > most_inflated - inflated_ || entry.compressed > UINT32_MAX)
+  constexpr std::uint64_t max_inflated = 32 << 20;  // PyTorch stores tensors; only descriptions are deflated
+  if (entry.method != deflated || entry.size > max_inflated - inflated_ || entry.compressed > UINT32_MAX)
     refuse("the entry " + name + " is compressed in an unsupported way");
   inflated_ += entry.size;
   auto inflated = std::make_shared<std::vector<std::byte>>(entry.size);

@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <ranges>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "base/file.h"
 
@@ -28,7 +28,7 @@ class ZipArchive {
   static bool is_zip(std::span<const std::byte> bytes);
 
   bool contains(const std::string& name) const { return entries_.contains(name); }
-  std::vector<std::string> names() const;
+  auto names() const { return std::views::keys(entries_); }
   /// Size of the file plus the bytes inflated so far.
   std::uint64_t size() const { return file_->bytes().size() + inflated_; }
   /// Reads an entry. Throws Error when there is none of that name, when too much has been inflated in all, and when the

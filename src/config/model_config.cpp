@@ -1,10 +1,13 @@
 #include "config/model_config.h"
 
+#include <functional>
 #include <map>
+#include <numeric>
 #include <ranges>
 #include <string>
 
 #include "base/error.h"
+#include "config/weight_shapes.h"
 
 namespace gondola {
 namespace {
@@ -56,31 +59,17 @@ void validate_text(const ModelConfig& config) {
   check_range(config, "padding token", text.pad_id, 0, text.vocab_size - 1);
 }
 
-std::int64_t transformer_parameters(std::int64_t layers, std::int64_t width, std::int64_t mlp_width) {
-  const std::int64_t norms = 4 * width;
-  const std::int64_t attention = 4 * width * width + 4 * width;
-  const std::int64_t mlp = 2 * width * mlp_width + mlp_width + width;
-  return layers * (norms + attention + mlp);
-}
-
 /// Linear layers, and the two products of attention over all tokens.
 double transformer_flops(double layers, double tokens, double width, double mlp_width) {
   const double linear = 2 * tokens * (4 * width * width + 2 * width * mlp_width);
   return layers * (linear + 4 * tokens * tokens * width);
 }
 
-struct Cost {
-  std::int64_t parameters = 0;
+/// The convolutions of a ModifiedResNet at the resolution they run at.
+double resnet_flops(const ImageTowerConfig& image, std::int64_t embed_dim) {
   double flops = 0;
-};
-
-/// The convolutions of a ModifiedResNet, each with its BatchNorm (weight and bias), at the resolution they run at.
-Cost resnet_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
-  Cost cost;
   const auto convolution = [&](std::int64_t in, std::int64_t out, int kernel, std::int64_t side) {
-    const std::int64_t weights = in * out * kernel * kernel;
-    cost.parameters += weights + 2 * out;
-    cost.flops += 2.0 * static_cast<double>(weights) * static_cast<double>(side * side);
+    flops += 2.0 * static_cast<double>(in * out * kernel * kernel) * static_cast<double>(side * side);
   };
   const std::int64_t width = image.width;
   std::int64_t side = image.image_size / 2;
@@ -92,10 +81,10 @@ Cost resnet_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
   for (std::size_t stage = 0; stage < image.stage_blocks.size(); ++stage) {
     const std::int64_t planes = width << stage;
     for (int block = 0; block < image.stage_blocks[stage]; ++block) {
-      const bool halves = stage > 0 && block == 0;
+      const bool downsamples = stage > 0 && block == 0;
       convolution(channels, planes, 1, side);
       convolution(planes, planes, 3, side);
-      if (halves) side /= 2;
+      if (downsamples) side /= 2;
       convolution(planes, 4 * planes, 1, side);
       if (block == 0) convolution(channels, 4 * planes, 1, side);
       channels = 4 * planes;
@@ -103,41 +92,22 @@ Cost resnet_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
   }
   // Attention pooling: keys and values of every token, the query and output of one.
   const std::int64_t tokens = side * side + 1;
-  cost.parameters += tokens * channels + 3 * (channels * channels + channels) + channels * embed_dim + embed_dim;
   const double square = static_cast<double>(channels) * static_cast<double>(channels);
-  cost.flops += 2 * square * (2.0 * static_cast<double>(tokens) + 1) + 4.0 * static_cast<double>(tokens * channels) +
-                2.0 * static_cast<double>(channels * embed_dim);
-  return cost;
+  return flops + 2 * square * (2.0 * static_cast<double>(tokens) + 1) + 4.0 * static_cast<double>(tokens * channels) +
+         2.0 * static_cast<double>(channels * embed_dim);
 }
 
-Cost vit_cost(const ImageTowerConfig& image, std::int64_t embed_dim) {
+double vit_flops(const ImageTowerConfig& image, std::int64_t embed_dim) {
   const std::int64_t width = image.width, tokens = image.tokens();
   const std::int64_t patch_values = std::int64_t{3} * image.patch_size * image.patch_size;
-  Cost cost;
-  cost.parameters = patch_values * width + width + tokens * width + (image.pre_norm ? 2 : 0) * width + 2 * width +
-                    transformer_parameters(image.layers, width, image.mlp_width) + width * embed_dim;
-  cost.flops =
-      2.0 * static_cast<double>(patch_values * width * (tokens - 1)) +
-      transformer_flops(image.layers, static_cast<double>(tokens), static_cast<double>(width), image.mlp_width) +
-      2.0 * static_cast<double>(width * embed_dim);
-  return cost;
+  return 2.0 * static_cast<double>(patch_values * width * (tokens - 1)) +
+         transformer_flops(image.layers, static_cast<double>(tokens), static_cast<double>(width), image.mlp_width) +
+         2.0 * static_cast<double>(width * embed_dim);
 }
 
-Cost image_cost(const ModelConfig& config) {
-  return config.image.architecture == ImageArchitecture::vit ? vit_cost(config.image, config.embed_dim)
-                                                             : resnet_cost(config.image, config.embed_dim);
-}
-
-Cost text_cost(const ModelConfig& config) {
-  const TextTowerConfig& text = config.text;
-  const std::int64_t width = text.width, embed_dim = config.embed_dim;
-  Cost cost;
-  cost.parameters = (std::int64_t{text.vocab_size} + text.context_length) * width +
-                    transformer_parameters(text.layers, width, text.mlp_width) + 2 * width + width * embed_dim +
-                    (text.projection_bias ? embed_dim : 0);
-  cost.flops = transformer_flops(text.layers, text.context_length, static_cast<double>(width), text.mlp_width) +
-               2.0 * static_cast<double>(width * embed_dim);
-  return cost;
+double text_flops(const TextTowerConfig& text, std::int64_t embed_dim) {
+  return transformer_flops(text.layers, text.context_length, text.width, text.mlp_width) +
+         2.0 * static_cast<double>(text.width * embed_dim);
 }
 
 /// What the last layer need not compute: queries, attention, its output and the MLP of all tokens but the pooled one.
@@ -208,13 +178,21 @@ void ModelConfig::validate() const {
 }
 
 ParameterCount count_parameters(const ModelConfig& config) {
-  ParameterCount count{image_cost(config).parameters, text_cost(config).parameters, 0};
+  ParameterCount count;
+  for (const auto& [name, shape] : weight_shapes(config)) {
+    if (name.find(".running_") != std::string::npos) continue;  // statistics of a batch normalisation
+    (name.starts_with("visual.") ? count.image : count.text) +=
+        std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+  }
   count.total = count.image + count.text + 1 + (config.sigmoid_loss ? 1 : 0);
   return count;
 }
 
 ForwardFlops count_forward_flops(const ModelConfig& config) {
-  return {image_cost(config).flops, text_cost(config).flops};
+  const ImageTowerConfig& image = config.image;
+  return {image.architecture == ImageArchitecture::vit ? vit_flops(image, config.embed_dim)
+                                                       : resnet_flops(image, config.embed_dim),
+          text_flops(config.text, config.embed_dim)};
 }
 
 ForwardFlops count_needed_flops(const ModelConfig& config, int text_tokens) {

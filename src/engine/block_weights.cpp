@@ -94,12 +94,12 @@ std::vector<float> smoothing_scales(std::span<const float> largest_input, std::s
   return scales;
 }
 
-TensorMap smooth_by_norms(const Weights& weights) {
+TensorMap smooth_from_layer_norms(const Weights& weights) {
   BlockWeights block(weights);
   const std::size_t width = block.width(), first = 2 * width;
   // Takes copies: shift and smooth rewrite the norm that the arguments may come from.
-  const auto even_out = [&](const BlockLayer& layer, const std::vector<float> centre,
-                            const std::vector<float> deviation) {
+  const auto centre_and_smooth = [&](const BlockLayer& layer, const std::vector<float> centre,
+                                     const std::vector<float> deviation) {
     constexpr float alpha = 0.5f;
     block.shift(layer.weight, layer.bias, centre);
     block.smooth(layer.weight, smoothing_scales(deviation, block[layer.weight], alpha));
@@ -118,9 +118,9 @@ TensorMap smooth_by_norms(const Weights& weights) {
     centre[row] = static_cast<float>(mean);
     deviation[row] = static_cast<float>(std::sqrt(variance));
   }
-  even_out(block_layers[1], centre, deviation);
-  even_out(block_layers[0], norm_bias, norm_weight);
-  even_out(block_layers[2], block["ln_2.bias"], block["ln_2.weight"]);
+  centre_and_smooth(block_layers[1], centre, deviation);
+  centre_and_smooth(block_layers[0], norm_bias, norm_weight);
+  centre_and_smooth(block_layers[2], block["ln_2.bias"], block["ln_2.weight"]);
   return block.take_tensors();
 }
 

@@ -52,6 +52,6 @@ std::vector<float> smoothing_scales(std::span<const float> largest_input, std::s
 
 /// Centres and smooths the weights of a block without calibration: takes a layer norm's outputs to be normally
 /// distributed, with its weight as standard deviation and its bias as mean.
-TensorMap smooth_by_norms(const Weights& weights);
+TensorMap smooth_from_layer_norms(const Weights& weights);
 
 }  // namespace gondola

@@ -7,7 +7,7 @@ namespace gondola {
 namespace {
 
 /// The number of rows to keep: 256 give an output's mean error to within a sixteenth of the error's deviation.
-constexpr std::size_t most_kept = 256;
+constexpr std::size_t max_kept_rows = 256;
 
 /// FNV-1a over the values, followed by MurmurHash3's finaliser to mix the bits.
 std::uint64_t hash(const float* row, std::size_t width) {
@@ -22,35 +22,35 @@ std::uint64_t hash(const float* row, std::size_t width) {
 
 void LayerInputs::add(std::size_t rows, const float* in, std::size_t stride, std::size_t width) {
   if (rows == 0) return;
-  std::vector<float> least(in, in + width), largest = least;
+  std::vector<float> min(in, in + width), max = min;
   std::vector<std::uint64_t> hashes(rows);
   for (std::size_t row = 0; row < rows; ++row) {
     const float* values = in + row * stride;
     for (std::size_t i = 0; i < width; ++i) {
-      least[i] = std::min(least[i], values[i]);
-      largest[i] = std::max(largest[i], values[i]);
+      min[i] = std::min(min[i], values[i]);
+      max[i] = std::max(max[i], values[i]);
     }
     hashes[row] = hash(values, width);
   }
   const std::lock_guard lock(mutex_);
-  if (least_.empty()) {
-    least_ = least;
-    largest_ = largest;
+  if (min_.empty()) {
+    min_ = min;
+    max_ = max;
   }
   for (std::size_t i = 0; i < width; ++i) {
-    least_[i] = std::min(least_[i], least[i]);
-    largest_[i] = std::max(largest_[i], largest[i]);
+    min_[i] = std::min(min_[i], min[i]);
+    max_[i] = std::max(max_[i], max[i]);
   }
   for (std::size_t row = 0; row < rows; ++row) {
-    if (kept_.size() == most_kept && hashes[row] >= kept_.rbegin()->first) continue;
+    if (kept_.size() == max_kept_rows && hashes[row] >= kept_.rbegin()->first) continue;
     kept_.try_emplace(hashes[row], in + row * stride, in + row * stride + width);
-    if (kept_.size() > most_kept) kept_.erase(std::prev(kept_.end()));
+    if (kept_.size() > max_kept_rows) kept_.erase(std::prev(kept_.end()));
   }
 }
 
-std::vector<float> LayerInputs::reach(std::span<const float> centre) const {
+std::vector<float> LayerInputs::max_deviation(std::span<const float> centre) const {
   std::vector<float> result(width());
-  for (std::size_t i = 0; i < width(); ++i) result[i] = std::max(largest_[i] - centre[i], centre[i] - least_[i]);
+  for (std::size_t i = 0; i < width(); ++i) result[i] = std::max(max_[i] - centre[i], centre[i] - min_[i]);
   return result;
 }
 

@@ -17,15 +17,15 @@ class LayerInputs {
   /// Thread-safe.
   void add(std::size_t rows, const float* in, std::size_t stride, std::size_t width);
 
-  std::size_t width() const { return least_.size(); }
+  std::size_t width() const { return min_.size(); }
   /// The largest distance of each channel from `centre`, one value per channel.
-  std::vector<float> reach(std::span<const float> centre) const;
+  std::vector<float> max_deviation(std::span<const float> centre) const;
   /// kept rows × width
   std::vector<float> rows() const;
 
  private:
   std::mutex mutex_;
-  std::vector<float> least_, largest_;
+  std::vector<float> min_, max_;
   std::map<std::uint64_t, std::vector<float>> kept_;  ///< the rows with the smallest hashes, by hash
 };
 

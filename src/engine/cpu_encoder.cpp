@@ -28,27 +28,27 @@ class Scheduler {
     const std::size_t threads = memory_.size();
     const std::size_t each = count / threads, alone = each * threads;
     const std::size_t parts = threads * ((each + items_at_a_time - 1) / items_at_a_time);
-    pool_.for_each(parts, [&](std::size_t part, int thread) {
-      run_alone(thread, {alone * part / parts, alone * (part + 1) / parts}, size, body);
+    pool_.parallel_for(parts, [&](std::size_t part, int thread) {
+      run_on_one_thread(thread, {alone * part / parts, alone * (part + 1) / parts}, size, body);
     });
-    if (alone < count) run_together({alone, count}, size, body);
+    if (alone < count) run_on_team({alone, count}, size, body);
   }
 
   /// Runs all items on the calling thread, number `thread` of the pool.
-  void run_alone(int thread, Range items, const MemorySize& size, const Body& body) {
+  void run_on_one_thread(int thread, Range items, const MemorySize& size, const Body& body) {
     AlignedFloats& memory = memory_[static_cast<std::size_t>(thread)];
     memory.reserve(size(1, items));
     body(Team(), memory.data(), items);
   }
 
  private:
-  void run_together(Range items, const MemorySize& size, const Body& body) {
+  void run_on_team(Range items, const MemorySize& size, const Body& body) {
     const std::size_t threads = memory_.size();
     AlignedFloats& memory = memory_.front();
     memory.reserve(size(threads, items));
     Barrier barrier(threads);
     // Each thread takes one rank, since none returns before all are at the barrier.
-    pool_.for_each(threads, [&](std::size_t rank, int) {
+    pool_.parallel_for(threads, [&](std::size_t rank, int) {
       try {
         body(Team(rank, threads, barrier), memory.data(), items);
       } catch (...) {
@@ -82,14 +82,14 @@ class CpuEncoder : public Encoder {
 
   void encode_images(std::span<const float> pixels, std::span<float> embeddings) override {
     const std::size_t images = count_items("pixels", pixels.size(), image_values(), embeddings.size());
-    scheduler_.run(images, images_at_a_time(), memory_of_images(), forward_images(pixels, embeddings));
+    scheduler_.run(images, preferred_batch_size(), memory_of_images(), forward_images(pixels, embeddings));
   }
 
-  std::size_t images_at_a_time() override { return image_tower().images_at_a_time(); }
+  std::size_t preferred_batch_size() override { return image_tower().preferred_batch_size(); }
 
-  void encode_images_alone(int thread, std::span<const float> pixels, std::span<float> embeddings) override {
+  void encode_images_on_this_thread(int thread, std::span<const float> pixels, std::span<float> embeddings) override {
     const std::size_t images = count_items("pixels", pixels.size(), image_values(), embeddings.size());
-    scheduler_.run_alone(thread, {0, images}, memory_of_images(), forward_images(pixels, embeddings));
+    scheduler_.run_on_one_thread(thread, {0, images}, memory_of_images(), forward_images(pixels, embeddings));
   }
 
   void encode_texts(std::span<const std::int32_t> ids, std::span<float> embeddings) override {
@@ -139,7 +139,7 @@ class CpuEncoder : public Encoder {
   static std::size_t texts_at_a_time(std::span<const Sequence> plan) {
     std::size_t all_rows = 0;
     for (const Sequence& text : plan) all_rows += text.length;
-    return all_rows == 0 ? 1 : std::max<std::size_t>(1, tokens_at_a_time * plan.size() / all_rows);
+    return all_rows == 0 ? 1 : std::max<std::size_t>(1, preferred_tokens * plan.size() / all_rows);
   }
 
   const ImageTower& image_tower() {

@@ -19,7 +19,7 @@ class ImageTower {
 
   /// How many images a thread should take through all layers at a time: enough rows to make good use of a panel of
   /// weights, few enough to fit in the second-level cache.
-  virtual std::size_t images_at_a_time() const = 0;
+  virtual std::size_t preferred_batch_size() const = 0;
 
   /// Floats of memory that forward needs for `images` images on `threads` threads.
   virtual std::size_t workspace_size(std::size_t threads, std::size_t images) const = 0;

@@ -26,7 +26,7 @@ Linear::Linear(const Kernels& kernels, Precision precision, std::span<const floa
     std::ranges::transform(weight.subspan(column * in, in), scaled.begin(),
                            [scale](float value) { return value * scale; });
     if (precision_ == Precision::int8)
-      return quantize_row(scaled, {reinterpret_cast<std::int8_t*>(values), in}, kernels.int8_steps);
+      return quantize_row(scaled, {reinterpret_cast<std::int8_t*>(values), in}, kernels.int8_weight_limit);
     kernels.convert({1, in, scaled.data(), in, {values, in, precision_}});
     return 1.0f;
   });
@@ -40,12 +40,12 @@ Linear::Linear(const Kernels& kernels, const Int8Rows& weight, std::span<const f
     const auto integers = weight.integers.subspan(column * in, in);
     const std::span packed(reinterpret_cast<std::int8_t*>(values), in);
     const float row_scale = weight.scales[column] * scale;
-    if (kernels.int8_steps == stored_int8_steps) {
+    if (kernels.int8_weight_limit == stored_int8_limit) {
       std::ranges::copy(integers, packed.begin());
       return row_scale;
     }
     const std::vector<float> wide(integers.begin(), integers.end());
-    return row_scale * quantize_row(wide, packed, kernels.int8_steps);
+    return row_scale * quantize_row(wide, packed, kernels.int8_weight_limit);
   });
 }
 
@@ -57,18 +57,18 @@ Linear Linear::from_projection(const Kernels& kernels, std::span<const float> we
   return Linear(kernels, Precision::fp32, transposed, bias, in, out);
 }
 
-float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps) {
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int limit) {
   // On integers, so that the compiler vectorises: magnitudes compare like their bits, and adding 1.5·2^23 to a number
   // rounds it to an integer (half to even) in its lowest bits.
   std::int32_t bits = 0;
   for (float value : values) bits = std::max(bits, std::bit_cast<std::int32_t>(value) & 0x7fffffff);
   const float largest = bits == 0 ? 1 : std::bit_cast<float>(bits);
   constexpr float rounder = 12582912;
-  const float scale = static_cast<float>(steps) / largest;
+  const float scale = static_cast<float>(limit) / largest;
   std::ranges::transform(values, integers.begin(), [=](float value) {
     return static_cast<std::int8_t>(std::bit_cast<std::int32_t>(value * scale + rounder));
   });
-  return largest / static_cast<float>(steps);
+  return largest / static_cast<float>(limit);
 }
 
 template <class Write>
@@ -116,7 +116,7 @@ std::size_t Linear::panels() const {
   return panel_count(out_, kernels_->panel_width);
 }
 
-Shares share_product(const Team& team, std::size_t rows, std::size_t panels) {
+WorkSplit split_product(const Team& team, std::size_t rows, std::size_t panels) {
   constexpr std::size_t tile_rows = 14;  // of AVX-512; close enough for the others
   const std::size_t tiles = (rows + tile_rows - 1) / tile_rows;
   // The units of the busiest thread; each panel costs all tiles, and each tile all panels.
@@ -136,7 +136,7 @@ Operand Linear::prepare(const Team& team, std::size_t count, const RowsOut& rows
   return out;
 }
 
-GemmArguments Linear::product(const Operand& in, const RowsOut& out, Epilogue epilogue, const Shares& mine) const {
+GemmArguments Linear::product(const Operand& in, const RowsOut& out, Epilogue epilogue, const WorkSplit& mine) const {
   GemmArguments g;
   g.rows = mine.rows.size();
   g.left = static_cast<const std::byte*>(in.data) + mine.rows.first * in.stride * size_of(precision_);
@@ -160,7 +160,7 @@ void Linear::apply(const Team& team, std::size_t rows, const Operand& in, const 
     const Range seen = team.share(rows);
     inputs_->add(seen.size(), static_cast<const float*>(in.data) + seen.first * in.stride, in.stride, in_);
   }
-  const Shares mine = share_product(team, rows, panels());
+  const WorkSplit mine = split_product(team, rows, panels());
   GemmArguments g = product(in, out, epilogue, mine);
   if (residual.data != nullptr) g.residual = residual.data + mine.rows.first * residual.stride;
   g.residual_stride = residual.stride;
@@ -171,7 +171,7 @@ void Linear::apply_columns(const Team& team, Range columns, std::size_t rows, co
                            Epilogue epilogue) const {
   const std::size_t width = kernels_->panel_width, first = columns.first / width;
   assert(columns.first % width == 0);
-  Shares mine = share_product(team, rows, panel_count(columns.size(), width));
+  WorkSplit mine = split_product(team, rows, panel_count(columns.size(), width));
   mine.panels = {first + mine.panels.first, first + mine.panels.last};
   GemmArguments g = product(in, out, epilogue, mine);
   g.out = static_cast<std::byte*>(g.out) - columns.first * size_of(out.precision);
@@ -183,6 +183,9 @@ LayerNorm::LayerNorm(const Kernels& kernels, std::span<const float> weight, std:
   std::ranges::copy(weight, weight_.data());
   std::ranges::copy(bias, bias_.data());
 }
+
+LayerNorm::LayerNorm(const Kernels& kernels, const Weights& weights, const std::string& name, double eps)
+    : LayerNorm(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), eps) {}
 
 void LayerNorm::apply(const Team& team, std::size_t rows, ConstRows in, const RowsOut& out) const {
   const Range mine = team.share(rows);

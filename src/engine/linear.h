@@ -3,26 +3,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/calibration.h"
 #include "engine/team.h"
+#include "engine/weights.h"
 #include "kernels/aligned.h"
 #include "kernels/kernels.h"
 
 namespace gondola {
 
 /// Rows of floats, `stride` apart.
-struct Rows {
-  float* data = nullptr;
-  std::size_t stride = 0;
-  operator RowsOut() const { return {data, stride}; }  // NOLINT: a view may be widened
-};
 struct ConstRows {
   const float* data = nullptr;
   std::size_t stride = 0;
   ConstRows(const float* values, std::size_t row_stride) : data(values), stride(row_stride) {}
-  ConstRows(Rows rows) : data(rows.data), stride(rows.stride) {}  // NOLINT: a view may be narrowed
+  /// From rows of fp32.
+  ConstRows(const RowsOut& rows) : data(static_cast<const float*>(rows.data)), stride(rows.stride) {}  // NOLINT
 };
 
 /// Input rows of a linear layer, in its precision.
@@ -31,7 +29,6 @@ struct Operand {
   std::size_t stride = 0;
   const RowScale* scales = nullptr;  ///< int8: [rows][blocks of the depth]
   Operand(const float* values, std::size_t row_stride) : data(values), stride(row_stride) {}
-  Operand(Rows rows) : data(rows.data), stride(rows.stride) {}                                 // NOLINT
   Operand(const RowsOut& rows) : data(rows.data), stride(rows.stride), scales(rows.scales) {}  // NOLINT
 };
 
@@ -45,10 +42,10 @@ struct OperandBuffer {
 };
 
 /// This thread's part of a product. A team splits it by panels or by rows, whichever leaves fewer threads idle.
-struct Shares {
+struct WorkSplit {
   Range rows, panels;
 };
-Shares share_product(const Team& team, std::size_t rows, std::size_t panels);
+WorkSplit split_product(const Team& team, std::size_t rows, std::size_t panels);
 
 /// An int8 weight, out × in: each value is its integer times the scale of its row.
 struct Int8Rows {
@@ -60,11 +57,11 @@ struct Int8Rows {
   }
 };
 
-/// Stored int8 weights range from −127 to 127; packed ones from −int8_steps to int8_steps (Kernels).
-inline constexpr int stored_int8_steps = 127;
+/// Stored int8 weights range from −127 to 127; packed ones from −int8_weight_limit to int8_weight_limit (Kernels).
+inline constexpr int stored_int8_limit = 127;
 
-/// Quantises one row of a weight to integers from −steps to steps; returns its scale.
-float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int steps = stored_int8_steps);
+/// Quantises one row of a weight to integers from −limit to limit; returns its scale.
+float quantize_row(std::span<const float> values, std::span<std::int8_t> integers, int limit = stored_int8_limit);
 
 /// A linear layer, y = W·x + b, with its weights packed for the kernels.
 class Linear {
@@ -98,7 +95,7 @@ class Linear {
                      Epilogue epilogue) const;
 
   /// From now on records this layer's inputs in `inputs`; the layer must be fp32.
-  void watch(LayerInputs& inputs) { inputs_ = &inputs; }
+  void record_inputs(LayerInputs& inputs) { inputs_ = &inputs; }
 
   Precision precision() const { return precision_; }
   std::size_t out() const { return out_; }
@@ -107,7 +104,7 @@ class Linear {
   const float* bias() const { return bias_.data(); }
 
  private:
-  GemmArguments product(const Operand& in, const RowsOut& out, Epilogue epilogue, const Shares& mine) const;
+  GemmArguments product(const Operand& in, const RowsOut& out, Epilogue epilogue, const WorkSplit& mine) const;
   /// Packs a bf16 or int8 weight. write(column, values) fills in one column and returns its scale, which int8 uses.
   template <class Write>
   void pack(const Write& write);
@@ -128,6 +125,8 @@ class LayerNorm {
  public:
   LayerNorm() = default;
   LayerNorm(const Kernels& kernels, std::span<const float> weight, std::span<const float> bias, double eps);
+  /// From NAME.weight and NAME.bias.
+  LayerNorm(const Kernels& kernels, const Weights& weights, const std::string& name, double eps);
   void apply(const Team& team, std::size_t rows, ConstRows in, const RowsOut& out) const;
 
  private:

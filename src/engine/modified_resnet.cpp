@@ -56,7 +56,7 @@ void convolve_1x1(const Team& team, const Linear& convolution, std::size_t pixel
 
 void convolve_3x3(const Team& team, const Kernels& kernels, const Linear& convolution, const FeatureShape& shape,
                   const float* zeros, const float* input, float* output) {
-  const Shares mine = share_product(team, shape.pixels(), convolution.panels());
+  const WorkSplit mine = split_product(team, shape.pixels(), convolution.panels());
   ConvolutionArguments c;
   c.height = shape.height;
   c.width = shape.width;
@@ -83,17 +83,17 @@ void average_pool(const Team& team, const FeatureShape& shape, const float* inpu
 struct Bottleneck {
   Bottleneck() = default;
   Bottleneck(const Kernels& kernels, const Weights& weights, std::size_t in, std::size_t inner, bool strided)
-      : planes(inner), halves(strided), changes_shortcut(weights.contains("downsample.0.weight")) {
+      : planes(inner), downsamples(strided), has_projection_shortcut(weights.contains("downsample.0.weight")) {
     constexpr auto order = PatchOrder::channels_last;
     reduce = folded_convolution(kernels, weights, "conv1", "bn1", in, planes, 1, order);
     spatial = folded_convolution(kernels, weights, "conv2", "bn2", planes, planes, 3, order);
     expand = folded_convolution(kernels, weights, "conv3", "bn3", planes, 4 * planes, 1, order);
-    if (changes_shortcut)
+    if (has_projection_shortcut)
       shortcut = folded_convolution(kernels, weights, "downsample.0", "downsample.1", in, 4 * planes, 1, order);
   }
 
   std::size_t planes = 0;
-  bool halves = false, changes_shortcut = false;
+  bool downsamples = false, has_projection_shortcut = false;
   Linear reduce, spatial, expand, shortcut;
 };
 
@@ -106,7 +106,7 @@ class ModifiedResNet : public ImageTower {
     zeros_.assign(features(), 0.0f);
   }
 
-  std::size_t images_at_a_time() const override {
+  std::size_t preferred_batch_size() const override {
     // The last stage has the fewest rows and the most weights.
     constexpr std::size_t rows = 98;
     return std::max<std::size_t>(1, rows / (grid() * grid()));
@@ -168,7 +168,7 @@ class ModifiedResNet : public ImageTower {
     for (std::size_t stage = 0; stage < 4; ++stage)
       for (int block = 0; block < config_.stage_blocks[stage]; ++block) places.emplace_back(stage, block);
     blocks_.resize(places.size());
-    pool.for_each(places.size(), [&](std::size_t i, int) {
+    pool.parallel_for(places.size(), [&](std::size_t i, int) {
       const auto [stage, block] = places[i];
       const std::size_t planes = width() << stage;
       const std::size_t in = block > 0 ? 4 * planes : stage == 0 ? width() : 2 * planes;
@@ -185,7 +185,7 @@ class ModifiedResNet : public ImageTower {
       linear = Linear(kernels_, Precision::fp32, weights[name + ".weight"].values(), weights[name + ".bias"].values(),
                       features(), out, factor);
     };
-    pool.for_each(4, [&](std::size_t i, int) {
+    pool.parallel_for(4, [&](std::size_t i, int) {
       if (i == 0) pack(query_, "q_proj", features(), scale);
       if (i == 1) pack(key_, "k_proj", features(), 1);
       if (i == 2) pack(value_, "v_proj", features(), 1);
@@ -222,20 +222,20 @@ class ModifiedResNet : public ImageTower {
   /// current → current; returns the new shape.
   FeatureShape bottleneck(const Team& team, Buffers& b, const Bottleneck& block, const FeatureShape& in) const {
     const FeatureShape inner = in.with_channels(block.planes);
-    const FeatureShape out = (block.halves ? in.halved() : in).with_channels(4 * block.planes);
+    const FeatureShape out = (block.downsamples ? in.halved() : in).with_channels(4 * block.planes);
     convolve_1x1(team, block.reduce, in.pixels(), in.channels, b.current, b.first, Epilogue::relu);
-    if (block.halves) average_pool(team, in, b.current, b.pooled);
+    if (block.downsamples) average_pool(team, in, b.current, b.pooled);
     team.wait();
     convolve_3x3(team, kernels_, block.spatial, inner, zeros_.data(), b.first, b.second);
     const float* residual = b.current;
-    if (block.changes_shortcut) {
-      convolve_1x1(team, block.shortcut, out.pixels(), in.channels, block.halves ? b.pooled : b.current, b.shortcut,
-                   Epilogue::none);
+    if (block.has_projection_shortcut) {
+      convolve_1x1(team, block.shortcut, out.pixels(), in.channels, block.downsamples ? b.pooled : b.current,
+                   b.shortcut, Epilogue::none);
       residual = b.shortcut;
     }
     team.wait();
     const float* narrow = b.second;
-    if (block.halves) {
+    if (block.downsamples) {
       average_pool(team, inner, b.second, b.first);
       narrow = b.first;
       team.wait();

@@ -19,7 +19,7 @@ namespace {
 /// of all 48 together is two thousandths. Layers that read hidden channels a hundred times larger than the others,
 /// which nothing can smooth, lie between 0.83 and 0.9992, and one of them costs the tower more than all others. Errors
 /// that pass but still add up to too much show in the embeddings (pipeline/quantize.cpp).
-constexpr double least_cosine = 0.998;
+constexpr double min_cosine = 0.998;
 
 /// Multiplies `rows` (rows × in) by a weight (out × in) with the kernels; returns rows × out.
 std::vector<float> product(const Kernels& kernels, Precision precision, const std::vector<float>& rows,
@@ -29,14 +29,14 @@ std::vector<float> product(const Kernels& kernels, Precision precision, const st
   AlignedFloats inputs(rows.size()), prepared(rows.size());
   std::ranges::copy(rows, inputs.data());
   std::vector<RowScale> scales(count * DepthBlocks(in).count());
-  const Operand operand = layer.prepare(Team(), count, Rows{inputs.data(), in}, {prepared.data(), scales.data()});
+  const Operand operand = layer.prepare(Team(), count, {inputs.data(), in}, {prepared.data(), scales.data()});
   std::vector<float> products(count * out);
-  layer.apply(Team(), count, operand, Rows{products.data(), out});
+  layer.apply(Team(), count, operand, {products.data(), out});
   return products;
 }
 
 /// `rows` as the int8 product reads them: rounded to bytes and back.
-std::vector<float> rounded(const Kernels& kernels, const std::vector<float>& rows, std::size_t in) {
+std::vector<float> fake_quantized(const Kernels& kernels, const std::vector<float>& rows, std::size_t in) {
   const std::size_t count = rows.size() / in;
   const DepthBlocks blocks(in);
   std::vector<std::uint8_t> bytes(rows.size());
@@ -96,8 +96,8 @@ class BlockQuantizer {
 
   TensorMap run(std::span<QuantizedLayer> report) {
     order_hidden();
-    // Backwards, since evening out the inputs of out_proj rewrites in_proj.
-    for (std::size_t i = 3; i-- > 0;) even_out(i, report[i]);
+    // Backwards, since centring and smoothing the inputs of out_proj rewrites in_proj.
+    for (std::size_t i = 3; i-- > 0;) centre_and_smooth(i, report[i]);
     TensorMap tensors;
     for (std::size_t i = 0; i < std::size(block_layers); ++i) quantize(i, report[i], tensors);
     TensorMap others = block_.take_tensors();
@@ -111,17 +111,17 @@ class BlockQuantizer {
   /// Sorts the hidden channels by size: int8 inputs have one scale per block of the depth (kernels/packed_matrix.h).
   void order_hidden() {
     const LayerInputs& seen = inputs(block_layers[3]);
-    const std::vector<float> reach = seen.reach(std::vector<float>(seen.width())), rows = seen.rows();
-    std::vector<std::size_t> order(reach.size());
+    const std::vector<float> deviation = seen.max_deviation(std::vector<float>(seen.width())), rows = seen.rows();
+    std::vector<std::size_t> order(deviation.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return reach[i]; });
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return deviation[i]; });
     block_.reorder_hidden(order);
     const std::size_t width = order.size();
     for (std::size_t i = 0; i < rows.size(); ++i) rows_[3].push_back(rows[i / width * width + order[i % width]]);
   }
 
   /// Centres the inputs of a layer and smooths them with the alpha that gives the best products.
-  void even_out(std::size_t index, QuantizedLayer& layer) {
+  void centre_and_smooth(std::size_t index, QuantizedLayer& layer) {
     const BlockLayer& names = block_layers[index];
     const LayerInputs& seen = inputs(names);
     const std::size_t in = seen.width(), out = block_[names.bias].size();
@@ -131,7 +131,8 @@ class BlockQuantizer {
     block_.shift(names.weight, names.bias, centre);
 
     const std::vector<float>& weight = block_[names.weight];
-    const std::vector<float> reach = seen.reach(centre), exact = product(kernels_, Precision::fp32, rows, weight, in);
+    const std::vector<float> deviation = seen.max_deviation(centre),
+                             exact = product(kernels_, Precision::fp32, rows, weight, in);
     const auto cosine = [&](const std::vector<float>& scales) {
       const auto found = product(kernels_, Precision::int8, divided(rows, scales), times(weight, scales), in);
       return compare(exact, found, out).cosine;
@@ -139,7 +140,7 @@ class BlockQuantizer {
     std::vector<float> best(in, 1);
     double highest = cosine(best);
     for (const float alpha : {0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f, 0.9f}) {
-      const std::vector<float> scales = smoothing_scales(reach, weight, alpha);
+      const std::vector<float> scales = smoothing_scales(deviation, weight, alpha);
       const double found = cosine(scales);
       if (found <= highest) continue;
       highest = found;
@@ -163,7 +164,7 @@ class BlockQuantizer {
     // Measures what the file will hold, not the fewer bits that this processor may reduce it to.
     const Difference difference =
         compare(product(kernels_, Precision::fp32, rows, weight, in),
-                product(kernels_, Precision::fp32, rounded(kernels_, rows, in), stored, in), out);
+                product(kernels_, Precision::fp32, fake_quantized(kernels_, rows, in), stored, in), out);
     layer.weight = weights_.full_name(weight_name);
     layer.bias = weights_.full_name(bias_name);
     layer.cosine = difference.cosine;
@@ -179,7 +180,7 @@ class BlockQuantizer {
   Weights weights_;
   BlockWeights block_;
   Calibration& calibration_;
-  std::array<std::vector<float>, std::size(block_layers)> rows_;  ///< the inputs of each layer, evened out
+  std::array<std::vector<float>, std::size(block_layers)> rows_;  ///< the inputs of each layer, centred and smoothed
 };
 
 }  // namespace
@@ -191,7 +192,7 @@ std::vector<QuantizedLayer> quantize_blocks(TensorMap& weights, const std::strin
   constexpr std::size_t each = std::size(block_layers);
   std::vector<TensorMap> blocks(static_cast<std::size_t>(layers));
   std::vector<QuantizedLayer> report(blocks.size() * each);
-  pool.for_each(blocks.size(), [&](std::size_t i, int) {
+  pool.parallel_for(blocks.size(), [&](std::size_t i, int) {
     stop_if_interrupted();
     const Weights block = transformer.below("resblocks." + std::to_string(i));
     blocks[i] = BlockQuantizer(kernels, block, calibration).run(std::span(report).subspan(i * each, each));
@@ -200,7 +201,7 @@ std::vector<QuantizedLayer> quantize_blocks(TensorMap& weights, const std::strin
     for (auto& [name, tensor] : blocks[i])
       weights[prefix + "transformer.resblocks." + std::to_string(i) + "." + name] = std::move(tensor);
   for (QuantizedLayer& layer : report)
-    if (layer.cosine < least_cosine) keep_in_bf16(weights, layer);
+    if (layer.cosine < min_cosine) keep_in_bf16(weights, layer);
   return report;
 }
 
@@ -233,20 +234,21 @@ void shift_embeddings(TensorMap& weights, const std::string& norm_bias, const st
     for (std::size_t i = 0; i < x.size(); ++i) x[i] += factor * y[i];
   };
   // Conjugate gradients on the normal equations (Hestenes and Stiefel 1952, section 10), from zero.
-  std::vector<double> found(width), rest(shift.begin(), shift.end()), gradient = project_back(rest), step = gradient;
-  const double whole = square(rest);
-  double slope = square(gradient);
-  constexpr int most_steps = 200;
-  constexpr double enough = 1e-6;  // a thousandth of the shift is left
-  for (int i = 0; i < most_steps && square(rest) > enough * whole && slope > 0; ++i) {
+  std::vector<double> found(width), residual(shift.begin(), shift.end());
+  std::vector<double> gradient = project_back(residual), step = gradient;
+  const double shift_square = square(residual);
+  double gradient_square = square(gradient);
+  constexpr int max_steps = 200;
+  constexpr double tolerance = 1e-6;  // a thousandth of the shift is left
+  for (int i = 0; i < max_steps && square(residual) > tolerance * shift_square && gradient_square > 0; ++i) {
     const std::vector<double> projected = project(step);
-    const double length = slope / square(projected);
+    const double length = gradient_square / square(projected);
     add(found, length, step);
-    add(rest, -length, projected);
-    gradient = project_back(rest);
+    add(residual, -length, projected);
+    gradient = project_back(residual);
     const double next = square(gradient);
-    for (std::size_t j = 0; j < width; ++j) step[j] = gradient[j] + next / slope * step[j];
-    slope = next;
+    for (std::size_t j = 0; j < width; ++j) step[j] = gradient[j] + next / gradient_square * step[j];
+    gradient_square = next;
   }
   for (std::size_t i = 0; i < width; ++i) bias[i] += static_cast<float>(found[i]);
   weights[norm_bias] = make_tensor({static_cast<std::int64_t>(width)}, std::move(bias));

@@ -5,22 +5,6 @@
 #include "base/error.h"
 
 namespace gondola {
-namespace {
-
-struct Extent {
-  std::size_t rows = 0, longest = 0;
-};
-
-Extent extent_of(std::span<const Sequence> texts) {
-  Extent extent;
-  for (const Sequence& text : texts) {
-    extent.rows += text.length;
-    extent.longest = std::max(extent.longest, text.length);
-  }
-  return extent;
-}
-
-}  // namespace
 
 TextTransformer::TextTransformer(const Kernels& kernels, const CpuOptions& options, const ModelConfig& config,
                                  const Weights& weights, ThreadPool& pool)
@@ -31,8 +15,7 @@ TextTransformer::TextTransformer(const Kernels& kernels, const CpuOptions& optio
       positional_embedding_(weights["positional_embedding"]),
       transformer_(kernels, weights.below("transformer"), TransformerConfig(config.text, options, config.text.causal),
                    pool),
-      final_norm_(kernels, weights["ln_final.weight"].values(), weights["ln_final.bias"].values(),
-                  config.text.norm_eps) {
+      final_norm_(kernels, weights, "ln_final", config.text.norm_eps) {
   const FloatArray projection = weights["text_projection"];
   const FloatArray bias = config_.projection_bias ? weights["text_projection_bias"] : FloatArray();
   projection_ = Linear::from_projection(kernels, projection.values(), bias.values(), width(), embed_dim_);
@@ -70,18 +53,15 @@ std::size_t TextTransformer::pooled_position(std::span<const std::int32_t> ids) 
 }
 
 std::size_t TextTransformer::workspace_size(std::size_t threads, std::span<const Sequence> texts) const {
-  const Extent extent = extent_of(texts);
   Workspace counter;
-  TransformerBuffers(counter, kernels_, transformer_.config(), threads, extent.rows, texts.size(), extent.longest);
+  TransformerBuffers(counter, kernels_, transformer_.config(), threads, texts);
   return counter.used();
 }
 
 void TextTransformer::forward(const Team& team, float* memory, std::span<const Sequence> texts,
                               std::span<const std::int32_t> ids, float* embeddings) const {
-  const Extent extent = extent_of(texts);
   Workspace workspace(memory);
-  const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), extent.rows, texts.size(),
-                                   extent.longest);
+  const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), texts);
   std::vector<Sequence> sequences(texts.begin(), texts.end());
   std::size_t rows = 0;
   for (Sequence& sequence : sequences) {
@@ -99,8 +79,8 @@ void TextTransformer::forward(const Team& team, float* memory, std::span<const S
     }
   }
   team.wait();
-  transformer_.forward(team, buffers, sequences, rows, true);
-  final_norm_.apply(team, texts.size(), {buffers.pooled_tokens, width()}, Rows{buffers.pooled_normed.data, width()});
+  transformer_.forward(team, buffers, sequences, true);
+  final_norm_.apply(team, texts.size(), {buffers.pooled_tokens, width()}, {buffers.pooled_normed.data, width()});
   team.wait();
   projection_.apply(team, texts.size(), {buffers.pooled_normed.data, width()}, {embeddings, embed_dim_});
 }

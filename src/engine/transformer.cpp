@@ -17,6 +17,16 @@ OperandBuffer take_operand(Workspace& workspace, std::size_t rows, std::size_t w
   return {data, reinterpret_cast<RowScale*>(workspace.take(scales * sizeof(RowScale) / sizeof(float)))};
 }
 
+std::size_t count_rows(std::span<const Sequence> sequences) {
+  std::size_t rows = 0;
+  for (const Sequence& sequence : sequences) rows += sequence.length;
+  return rows;
+}
+
+std::size_t max_length(std::span<const Sequence> sequences) {
+  return sequences.empty() ? 0 : std::ranges::max(sequences, {}, &Sequence::length).length;
+}
+
 /// tokens → pooled_tokens
 void copy_pooled_tokens(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
                         std::size_t width) {
@@ -28,17 +38,17 @@ void copy_pooled_tokens(const Team& team, const TransformerBuffers& b, std::span
 }  // namespace
 
 TransformerBuffers::TransformerBuffers(Workspace& workspace, const Kernels& kernels, const TransformerConfig& config,
-                                       std::size_t threads, std::size_t rows, std::size_t sequences,
-                                       std::size_t longest)
-    : tokens(workspace.take(rows * config.width)),
+                                       std::size_t threads, std::span<const Sequence> sequences)
+    : rows(count_rows(sequences)),
+      tokens(workspace.take(rows * config.width)),
       normed(take_operand(workspace, rows, config.width, sizeof(float))),
       prepared(take_operand(workspace, rows, std::max(config.width, config.mlp_width), sizeof(std::uint16_t))),
       wide(workspace.take(rows * std::max(3 * config.width, config.mlp_width))),
-      pooled_tokens(workspace.take(sequences * config.width)),
-      pooled_normed(take_operand(workspace, sequences, config.width, sizeof(float))),
-      pooled_queries(workspace.take(sequences * config.width)),
+      pooled_tokens(workspace.take(sequences.size() * config.width)),
+      pooled_normed(take_operand(workspace, sequences.size(), config.width, sizeof(float))),
+      pooled_queries(workspace.take(sequences.size() * config.width)),
       scratch(nullptr),
-      scratch_size(attention_scratch_size(kernels, longest, config.width / config.heads)) {
+      scratch_size(attention_scratch_size(kernels, max_length(sequences), config.width / config.heads)) {
   scratch = workspace.take(threads * scratch_size);
 }
 
@@ -59,9 +69,6 @@ Precision float_precision(const Kernels& kernels, Precision layers) {
 
 TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weights, const TransformerConfig& config)
     : kernels_(&kernels), config_(config) {
-  const auto norm = [&](const std::string& name) {
-    return LayerNorm(kernels, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config.norm_eps);
-  };
   // Rows [first, first + out) of a weight and its bias, multiplied by `scale`.
   const auto linear = [&](const std::string& weight_name, const std::string& bias_name, std::size_t in,
                           std::size_t first, std::size_t out, float scale = 1) {
@@ -76,13 +83,13 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
     // Layers that a quantised model left in floating point need more than int8.
     const Precision precision = weights.quantized() ? float_precision(kernels, config.precision) : config.precision;
     Linear layer(kernels, precision, weight.values().subspan(first * in, out * in), biases, in, out, scale);
-    if (config.calibration != nullptr) layer.watch((*config.calibration)[weights.full_name(weight_name)]);
+    if (config.calibration != nullptr) layer.record_inputs((*config.calibration)[weights.full_name(weight_name)]);
     return layer;
   };
   const std::size_t width = config.width, mlp_width = config.mlp_width;
   attention_precision_ = attention_precision(kernels, config.precision, width / config.heads);
-  attention_norm_ = norm("ln_1");
-  mlp_norm_ = norm("ln_2");
+  attention_norm_ = LayerNorm(kernels, weights, "ln_1", config.norm_eps);
+  mlp_norm_ = LayerNorm(kernels, weights, "ln_2", config.norm_eps);
   // in_proj holds the rows of the queries, then of the keys, then of the values.
   const float scale = 1 / std::sqrt(static_cast<float>(width / config.heads));
   query_ = linear("attn.in_proj_weight", "attn.in_proj_bias", width, 0, width, scale);
@@ -92,47 +99,47 @@ TransformerBlock::TransformerBlock(const Kernels& kernels, const Weights& weight
   mlp_out_ = linear("mlp.c_proj.weight", "mlp.c_proj.bias", mlp_width, 0, width);
 }
 
-void TransformerBlock::forward(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
-                               std::size_t rows) const {
+void TransformerBlock::forward(const Team& team, const TransformerBuffers& b,
+                               std::span<const Sequence> sequences) const {
   const std::size_t width = config_.width;
-  const Rows tokens = {b.tokens, width};
   const RowsOut normed = b.normed.rows(query_.precision(), width);
-  attention_norm_.apply(team, rows, tokens, normed);
+  attention_norm_.apply(team, b.rows, {b.tokens, width}, normed);
   team.wait();
   const RowsOut wide = {b.wide, 3 * width, attention_precision_};
-  query_.apply(team, rows, normed, wide);
-  key_value_.apply(team, rows, normed, wide.column(width));
+  query_.apply(team, b.rows, normed, wide);
+  key_value_.apply(team, b.rows, normed, wide.column(width));
   team.wait();
-  attend(team, b, sequences, false);
-  team.wait();
-  const Operand attended =
-      attention_out_.prepare(team, rows, b.normed.rows(attention_out_.input_precision(), width), b.prepared);
-  attention_out_.apply(team, rows, attended, tokens, Epilogue::none, tokens);
-  team.wait();
-  mlp(team, rows, b, b.tokens, b.normed);
+  finish(team, b, sequences, false);
 }
 
 void TransformerBlock::forward_pooled(const Team& team, const TransformerBuffers& b,
-                                      std::span<const Sequence> sequences, std::size_t rows) const {
+                                      std::span<const Sequence> sequences) const {
   const std::size_t width = config_.width, count = sequences.size();
-  const Rows tokens = {b.pooled_tokens, width};
   copy_pooled_tokens(team, b, sequences, width);
   const RowsOut normed = b.normed.rows(query_.precision(), width);
   const RowsOut pooled_normed = b.pooled_normed.rows(query_.precision(), width);
-  attention_norm_.apply(team, rows, {b.tokens, width}, normed);
+  attention_norm_.apply(team, b.rows, {b.tokens, width}, normed);
   team.wait();
-  attention_norm_.apply(team, count, tokens, pooled_normed);
-  key_value_.apply(team, rows, normed, RowsOut{b.wide, 3 * width, attention_precision_}.column(width));
+  attention_norm_.apply(team, count, {b.pooled_tokens, width}, pooled_normed);
+  key_value_.apply(team, b.rows, normed, RowsOut{b.wide, 3 * width, attention_precision_}.column(width));
   team.wait();
   query_.apply(team, count, pooled_normed, {b.pooled_queries, width, attention_precision_});
   team.wait();
-  attend(team, b, sequences, true);
+  finish(team, b, sequences, true);
+}
+
+void TransformerBlock::finish(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
+                              bool pooled) const {
+  const std::size_t width = config_.width, rows = pooled ? sequences.size() : b.rows;
+  const RowsOut tokens = {pooled ? b.pooled_tokens : b.tokens, width};
+  const OperandBuffer& normed = pooled ? b.pooled_normed : b.normed;
+  attend(team, b, sequences, pooled);
   team.wait();
   const Operand attended =
-      attention_out_.prepare(team, count, b.pooled_normed.rows(attention_out_.input_precision(), width), b.prepared);
-  attention_out_.apply(team, count, attended, tokens, Epilogue::none, tokens);
+      attention_out_.prepare(team, rows, normed.rows(attention_out_.input_precision(), width), b.prepared);
+  attention_out_.apply(team, rows, attended, tokens, Epilogue::none, tokens);
   team.wait();
-  mlp(team, count, b, b.pooled_tokens, b.pooled_normed);
+  mlp(team, rows, b, tokens, normed);
 }
 
 void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std::span<const Sequence> sequences,
@@ -157,18 +164,18 @@ void TransformerBlock::attend(const Team& team, const TransformerBuffers& b, std
     a.v = wide.column(2 * width).data;
     a.kv_stride = 3 * width;
     a.causal = config_.causal;
-    a.first_visible = pooled ? sequence.pooled + 1 : 1;
+    a.visible_to_first = pooled ? sequence.pooled + 1 : 1;
     a.out = out.column(column);
     a.scratch = b.scratch + team.rank() * b.scratch_size;
     attention(*kernels_, a);
   }
 }
 
-void TransformerBlock::mlp(const Team& team, std::size_t rows, const TransformerBuffers& b, float* tokens,
+void TransformerBlock::mlp(const Team& team, std::size_t rows, const TransformerBuffers& b, const RowsOut& tokens,
                            const OperandBuffer& normed_buffer) const {
   const std::size_t width = config_.width, mlp_width = config_.mlp_width;
   const RowsOut normed = normed_buffer.rows(hidden_.precision(), width);
-  mlp_norm_.apply(team, rows, {tokens, width}, normed);
+  mlp_norm_.apply(team, rows, tokens, normed);
   team.wait();
   RowsOut hidden = {b.wide, mlp_width};
   if (mlp_out_.precision() != Precision::fp32) hidden = b.prepared.rows(mlp_out_.precision(), mlp_width);
@@ -178,7 +185,7 @@ void TransformerBlock::mlp(const Team& team, std::size_t rows, const Transformer
     hidden_.apply(team, rows, normed, hidden, epilogue_of(config_.activation));
     team.wait();
   }
-  mlp_out_.apply(team, rows, hidden, Rows{tokens, width}, Epilogue::none, {tokens, width});
+  mlp_out_.apply(team, rows, hidden, tokens, Epilogue::none, tokens);
   team.wait();
 }
 
@@ -202,10 +209,10 @@ void TransformerBlock::quantize_hidden(const Team& team, std::size_t rows, const
 Transformer::Transformer(const Kernels& kernels, const Weights& weights, const TransformerConfig& config,
                          ThreadPool& pool)
     : config_(config), blocks_(config.layers) {
-  pool.for_each(blocks_.size(), [&](std::size_t layer, int) {
+  pool.parallel_for(blocks_.size(), [&](std::size_t layer, int) {
     const Weights block = weights.below("resblocks." + std::to_string(layer));
     if (config.precision == Precision::int8 && !block.quantized()) {
-      blocks_[layer] = TransformerBlock(kernels, Weights(smooth_by_norms(block)), config);
+      blocks_[layer] = TransformerBlock(kernels, Weights(smooth_from_layer_norms(block)), config);
     } else {
       blocks_[layer] = TransformerBlock(kernels, block, config);
     }
@@ -213,12 +220,12 @@ Transformer::Transformer(const Kernels& kernels, const Weights& weights, const T
 }
 
 void Transformer::forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
-                          std::size_t rows, bool pooled_only) const {
+                          bool pooled_only) const {
   for (const TransformerBlock& block : blocks_) {
     if (pooled_only && !config_.every_token && &block == &blocks_.back()) {
-      block.forward_pooled(team, buffers, sequences, rows);
+      block.forward_pooled(team, buffers, sequences);
     } else {
-      block.forward(team, buffers, sequences, rows);
+      block.forward(team, buffers, sequences);
     }
   }
   if (!pooled_only || !config_.every_token) return;

@@ -22,7 +22,7 @@ struct Sequence {
 };
 
 /// About how many tokens a thread takes through a tower at a time: enough to make good use of a panel of weights.
-inline constexpr std::size_t tokens_at_a_time = 200;
+inline constexpr std::size_t preferred_tokens = 200;
 
 struct TransformerConfig : CpuOptions {
   TransformerConfig() = default;
@@ -48,8 +48,9 @@ struct TransformerConfig : CpuOptions {
 /// named pooled_* have one row per sequence.
 struct TransformerBuffers {
   TransformerBuffers(Workspace& workspace, const Kernels& kernels, const TransformerConfig& config, std::size_t threads,
-                     std::size_t rows, std::size_t sequences, std::size_t longest);
+                     std::span<const Sequence> sequences);
 
+  std::size_t rows;  ///< of all sequences
   float* tokens;
   OperandBuffer normed;    ///< rows × width: normalised tokens, then attention's output
   OperandBuffer prepared;  ///< rows × max(width, mlp_width) in bf16 or int8: the next layer's operand
@@ -77,18 +78,19 @@ class TransformerBlock {
   TransformerBlock(const Kernels& kernels, const Weights& weights, const TransformerConfig& config);
 
   /// Computes every row: tokens → tokens.
-  void forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
-               std::size_t rows) const;
+  void forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences) const;
 
   /// Computes only the pooled row of each sequence: tokens → pooled_tokens. Exact, since no row of a block's output
   /// depends on another.
-  void forward_pooled(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
-                      std::size_t rows) const;
+  void forward_pooled(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences) const;
 
  private:
+  /// What follows the queries, keys and values, which must be complete.
+  void finish(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
+              bool pooled) const;
   void attend(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
               bool pooled) const;
-  void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, float* tokens,
+  void mlp(const Team& team, std::size_t rows, const TransformerBuffers& buffers, const RowsOut& tokens,
            const OperandBuffer& normed) const;
   /// Computes the hidden layer and converts it to int8: normed → wide → hidden.
   void quantize_hidden(const Team& team, std::size_t rows, const TransformerBuffers& buffers, const Operand& normed,
@@ -111,7 +113,7 @@ class Transformer {
   /// Runs all blocks on `tokens`, which must be complete for every thread (Team::wait), as is the result. The result is
   /// pooled_tokens with `pooled_only`, else tokens.
   void forward(const Team& team, const TransformerBuffers& buffers, std::span<const Sequence> sequences,
-               std::size_t rows, bool pooled_only) const;
+               bool pooled_only) const;
 
  private:
   TransformerConfig config_;

@@ -27,36 +27,35 @@ class VisionTransformer : public ImageTower {
     const FloatArray positions = weights["positional_embedding"], class_embedding = weights["class_embedding"];
     first_tokens_.assign(positions.values().begin(), positions.values().end());
     for (std::size_t i = 0; i < width(); ++i) first_tokens_[i] += class_embedding.data()[i];
-    if (config_.pre_norm) pre_norm_ = norm(weights, "ln_pre");
-    post_norm_ = norm(weights, "ln_post");
+    if (config_.pre_norm) pre_norm_ = LayerNorm(kernels, weights, "ln_pre", config_.norm_eps);
+    post_norm_ = LayerNorm(kernels, weights, "ln_post", config_.norm_eps);
     projection_ = Linear::from_projection(kernels, weights["proj"].values(), {}, width(), embed_dim_);
   }
 
-  std::size_t images_at_a_time() const override { return std::max<std::size_t>(1, tokens_at_a_time / tokens()); }
+  std::size_t preferred_batch_size() const override { return std::max<std::size_t>(1, preferred_tokens / tokens()); }
 
   std::size_t workspace_size(std::size_t threads, std::size_t images) const override {
     Workspace counter;
-    TransformerBuffers(counter, kernels_, transformer_.config(), threads, images * tokens(), images, tokens());
+    TransformerBuffers(counter, kernels_, transformer_.config(), threads, sequences_of(images));
     PatchBuffers(counter, threads, images * tokens(), patch_values());
     return counter.used();
   }
 
   void forward(const Team& team, float* memory, const float* pixels, std::size_t images,
                float* embeddings) const override {
-    const std::size_t rows = images * tokens();
+    const std::vector<Sequence> sequences = sequences_of(images);
     Workspace workspace(memory);
-    const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), rows, images, tokens());
-    embed_patches(team, pixels, images, PatchBuffers(workspace, team.size(), rows, patch_values()), buffers.tokens);
+    const TransformerBuffers buffers(workspace, kernels_, transformer_.config(), team.size(), sequences);
+    embed_patches(team, pixels, images, PatchBuffers(workspace, team.size(), buffers.rows, patch_values()),
+                  buffers.tokens);
     if (config_.pre_norm) {
-      pre_norm_.apply(team, rows, token_rows(buffers), token_rows(buffers));
+      pre_norm_.apply(team, buffers.rows, token_rows(buffers), token_rows(buffers));
       team.wait();
     }
-    std::vector<Sequence> sequences(images);
-    for (std::size_t image = 0; image < images; ++image) sequences[image] = {image * tokens(), tokens(), 0};
     const bool class_token = config_.pooling == ImagePooling::class_token;
-    transformer_.forward(team, buffers, sequences, rows, class_token);
+    transformer_.forward(team, buffers, sequences, class_token);
 
-    const Rows pooled = {buffers.pooled_tokens, width()}, pooled_normed = {buffers.pooled_normed.data, width()};
+    const RowsOut pooled = {buffers.pooled_tokens, width()}, pooled_normed = {buffers.pooled_normed.data, width()};
     if (!class_token) average_tokens(team, buffers, images);
     const bool norm_last = class_token || config_.final_norm_after_pooling;
     if (norm_last) {
@@ -78,11 +77,14 @@ class VisionTransformer : public ImageTower {
     float* scratch;  ///< one patch per thread
   };
 
-  Rows token_rows(const TransformerBuffers& buffers) const { return {buffers.tokens, width()}; }
-
-  LayerNorm norm(const Weights& weights, const std::string& name) const {
-    return LayerNorm(kernels_, weights[name + ".weight"].values(), weights[name + ".bias"].values(), config_.norm_eps);
+  /// Each image is a sequence, whose class token comes first.
+  std::vector<Sequence> sequences_of(std::size_t images) const {
+    std::vector<Sequence> sequences(images);
+    for (std::size_t image = 0; image < images; ++image) sequences[image] = {image * tokens(), tokens(), 0};
+    return sequences;
   }
+
+  RowsOut token_rows(const TransformerBuffers& buffers) const { return {buffers.tokens, width()}; }
 
   /// Computes the convolution with stride patch_size as a product. The class token is a patch of zeros, so that every
   /// row is the product plus its row of first_tokens_.
@@ -108,7 +110,7 @@ class VisionTransformer : public ImageTower {
       std::copy_n(first_tokens_.data() + token * width(), width(), tokens_out + row * width());
     }
     team.wait();
-    patch_embedding_.apply(team, count, patches, Rows{tokens_out, width()}, Epilogue::none, {tokens_out, width()});
+    patch_embedding_.apply(team, count, patches, {tokens_out, width()}, Epilogue::none, {tokens_out, width()});
     team.wait();
   }
 

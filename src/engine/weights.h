@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,9 +16,6 @@ namespace gondola {
 /// Throws Error naming the first weight that is missing, has an unexpected shape or type, or has no place in the
 /// configuration. The linear layers of transformer blocks may be int8 (checkpoint/quantized_weights.h).
 void check_weights(const ModelConfig& config, const TensorMap& weights);
-
-/// The shape of every weight that the towers of this configuration read, by OpenAI's name (checkpoint/model_files.h).
-std::map<std::string, std::vector<std::int64_t>> weight_shapes(const ModelConfig& config);
 
 /// A tensor's values as fp32: a view of the tensor if it holds aligned fp32, else a converted copy.
 class FloatArray {

@@ -61,6 +61,22 @@ TEST(HuggingFaceConfig, PadsWithAnIdThatIsNotPooled) {
   EXPECT_EQ(config.text.pad_id, 0);
 }
 
+/// Nothing depends on the start token, and transformers reads such files too.
+TEST(HuggingFaceConfig, NeedsNoStartTokenInASmallVocabulary) {
+  const ModelConfig config =
+      read_hugging_face_config(parse(R"({"text_config": {"vocab_size": 99, "eos_token_id": 98}})"), "c");
+  EXPECT_EQ(config.text.start_id, 97);
+}
+
+/// timm's and diffusers' folders have a config.json as well.
+TEST(HuggingFaceConfig, RefusesFilesOfOtherLibraries) {
+  for (const char* json : {R"({"architecture": "vit_base_patch32_clip_224", "num_features": 768})",
+                           R"({"_class_name": "AutoencoderKL"})", "{}"})
+    EXPECT_THAT([&] { read_hugging_face_config(parse(json), "c"); },
+                ThrowsMessage<Error>(HasSubstr("it has no model_type")))
+        << json;
+}
+
 /// As in transformers' CLIPConfig, for the files of 2021.
 TEST(HuggingFaceConfig, PrefersTextConfigDictToTextConfig) {
   const ModelConfig config = read_hugging_face_config(
@@ -82,7 +98,7 @@ TEST(HuggingFacePreprocess, SquashesWhenHeightAndWidthAreGiven) {
   EXPECT_EQ(preprocess(R"({"size": 32, "crop_size": 32})").resize_mode, ResizeMode::shortest);
 }
 
-TEST(HuggingFacePreprocess, ReadsPillowsNumbers) {
+TEST(HuggingFacePreprocess, ReadsPillowsResamplingNumbers) {
   EXPECT_EQ(preprocess(R"({"resample": 0})").interpolation, Interpolation::nearest);
   EXPECT_EQ(preprocess(R"({"resample": 2})").interpolation, Interpolation::bilinear);
   EXPECT_EQ(preprocess(R"({})").interpolation, Interpolation::bicubic);

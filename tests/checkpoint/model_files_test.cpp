@@ -100,6 +100,17 @@ class HuggingFaceFolder : public testing::Test {
 
   void write(const char* name, const std::string& text) { std::ofstream(folder_ / name) << text; }
   ModelFiles load() const { return load_model_files(folder_.string()); }
+  /// hf_tokenizer_name in open_clip's configuration of this model with such a vocabulary.
+  std::string tokenizer_named_for_open_clip(const ClipTokenizer& tokenizer, int vocab_size) const {
+    ModelFiles model = load();
+    model.family = Family::open_clip;
+    model.config.text.vocab_size = vocab_size;
+    const fs::path out = temporary_.path() / "out";
+    fs::remove_all(out);
+    write_model_folder(out, model, &tokenizer, std::nullopt);
+    const Json json = parse_json(read_file(out / "open_clip_config.json"), "config");
+    return json.at("model_cfg").at("text_cfg").value("hf_tokenizer_name", "");
+  }
 
   test::TemporaryFolder temporary_;
   const fs::path folder_ = temporary_.path() / "model";
@@ -114,7 +125,7 @@ TEST_F(HuggingFaceFolder, UsesTransformersPreprocessingUnlikeOtherLayouts) {
 }
 
 /// transformers' CLIPProcessor.save_pretrained: version 5 writes no preprocessor_config.json.
-TEST_F(HuggingFaceFolder, MayNestItsImageProcessor) {
+TEST_F(HuggingFaceFolder, ReadsAnImageProcessorNestedInTheProcessor) {
   const int size = load().preprocess.size;
   write("processor_config.json",
         fmt::format(R"({{"image_processor": {{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25],
@@ -166,7 +177,7 @@ TEST_F(HuggingFaceFolder, CorruptFilesGiveAnErrorOrAModel) {
   }
 }
 
-TEST_F(HuggingFaceFolder, NeedsDeviationsAboveZero) {
+TEST_F(HuggingFaceFolder, RefusesAStandardDeviationOfZero) {
   write("preprocessor_config.json", R"({"image_std": [0.2, 0, 0.2]})");
   EXPECT_THAT([this] { load(); }, ThrowsMessage<Error>(HasSubstr("image_std")));
 }
@@ -208,20 +219,41 @@ TEST_F(HuggingFaceFolder, IsWrittenWholeOrNotAtAll) {
 
 /// open_clip 3.3's get_tokenizer("local-dir:…") takes the folder's tokenizer if hf_tokenizer_name is not empty, else
 /// OpenAI's.
-TEST_F(HuggingFaceFolder, TellsOpenClipOfItsOwnVocabulary) {
+TEST_F(HuggingFaceFolder, TellsOpenClipToUseItsOwnVocabulary) {
+  const ClipTokenizer tokenizer = load_tokenizer(load());
+  EXPECT_NE(tokenizer_named_for_open_clip(tokenizer, tokenizer.size()), "");
+  EXPECT_NE(tokenizer_named_for_open_clip(tokenizer, openai_vocab_size), "") << "of OpenAI's size, but other tokens";
+}
+
+TEST_F(HuggingFaceFolder, LetsOpenClipUseItsCopyOfOpenAIsVocabulary) {
+  GONDOLA_NEEDS_TEST_DATA("clip-tokenizer-hf");
+  const ClipTokenizer tokenizer = ClipTokenizer::load(test::test_data() / "clip-tokenizer-hf");
+  EXPECT_EQ(tokenizer_named_for_open_clip(tokenizer, openai_vocab_size), "");
+}
+
+/// open_clip's configuration does not say which token that is.
+TEST_F(HuggingFaceFolder, NamesTheStartTokenOfItsVocabulary) {
   ModelFiles model = load();
   const ClipTokenizer tokenizer = load_tokenizer(model);
-  model.family = Family::open_clip;
-  const auto named = [&](int vocab_size) {
-    const fs::path out = temporary_.path() / "out";
-    fs::remove_all(out);
-    model.config.text.vocab_size = vocab_size;
-    write_model_folder(out, model, &tokenizer, std::nullopt);
-    const Json json = parse_json(read_file(out / "open_clip_config.json"), "config");
-    return json.at("model_cfg").at("text_cfg").value("hf_tokenizer_name", "");
-  };
-  EXPECT_NE(named(model.config.text.vocab_size), "");
-  EXPECT_EQ(named(49408), "");
+  model.config.text.start_id = tokenizer.start_id() - 1;
+  write_model_folder(temporary_.path() / "out", model, &tokenizer, std::nullopt);
+  const Json config = parse_json(read_file(temporary_.path() / "out" / "config.json"), "config");
+  EXPECT_EQ(config.at("text_config").at("bos_token_id"), tokenizer.start_id());
+}
+
+TEST_F(HuggingFaceFolder, NamesTheFileWithAWeightThatDoesNotBelong) {
+  TensorMap weights = read_safetensors(folder_ / "model.safetensors");
+  weights["text_model.extra"] = make_tensor({1}, {1});
+  write_safetensors(folder_ / "model.safetensors", weights, {});
+  EXPECT_THAT([&] { load(); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("model.safetensors: "), HasSubstr("text_model.extra"))));
+}
+
+/// The library's exception for such a path would not be an Error.
+TEST_F(HuggingFaceFolder, NamesAFileThatTheSystemRefuses) {
+  fs::remove(folder_ / "config.json");
+  fs::create_symlink("config.json", folder_ / "config.json");  // leads to itself
+  EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("config.json: ")));
 }
 
 /// Another vocabulary would silently give other tokens.
@@ -247,7 +279,7 @@ TEST_F(HuggingFaceFolder, RefusesAVocabularyThatDoesNotFit) {
   refuses(model, "its end token is");
 }
 
-TEST_F(HuggingFaceFolder, KeepsItsScaleWhateverTypeTheWeightsGet) {
+TEST_F(HuggingFaceFolder, KeepsTheLogitScaleInFp32WhateverTheWeightsType) {
   ModelFiles model = load();
   model.weights["visual.proj"] =
       make_tensor(model.weights.at("visual.proj").shape,
@@ -327,7 +359,7 @@ TEST_F(HuggingFaceFolder, RefusesAHugeConfiguration) {
   EXPECT_THAT([&] { load(); }, ThrowsMessage<Error>(HasSubstr("config.json: is larger than the limit")));
 }
 
-TEST_F(HuggingFaceFolder, WithoutAVocabularySaysWhereOneWasLookedFor) {
+TEST_F(HuggingFaceFolder, SaysWhereItLookedForAMissingVocabulary) {
   ModelFiles model = load();
   model.vocabulary = std::nullopt;
   EXPECT_THAT([&] { load_tokenizer(model); },
@@ -337,12 +369,12 @@ TEST_F(HuggingFaceFolder, WithoutAVocabularySaysWhereOneWasLookedFor) {
 }
 
 /// As huggingface_hub leaves a repository with both layouts from which transformers fetched its own weights.
-TEST_F(HuggingFaceFolder, MayStandBesideOpenClipsConfiguration) {
+TEST_F(HuggingFaceFolder, IsRecognisedDespiteAnOpenClipConfiguration) {
   write("open_clip_config.json", "{}");
   EXPECT_EQ(load().family, Family::hugging_face);
 }
 
-TEST_F(HuggingFaceFolder, KeepsWhatStoodThereWhenItCannotBeWritten) {
+TEST_F(HuggingFaceFolder, KeepsExistingFilesWhenWritingFails) {
   const fs::path out = temporary_.path() / "out";
   test::write(out / "mine", "mine");
   const ModelFiles model = load();
@@ -354,7 +386,7 @@ TEST_F(HuggingFaceFolder, KeepsWhatStoodThereWhenItCannotBeWritten) {
   EXPECT_EQ(read_file(out / "mine"), "mine");
 }
 
-TEST_F(HuggingFaceFolder, MayHaveAScaleOfOneDimension) {
+TEST_F(HuggingFaceFolder, AcceptsAOneDimensionalLogitScale) {
   TensorMap weights = read_safetensors(folder_ / "model.safetensors");
   weights.at("logit_scale").shape = {1};
   write_safetensors(folder_ / "model.safetensors", weights, {});

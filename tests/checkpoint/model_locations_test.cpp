@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "config/model_config.h"
 #include "tests/support/files.h"
 
 namespace gondola {
@@ -90,6 +91,27 @@ TEST_F(Caches, HoldOpenAIsFiles) {
   EXPECT_THAT([] { find_model("ViT-B-99"); }, ThrowsMessage<Error>(HasSubstr("ViT-L/14@336px")));
 }
 
+TEST(FindModel, AcceptsOpenClipsWayOfNamingAFolder) {
+  const test::TemporaryFolder folder;
+  EXPECT_EQ(find_model("local-dir:" + folder.path().string()), folder.path());
+  EXPECT_THAT([&] { find_model("local-dir:a/b"); },
+              ThrowsMessage<Error>(testing::EndsWith("local-dir:a/b: no such file or folder")));
+}
+
+/// The library's exception for such a name would not be an Error.
+TEST(FindModel, RefusesANameThatIsTooLong) {
+  const std::string name(300, 'x');
+  EXPECT_THAT([&] { find_model(name); }, ThrowsMessage<Error>(testing::StartsWith(name + ": ")));
+}
+
+/// They may be another user's; a link to itself stands for a file that may not be looked at.
+TEST_F(Caches, CountAsEmptyWhereTheyCannotBeRead) {
+  const fs::path vocabulary = home_cache_ / "clip" / "bpe_simple_vocab_16e6.txt.gz";
+  fs::create_directories(vocabulary.parent_path());
+  fs::create_symlink(vocabulary, vocabulary);
+  EXPECT_EQ(find_openai_vocabulary(), std::nullopt);
+}
+
 TEST_F(Caches, RefuseCommitsOutsideTheirSnapshots) {
   const fs::path hub = home_cache_ / "huggingface" / "hub";
   add_repository(hub, "models--a--b");
@@ -101,22 +123,24 @@ TEST_F(Caches, RefuseCommitsOutsideTheirSnapshots) {
 }
 
 TEST_F(Caches, HoldTheVocabularyThatOpenAIsModelsShare) {
-  constexpr int of_openai = 49408;
   const fs::path model = folder_.path() / "model";
   fs::create_directories(model);
-  EXPECT_EQ(find_vocabulary(model, of_openai), std::nullopt);
+  EXPECT_EQ(find_vocabulary(model, openai_vocab_size), std::nullopt);
   const fs::path of_clip = home_cache_ / "clip" / "bpe_simple_vocab_16e6.txt.gz";
   test::write(of_clip, "");
-  EXPECT_EQ(find_vocabulary(model, of_openai), of_clip);
-  const fs::path snapshot =
-      add_repository(home_cache_ / "huggingface" / "hub", "models--openai--clip-vit-large-patch14");
-  test::write(snapshot / "tokenizer.json", "{}");
-  EXPECT_EQ(find_vocabulary(model, of_openai), snapshot);
+  EXPECT_EQ(find_vocabulary(model, openai_vocab_size), of_clip);
+  const fs::path hub = home_cache_ / "huggingface" / "hub";
+  fs::path snapshot;
+  for (const char* size : {"large-patch14-336", "large-patch14", "base-patch16", "base-patch32"}) {
+    snapshot = add_repository(hub, std::string("models--openai--clip-vit-") + size);
+    test::write(snapshot / "tokenizer.json", "{}");
+    EXPECT_EQ(find_vocabulary(model, openai_vocab_size), snapshot);
+  }
   EXPECT_EQ(find_vocabulary(model, 1000), std::nullopt) << "of another model";
   test::write(model / "merges.txt", "");
-  EXPECT_EQ(find_vocabulary(model, of_openai), snapshot) << "half a vocabulary is none";
+  EXPECT_EQ(find_vocabulary(model, openai_vocab_size), snapshot) << "half a vocabulary is none";
   test::write(model / "vocab.json", "{}");
-  EXPECT_EQ(find_vocabulary(model, of_openai), model);
+  EXPECT_EQ(find_vocabulary(model, openai_vocab_size), model);
 }
 
 }  // namespace

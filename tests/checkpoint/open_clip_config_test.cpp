@@ -191,7 +191,7 @@ TEST(OpenClipConfig, RefusesTowersOfDifferentActivations) {
   EXPECT_THAT([&] { to_open_clip_config(config); }, ThrowsMessage<Error>(HasSubstr("QuickGELU in both")));
 }
 
-TEST(OpenClipConfig, RefusesPreprocessingThatItDoesNotDo) {
+TEST(OpenClipConfig, RefusesUnsupportedPreprocessing) {
   const auto read = [](const char* json) { return read_open_clip_preprocess(parse_json(json, "p"), 99, "p"); };
   EXPECT_THAT([&] { read(R"({"mode": "L"})"); }, ThrowsMessage<Error>(HasSubstr("only RGB")));
   EXPECT_THAT([&] { read(R"({"crop_pct": 0.9})"); }, ThrowsMessage<Error>(HasSubstr("crop_pct")));

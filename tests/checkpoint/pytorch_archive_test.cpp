@@ -70,7 +70,8 @@ TEST_P(Archives, CorruptFilesGiveAnErrorOrTensors) {
   EXPECT_TRUE(read > 20 && read < 2000) << read;
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Archives, testing::Values("state_dict.pt", "training.pt", "scripted.pt", "traced.pt"),
+INSTANTIATE_TEST_SUITE_P(Files, Archives,
+                         testing::Values("state_dict.pt", "training.pt", "general.pt", "scripted.pt", "traced.pt"),
                          [](const auto& parameter) {
                            const std::string name = parameter.param;
                            return name.substr(0, name.find('.'));
@@ -89,6 +90,8 @@ TEST(PytorchArchive, ExplainsWhyItCannotReadAFile) {
   std::ofstream(folder.path() / "old.pt") << "\x80\x02\x8a\nl\xfc\x9c";
   EXPECT_THAT([&] { read_pytorch_archive(folder.path() / "old.pt"); }, ThrowsMessage<Error>(HasSubstr("PyTorch 1.6")));
   EXPECT_THROW(read_pytorch_archive(folder.path() / "missing.pt"), Error);
+  EXPECT_THAT([] { read_pytorch_archive(test::golden("checkpoint") / "malice.pt"); },
+              ThrowsMessage<Error>(HasSubstr("holds no tensors; its keys are w")));
 }
 
 TEST(PytorchArchive, RefusesToDoEndlessWorkForASmallFile) {
@@ -102,7 +105,7 @@ TEST(PytorchArchive, RefusesToDoEndlessWorkForASmallFile) {
   refused("long_name.pt", "more than 1024 bytes");
 }
 
-TEST(PytorchArchive, MayLackChecksumsButNotHaveOthers) {
+TEST(PytorchArchive, AcceptsMissingChecksumsButNotWrongOnes) {
   const test::TemporaryFolder folder;
   const auto file = folder.path() / "renamed.pt";
   std::string archive = read_file(test::golden("checkpoint") / "state_dict.pt");
@@ -113,13 +116,13 @@ TEST(PytorchArchive, MayLackChecksumsButNotHaveOthers) {
   EXPECT_TRUE(read_pytorch_archive(file).tensors.contains("qarameter"));
 }
 
-TEST(ZipArchive, ChecksWhatIsDeflated) {
+TEST(ZipArchive, ChecksDeflatedEntries) {
   const test::TemporaryFolder folder;
   const std::string good = read_file(test::golden("checkpoint") / "scripted.pt");
   ZipArchive archive(test::write(folder.path() / "good.zip", good));
-  const std::vector<std::string> names = archive.names();
+  const auto names = archive.names();
   const auto code = std::ranges::find_if(names, [](const std::string& name) { return name.ends_with(".py"); });
-  ASSERT_NE(code, names.end());
+  ASSERT_TRUE(code != names.end());
   EXPECT_FALSE(archive.read(*code).bytes.empty());
   EXPECT_NO_THROW(archive.read("scripted/data.pkl", /*check_stored=*/true));
 
@@ -203,7 +206,7 @@ TEST(PytorchArchive, RefusesOtherByteOrdersAndTensorsBeyondTheirStorage) {
   refuses({"QK\0))", 5}, {"QK\1))", 5}, "scalar: it reaches beyond its storage");  // by one
 }
 
-TEST(Pickle, ReadsNumbersOfTwoBytesWithoutSign) {
+TEST(Pickle, ReadsTwoByteIntegersAsUnsigned) {
   const std::string bytes("\x80\x02M\x00\xc1.", 6);
   EXPECT_EQ(Pickle(std::as_bytes(std::span(bytes)), "p").root().integer, 49408);
 }

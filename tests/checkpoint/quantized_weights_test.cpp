@@ -30,7 +30,7 @@ TEST(QuantizedWeights, AreIntegersTimesTheScaleOfTheirRow) {
   EXPECT_FALSE(is_quantized(exact));
 }
 
-TEST(QuantizedWeights, NeedScalesThatFit) {
+TEST(QuantizedWeights, NeedMatchingScales) {
   TensorMap weights;
   weights["w"] = make_int8_tensor({2, 3}, {1, -2, 127, -128, 0, 4});
   const auto throws = [&](const std::string& message) {

@@ -49,7 +49,7 @@ TEST_F(Safetensors, ReadsWhatTheFormatAllows) {
   EXPECT_EQ(tensors.at("none").elements(), 0);
 }
 
-TEST_F(Safetensors, RefusesWhatItForbids) {
+TEST_F(Safetensors, RefusesWhatTheFormatForbids) {
   refuses("", "too few");
   refuses(std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8) + "{}", "truncated");
   refuses(file_of("[]", ""), "'{'");

@@ -32,7 +32,7 @@ TEST(ModelConfig, PresetsAreValidAndKnowQuickGelu) {
   EXPECT_THAT([] { preset("ViT-Z"); }, ThrowsMessage<Error>(HasSubstr("RN50x64")));
 }
 
-TEST(ModelConfig, NamesWhatDoesNotFit) {
+TEST(ModelConfig, NamesTheInvalidValue) {
   const auto refuses = [](const auto& change, const std::string& message) {
     ModelConfig config = preset("ViT-B-32");
     change(config);

@@ -13,7 +13,7 @@ TEST(Barrier, HoldsEveryThreadUntilAllHaveArrived) {
   ThreadPool pool(threads);
   Barrier barrier(threads);
   std::atomic<std::size_t> arrived = 0;
-  pool.for_each(threads, [&](std::size_t, int) {
+  pool.parallel_for(threads, [&](std::size_t, int) {
     for (std::size_t round = 1; round <= rounds; ++round) {
       ++arrived;
       barrier.wait();
@@ -36,7 +36,7 @@ TEST(Barrier, ThrowsTheErrorOfTheThreadThatFailed) {
       barrier.fail(std::current_exception());
     }
   };
-  pool.for_each(3, body);
+  pool.parallel_for(3, body);
   EXPECT_EQ(told, 3);
 }
 

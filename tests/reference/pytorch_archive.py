@@ -40,6 +40,11 @@ torch.save({"epoch": 7, "name": "a run", "args": argparse.Namespace(lr=0.1, path
             "optimizer": optimiser.state_dict(), "big": 1 << 100, "state_dict": state}, folder / "training.pt")
 expected["training.pt"] = described(layer.state_dict())
 
+# As in PyTorch's tutorial on general checkpoints, and in CLIP's issue 83.
+torch.save({"epoch": 7, "model_state_dict": layer.state_dict(), "optimizer_state_dict": optimiser.state_dict(),
+            "loss": torch.tensor(0.25)}, folder / "general.pt")
+expected["general.pt"] = described(layer.state_dict())
+
 
 class Inner(torch.nn.Module):
     def __init__(self):
