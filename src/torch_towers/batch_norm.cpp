@@ -3,12 +3,12 @@
 namespace gondola {
 
 torch::Tensor BatchNormImpl::forward(const torch::Tensor& x) {
-  if (!sum_over_processes || !is_training()) return torch::nn::BatchNorm2dImpl::forward(x);
+  if (!all_reduce_sum || !is_training()) return torch::nn::BatchNorm2dImpl::forward(x);
   const auto wide = x.scalar_type() == torch::kDouble ? x : x.to(torch::kFloat);
   const auto of_channels = [](const torch::Tensor& values) { return values.view({1, -1, 1, 1}); };
-  const auto sum = [&](const torch::Tensor& values) { return sum_over_processes(values.sum({0, 2, 3})); };
+  const auto sum = [&](const torch::Tensor& values) { return all_reduce_sum(values.sum({0, 2, 3})); };
   const auto values = torch::full({1}, static_cast<double>(x.numel() / x.size(1)), wide.options());
-  const auto count = sum_over_processes(values);
+  const auto count = all_reduce_sum(values);
   const auto mean = sum(wide) / count;
   const auto centred = wide - of_channels(mean);
   const auto variance = sum(centred * centred) / count;

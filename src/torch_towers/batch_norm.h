@@ -14,7 +14,7 @@ struct BatchNormImpl : torch::nn::BatchNorm2dImpl {
   torch::Tensor forward(const torch::Tensor& x);
 
   /// Sums over all processes, differentiably; empty if there is only one. Training uses statistics of the whole batch.
-  std::function<torch::Tensor(const torch::Tensor&)> sum_over_processes;
+  std::function<torch::Tensor(const torch::Tensor&)> all_reduce_sum;
 };
 TORCH_MODULE(BatchNorm);
 

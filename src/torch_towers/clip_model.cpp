@@ -66,9 +66,9 @@ void ClipModel::blur_stem() {
   std::dynamic_pointer_cast<ModifiedResNet>(visual_)->blur_stem();
 }
 
-void ClipModel::synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes) {
+void ClipModel::synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& all_reduce_sum) {
   for (const auto& module : modules())
-    if (auto* norm = module->as<BatchNorm>()) norm->sum_over_processes = sum_over_processes;
+    if (auto* norm = module->as<BatchNorm>()) norm->all_reduce_sum = all_reduce_sum;
 }
 
 void ClipModel::initialise_text() {
@@ -87,7 +87,7 @@ void ClipModel::initialise_text() {
   normal_(text_projection_, 0, attention);
 }
 
-torch::Tensor ClipModel::encode_equally_long(const torch::Tensor& ids, const torch::Tensor& pooled) {
+torch::Tensor ClipModel::encode_group(const torch::Tensor& ids, const torch::Tensor& pooled) {
   const auto device = positional_embedding_.device();
   auto x = token_embedding_(ids.to(device)) + positional_embedding_.narrow(0, 0, ids.size(1));
   x = transformer_(x, config_.text.causal);
@@ -99,13 +99,13 @@ torch::Tensor ClipModel::encode_equally_long(const torch::Tensor& ids, const tor
 torch::Tensor ClipModel::encode_texts(const torch::Tensor& ids) {
   const auto pooled = pooled_positions(ids, config_.text);
   const std::int64_t groups = std::min(most_text_groups, ids.size(0) / least_texts_of_a_group);
-  if (!config_.text.causal || groups < 2) return encode_equally_long(ids, pooled);
+  if (!config_.text.causal || groups < 2) return encode_group(ids, pooled);
   const auto order = pooled.argsort();
   std::vector<torch::Tensor> embeddings;
   for (const auto& group : order.tensor_split(groups)) {
     const auto positions = pooled.index_select(0, group);
     const auto longest = positions[-1].item<std::int64_t>() + 1;
-    embeddings.push_back(encode_equally_long(ids.index_select(0, group).narrow(1, 0, longest), positions));
+    embeddings.push_back(encode_group(ids.index_select(0, group).narrow(1, 0, longest), positions));
   }
   return torch::cat(embeddings).index_select(0, order.argsort().to(positional_embedding_.device()));
 }

@@ -37,7 +37,7 @@ class ClipModel : public torch::nn::Module {
   void blur_stem();
 
   /// Makes batch norms use statistics over the batches of all processes (torch_towers/batch_norm.h).
-  void synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& sum_over_processes);
+  void synchronise_batch_norms(const std::function<torch::Tensor(const torch::Tensor&)>& all_reduce_sum);
 
   /// The logarithm of the inverse temperature, a scalar parameter.
   torch::Tensor logit_scale;
@@ -53,7 +53,7 @@ class ClipModel : public torch::nn::Module {
 
  private:
   void initialise_text();
-  torch::Tensor encode_equally_long(const torch::Tensor& ids, const torch::Tensor& pooled);
+  torch::Tensor encode_group(const torch::Tensor& ids, const torch::Tensor& pooled);
 
   ModelConfig config_;
   std::shared_ptr<ImageTower> visual_;

@@ -10,6 +10,7 @@
 #include "torch_towers/autocast.h"
 #include "torch_towers/clip_model.h"
 #include "torch_towers/device.h"
+#include "torch_towers/message_of.h"
 
 namespace gondola {
 namespace {
@@ -19,7 +20,7 @@ auto work_on(const std::string& device, const auto& work) {
   try {
     return work();
   } catch (const c10::Error& error) {
-    fail("device {}: {}", device, error.what_without_backtrace());
+    fail("device {}: {}", device, message_of(error));
   }
 }
 
@@ -44,9 +45,9 @@ class TorchEncoder : public Encoder {
   }
 
   /// A GPU needs many images at once; the other threads decode meanwhile.
-  std::size_t images_at_a_time() override { return 64; }
+  std::size_t preferred_batch_size() override { return 64; }
 
-  void encode_images_alone(int, std::span<const float> pixels, std::span<float> embeddings) override {
+  void encode_images_on_this_thread(int, std::span<const float> pixels, std::span<float> embeddings) override {
     encode_images(pixels, embeddings);
   }
 

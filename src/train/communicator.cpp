@@ -15,6 +15,7 @@
 #include "base/environment.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "torch_towers/message_of.h"
 #include "train/rank_watch.h"
 
 #if __has_include(<gloo/algorithm.h>)
@@ -35,21 +36,14 @@ namespace {
 using BackendPointer = c10::intrusive_ptr<c10d::Backend>;
 using StorePointer = c10::intrusive_ptr<c10d::Store>;
 
-/// For all ranks to start. Afterwards Watch finds lost ranks; only ranks that wait for each other forever (a bug in
+/// For all ranks to start. Afterwards RankWatch finds lost ranks; only ranks that wait for each other forever (a bug in
 /// this program) run into the collectives' timeout, which must exceed what rank 0 does alone (validation).
-constexpr auto patience = std::chrono::minutes(5);
-constexpr auto deadlock = std::chrono::hours(24);
-
-/// The message on one line, without the stack trace that c10 appends.
-std::string without_stack(const std::string& message) {
-  std::string line = message.substr(0, message.find("\nException raised from"));
-  std::ranges::replace(line, '\n', ' ');
-  return line;
-}
+constexpr auto rendezvous_timeout = std::chrono::minutes(5);
+constexpr auto collective_timeout = std::chrono::hours(24);
 
 #ifdef GONDOLA_GLOO
 BackendPointer make_gloo(const StorePointer& store, int rank, int size, const std::string& address) {
-  auto options = c10d::ProcessGroupGloo::Options::create(patience);
+  auto options = c10d::ProcessGroupGloo::Options::create(rendezvous_timeout);
   if (const auto interface = environment("GLOO_SOCKET_IFNAME"))
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(*interface));
   else if (address == "127.0.0.1" || address == "localhost")
@@ -57,7 +51,7 @@ BackendPointer make_gloo(const StorePointer& store, int rank, int size, const st
   else
     options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
   auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);  // connects all
-  gloo->setTimeout(deadlock);
+  gloo->setTimeout(collective_timeout);
   return gloo;
 }
 #endif
@@ -67,7 +61,7 @@ BackendPointer make_backend(const StorePointer& store, int rank, int size, const
   if (!device.starts_with("cpu")) {
 #ifdef GONDOLA_NCCL
     auto options = c10d::ProcessGroupNCCL::Options::create();
-    options->timeout = deadlock;
+    options->timeout = collective_timeout;
     return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, rank, size, options);
 #else
     fail("{} processes on {}: this gondola-train was built without NCCL", size, device);
@@ -88,10 +82,10 @@ std::set<std::string_view> lines_of(std::string_view text) {
 }
 
 /// Waits until all ranks have reached `place`.
-void meet(c10d::Store& store, int size, const std::string& place) {
+void rendezvous(c10d::Store& store, int size, const std::string& place) {
   const std::string all = "all have come to " + place;
   if (store.add(place, 1) == size) store.set(all, std::string("yes"));
-  store.wait({all}, patience);
+  store.wait({all}, rendezvous_timeout);
 }
 
 }  // namespace
@@ -100,7 +94,7 @@ struct Communicator::Group {
   BackendPointer backend;
   at::TensorOptions options;  ///< for small tensors of our own
   StorePointer store;
-  std::unique_ptr<Watch> watch;
+  std::unique_ptr<RankWatch> watch;
 };
 
 Communicator::Communicator() = default;
@@ -121,24 +115,24 @@ Communicator::Communicator(const Launch& launch, const std::string& device,
   options.port = static_cast<std::uint16_t>(launch.port);
   options.isServer = launch.hosts_store && rank_ == 0;
   options.waitWorkers = false;
-  options.timeout = patience;
+  options.timeout = rendezvous_timeout;
   group_ = std::make_unique<Group>();
   group_->options = at::TensorOptions(at::Device(device)).dtype(at::kFloat);
   const char* hint = "";
   try {
     const auto tcp = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
     group_->store = c10::make_intrusive<c10d::PrefixStore>("gondola/" + launch.attempt, tcp);
-    meet(*group_->store, size_, "the start");  // Gloo would wait for them as long as for a collective
+    rendezvous(*group_->store, size_, "the start");  // Gloo would wait for them as long as for a collective
     if (launch.local_size < size_ && device == "cpu") hint = " (GLOO_SOCKET_IFNAME names the network of the machines)";
     group_->backend = make_backend(group_->store, rank_, size_, device, launch.address);
     hint = "";
-    meet(*group_->store, size_, "the watch");  // NCCL does not wait, and late ranks would be taken for dead
-    group_->watch = std::make_unique<Watch>(group_->store->clone(), rank_, size_, options.isServer, on_failure);
+    rendezvous(*group_->store, size_, "the watch");  // NCCL does not wait, and late ranks would be taken for dead
+    group_->watch = std::make_unique<RankWatch>(group_->store->clone(), rank_, size_, options.isServer, on_failure);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
     fail("rank {} of {} could not meet the others at {}:{}{}: {}", rank_, size_, launch.address, launch.port, hint,
-         without_stack(error.what()));
+         message_of(error));
   }
 }
 
@@ -146,14 +140,14 @@ Communicator::~Communicator() = default;
 
 /// Waits for a collective. Its error tells at most which connection broke; the watch finds the rank to blame.
 void Communicator::wait(const std::function<void()>& work) {
-  Watch* watch = group_->watch.get();
-  const Watch::Waiting waiting(watch);
+  RankWatch* watch = group_->watch.get();
+  const RankWatch::Waiting waiting(watch);
   try {
     work();
   } catch (const std::exception& error) {
     const std::string verdict = watch == nullptr ? "" : watch->verdict();
     if (!verdict.empty()) fail("{}", verdict);
-    fail("rank {} of {} lost the connection to another: {}", rank_, size_, without_stack(error.what()));
+    fail("rank {} of {} lost the connection to another: {}", rank_, size_, message_of(error));
   }
 }
 
@@ -184,7 +178,7 @@ at::Tensor Communicator::all_gather(const at::Tensor& values) {
   return output;
 }
 
-at::Tensor Communicator::pass_around(const at::Tensor& values) {
+at::Tensor Communicator::ring_shift(const at::Tensor& values) {
   if (!group_) return values;
   const at::NoGradGuard no_gradients;
   std::vector<at::Tensor> out = {values.contiguous()}, in = {at::empty_like(out[0])};
@@ -265,8 +259,8 @@ int Communicator::own_processors() {
   return granted_processors(processors / alike, of_machine);
 }
 
-std::shared_ptr<void> Communicator::waiting_for_files() {
-  return group_ ? std::make_shared<Watch::Waiting>(group_->watch.get()) : nullptr;
+std::shared_ptr<void> Communicator::waiting_for_io() {
+  return group_ ? std::make_shared<RankWatch::Waiting>(group_->watch.get()) : nullptr;
 }
 
 void Communicator::report_failure(const std::string& message) {

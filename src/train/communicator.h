@@ -22,10 +22,10 @@ class Communicator {
   /// A single process.
   Communicator();
   /// Joins the other processes of the launch and waits until all are there. If a rank later dies or gets stuck (see
-  /// Watch), calls `on_failure` with the message on a thread of its own.
+  /// RankWatch), calls `on_failure` with the message on a thread of its own.
   Communicator(const Launch& launch, const std::string& device,
                const std::function<void(const std::string&)>& on_failure);
-  /// Joins the other ranks over a store that they share, without a Watch.
+  /// Joins the other ranks over a store that they share, without a RankWatch.
   Communicator(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size);
   ~Communicator();
   Communicator(const Communicator&) = delete;
@@ -42,7 +42,7 @@ class Communicator {
   /// The values of all ranks, concatenated along dimension 0; all have the same shape, of at least one dimension.
   at::Tensor all_gather(const at::Tensor& values);
   /// Sends to rank + 1 and returns what rank − 1 sent (modulo size); all have the same shape.
-  at::Tensor pass_around(const at::Tensor& values);
+  at::Tensor ring_shift(const at::Tensor& values);
   /// Overwrites `values` with those of rank `from`.
   void broadcast(at::Tensor& values, int from = 0);
   void barrier();
@@ -59,7 +59,7 @@ class Communicator {
   int own_processors();
 
   /// While the result lives, this rank may wait for a disk or a server without being taken for stuck. Null when alone.
-  std::shared_ptr<void> waiting_for_files();
+  std::shared_ptr<void> waiting_for_io();
 
   /// Tells the other ranks why this one is about to end.
   void report_failure(const std::string& message);

@@ -11,8 +11,8 @@ namespace {
 /// One model's similarities of this rank's images with the texts of all ranks.
 struct Similarities {
   LogitBlock block;
-  at::Tensor over_texts;   ///< n: log-sum-exp of each image's logits
-  at::Tensor over_images;  ///< of each text's, over the images of all ranks
+  at::Tensor lse_over_texts;   ///< n: log-sum-exp of each image's logits
+  at::Tensor lse_over_images;  ///< of each text's, over the images of all ranks
 };
 
 /// The texts of all ranks in rank order; a rank with fewer than `largest` is padded with copies of its first.
@@ -25,9 +25,9 @@ Similarities compare(const LogitBlock& block, Communicator& communicator) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const auto wide = block.images.options();
   Similarities found{block, at::full({block.images.size(0)}, -infinity, wide), {}};
-  auto over_images = at::full({1, block.texts.size(0)}, -infinity, wide);
-  block.add_log_sums(found.over_texts, over_images[0]);
-  found.over_images = communicator.all_gather(over_images).logsumexp(0);
+  auto lse_over_images = at::full({1, block.texts.size(0)}, -infinity, wide);
+  block.add_log_sums(found.lse_over_texts, lse_over_images[0]);
+  found.lse_over_images = communicator.all_gather(lse_over_images).logsumexp(0);
   return found;
 }
 
@@ -36,8 +36,9 @@ Similarities compare(const LogitBlock& block, Communicator& communicator) {
 struct Tiled {
   Tiled(const Similarities& of, const Slice& rows, const Slice& columns)
       : logits(at::mm(rows.of(of.block.images), (columns.of(of.block.texts) * of.block.scale).t())),
-        shares((logits - rows.of(of.over_texts).unsqueeze(1)).exp_() + (logits - columns.of(of.over_images)).exp_()) {}
-  at::Tensor logits, shares;
+        probabilities((logits - rows.of(of.lse_over_texts).unsqueeze(1)).exp_() +
+                      (logits - columns.of(of.lse_over_images)).exp_()) {}
+  at::Tensor logits, probabilities;
 };
 
 /// The loss and its gradients; d_texts (of all ranks' texts) and d_scale are this rank's contributions.
@@ -45,18 +46,19 @@ struct Divergence {
   at::Tensor loss, d_images, d_texts, d_scale;
 };
 
-Divergence diverge(const Similarities& student, const Similarities& teacher, std::int64_t total,
-                   Communicator& communicator) {
+Divergence kl_divergence(const Similarities& student, const Similarities& teacher, std::int64_t total,
+                         Communicator& communicator) {
   const LogitBlock& block = student.block;
   // KL(p || q) = Σ p (t − s) + lse(s) − lse(t), for rows and for columns.
-  auto loss = (student.over_texts - teacher.over_texts).sum(at::kDouble);
-  if (communicator.rank() == 0) loss += (block.counts * (student.over_images - teacher.over_images)).sum(at::kDouble);
+  auto loss = (student.lse_over_texts - teacher.lse_over_texts).sum(at::kDouble);
+  if (communicator.rank() == 0)
+    loss += (block.counts * (student.lse_over_images - teacher.lse_over_images)).sum(at::kDouble);
   Divergence found{{}, at::zeros_like(block.images), at::zeros_like(block.texts), {}};
   for_each_slice(block.texts.size(0), block.tile.columns, [&](const Slice& columns) {
     for_each_slice(block.images.size(0), block.tile.rows, [&](const Slice& rows) {
       const Tiled s(student, rows, columns), t(teacher, rows, columns);
-      loss += at::mv(t.shares * (t.logits - s.logits), columns.of(block.counts)).sum(at::kDouble);
-      const auto d_logits = (s.shares - t.shares) * columns.of(block.counts);
+      loss += at::mv(t.probabilities * (t.logits - s.logits), columns.of(block.counts)).sum(at::kDouble);
+      const auto d_logits = (s.probabilities - t.probabilities) * columns.of(block.counts);
       rows.of(found.d_images).addmm_(d_logits, columns.of(block.texts));
       columns.of(found.d_texts).addmm_(d_logits.t(), rows.of(block.images));
     });
@@ -93,27 +95,23 @@ at::Tensor distillation_loss(const Features& student, const Features& teacher, c
   {
     const at::NoGradGuard no_gradients;
     const auto guard = without_autocast();
-    const auto type = wide_type(student.images);
-    const auto own = student.texts.size(0);
-    const auto here = at::tensor({student.images.size(0), own}, student.caption.options());
-    const auto everywhere = communicator.all_gather(here).view({-1, 2}).cpu();
-    const auto largest = everywhere.select(1, 1).max().item<std::int64_t>();
-    const auto counts = communicator.all_gather(at::bincount(student.caption.flatten(), {}, largest).to(type) /
-                                                student.caption.size(1));
+    const RankTexts texts(student, communicator);
+    const auto counts = texts.counts.flatten();
+    const auto type = counts.scalar_type();
     const auto similarities = [&](const Features& of, const at::Tensor& scale) {
       return compare({of.images.to(type),
-                      gather_texts(of.texts.to(type), largest, communicator),
+                      gather_texts(of.texts.to(type), texts.largest, communicator),
                       counts,
                       scale,
                       {},
                       tile.value_or(fast_tile(of.images.device().type()))},
                      communicator);
     };
-    found = diverge(similarities(student, logit_scale.to(type).exp()),
-                    similarities(teacher, at::full({}, teacher_scale, counts.options())),
-                    everywhere.select(1, 0).sum().item<std::int64_t>(), communicator);
+    found =
+        kl_divergence(similarities(student, logit_scale.to(type).exp()),
+                      similarities(teacher, at::full({}, teacher_scale, counts.options())), texts.total, communicator);
     communicator.all_reduce(found.d_texts);
-    found.d_texts = found.d_texts.narrow(0, communicator.rank() * largest, own);
+    found.d_texts = found.d_texts.narrow(0, communicator.rank() * texts.largest, student.texts.size(0));
   }
   return WithGradients::apply(student.images, student.texts, logit_scale, found);
 }

@@ -130,9 +130,9 @@ void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, con
     }
     if (image && recipe.low_pass_stem) check_stem(name, files.weights);
   };
-  take(recipe.initial, true, true);
-  take(recipe.initial_image, true, false);
-  take(recipe.initial_text, false, true);
+  take(recipe.pretrained, true, true);
+  take(recipe.pretrained_image, true, false);
+  take(recipe.pretrained_text, false, true);
 }
 
 }  // namespace gondola

@@ -10,10 +10,10 @@
 
 namespace gondola {
 
-/// Copies into an objective's tensors what the recipe takes from other models: all of model.initial's, then the image
-/// tower of model.initial_image and the text tower of model.initial_text. The position embeddings of an image tower
-/// trained at another image_size are resized. A sigmoid loss keeps its own scale if the model was trained with a
-/// softmax loss. Throws Error that names how a tower differs from the recipe's, or the weight that it lacks.
+/// Copies into an objective's tensors what the recipe takes from other models: all of model.pretrained's, then the
+/// image tower of model.pretrained_image and the text tower of model.pretrained_text. The position embeddings of an
+/// image tower trained at another image_size are resized. A sigmoid loss keeps its own scale if the model was trained
+/// with a softmax loss. Throws Error that names how a tower differs from the recipe's, or the weight that it lacks.
 void load_initial_weights(const NamedTensors& tensors, const Recipe& recipe, const ClipTokenizer& tokenizer);
 
 /// Resizes the position embeddings of a class token and a square grid, (1 + from²) × width, to a grid of side `to`:

@@ -56,7 +56,7 @@ Launch Launch::from(const Environment& variable) {
     if (*rank >= *size) fail("{} is {}, but {} is {}", names.rank, *rank, names.size, *size);
     launch.rank = *rank;
     launch.size = *size;
-    launch.local_rank = number(variable, names.local_rank).value_or(*rank);
+    launch.local_rank = number(variable, names.local_rank);
     launch.local_size = number(variable, names.local_size).value_or(*size);
     break;
   }

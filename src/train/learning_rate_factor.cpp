@@ -38,7 +38,7 @@ double learning_rate_factor(const std::string& name, const Recipe& recipe) {
   const int below_top = blocks + 1 - (image ? image_depth(name, blocks) : text_depth(name, blocks));
   const bool locked = image ? recipe.lock_image : recipe.lock_text;
   if (locked && (recipe.unlocked_blocks == 0 || below_top > recipe.unlocked_blocks)) return 0;
-  return (image ? recipe.image_rate : recipe.text_rate) * std::pow(recipe.layer_decay, below_top);
+  return (image ? recipe.image_lr_factor : recipe.text_lr_factor) * std::pow(recipe.layer_decay, below_top);
 }
 
 }  // namespace gondola

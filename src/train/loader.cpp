@@ -42,11 +42,6 @@ void draw(std::size_t size, Random random, const Take& take) {
   }
 }
 
-std::int64_t patches_of(const Recipe& recipe) {
-  const std::int64_t side = recipe.model.image.image_size / recipe.model.image.patch_size;
-  return side * side;
-}
-
 TokenIds encode(const ClipTokenizer& tokenizer, const TextTowerConfig& text, const std::string& caption) {
   return tokenizer.encode(caption, text.context_length, Overflow::truncate).ids;
 }
@@ -157,18 +152,19 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
 
 void Loader::count_broken(const std::string& message) {
   constexpr std::int64_t too_many = 1000;  // as when a server or a disk is gone
-  if (++in_a_row_ > std::max(recipe_.max_broken, too_many))
+  if (++in_a_row_ > std::max(recipe_.max_read_failures, too_many))
     fail("{} samples in a row could not be read, the last: {}", in_a_row_.load(), message);
   const std::lock_guard lock(mutex_);
   if (!failures_.insert(hash_of(message)).second) return;  // known from an earlier epoch or the same shard
   print_error("gondola train: skipped: {}", message);
-  if (static_cast<std::int64_t>(failures_.size()) > recipe_.max_broken)
-    fail("more than {} failures to read samples (data.max_broken), the last: {}", recipe_.max_broken, message);
+  if (static_cast<std::int64_t>(failures_.size()) > recipe_.max_read_failures)
+    fail("more than {} failures to read samples (data.max_read_failures), the last: {}", recipe_.max_read_failures,
+         message);
 }
 
 void Loader::draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const {
   auto next = kept.begin();
-  draw(static_cast<std::size_t>(patches_of(recipe_)), Random(mix_seed(sample_seed, patch_stream)),
+  draw(static_cast<std::size_t>(recipe_.model.image.tokens() - 1), Random(mix_seed(sample_seed, patch_stream)),
        [&](std::size_t patch) {
          *next++ = static_cast<std::int64_t>(patch);
          return next != kept.end();
@@ -187,11 +183,11 @@ Batch Loader::load(std::int64_t step) {
   const bool for_gpu = recipe_.device.starts_with("cuda");
   batch.pixels = at::empty({count, 3, size, size}, at::TensorOptions(at::kFloat).pinned_memory(for_gpu));
   if (recipe_.patch_dropout > 0) {
-    const double kept = (1 - recipe_.patch_dropout) * static_cast<double>(patches_of(recipe_));
+    const double kept = (1 - recipe_.patch_dropout) * (recipe_.model.image.tokens() - 1);
     batch.patches = at::empty({count, std::max<std::int64_t>(1, std::llround(kept))}, at::kLong);
   }
   std::vector<std::vector<TokenIds>> drawn(static_cast<std::size_t>(count));
-  pool_.for_each(drawn.size(), [&](std::size_t row, int) {
+  pool_.parallel_for(drawn.size(), [&](std::size_t row, int) {
     if (stop_ || interrupted()) fail("interrupted");  // nobody will ask for this batch
     const auto position = static_cast<std::size_t>(first) + row;
     drawn[row] = load_sample(batch, static_cast<std::int64_t>(row), epoch, batch_of_epoch, position);

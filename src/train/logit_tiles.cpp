@@ -35,7 +35,7 @@ void add_products(const LogitBlock& block, const at::Tensor& weights, const Slic
 
 }  // namespace
 
-at::ScalarType wide_type(const at::Tensor& features) {
+at::ScalarType compute_dtype(const at::Tensor& features) {
   return features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
@@ -62,17 +62,17 @@ void LogitBlock::for_each_tile(const Body& body) const {
   });
 }
 
-void LogitBlock::add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const {
+void LogitBlock::add_log_sums(const at::Tensor& lse_over_texts, const at::Tensor& lse_over_images) const {
   const TileBuffer buffer(*this);
   // Each row and each column is shifted by its own maximum: with a common one, a row of small logits would underflow.
   for_each_tile([&](at::Tensor& logits, const Slice& rows, const Slice& columns) {
     auto shifted = buffer.tile(rows.count, columns.count);
     const auto column_max = logits.amax(0);
     at::sub_out(shifted, logits, column_max).exp_();
-    add_logarithms(columns.of(over_images), column_max + shifted.sum(0).log());
+    add_logarithms(columns.of(lse_over_images), column_max + shifted.sum(0).log());
     const auto row_max = logits.amax(1);
     logits.sub_(row_max.unsqueeze(1)).exp_();
-    add_logarithms(rows.of(over_texts), row_max + at::mv(logits, columns.of(counts)).log());
+    add_logarithms(rows.of(lse_over_texts), row_max + at::mv(logits, columns.of(counts)).log());
   });
 }
 
@@ -111,13 +111,13 @@ void LogitBlock::subtract_positive_gradients(const Positives& positives, const a
   });
 }
 
-void LogitBlock::add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images,
+void LogitBlock::add_softmax_gradients(const at::Tensor& lse_over_texts, const at::Tensor& lse_over_images,
                                        const at::Tensor& d_images, const at::Tensor& d_texts) const {
   const TileBuffer buffer(*this);
   for_each_tile([&](at::Tensor& logits, const Slice& rows, const Slice& columns) {
     auto of_rows = buffer.tile(rows.count, columns.count);
-    at::sub_out(of_rows, logits, rows.of(over_texts).unsqueeze(1)).exp_();
-    logits.sub_(columns.of(over_images)).exp_().add_(of_rows);
+    at::sub_out(of_rows, logits, rows.of(lse_over_texts).unsqueeze(1)).exp_();
+    logits.sub_(columns.of(lse_over_images)).exp_().add_(of_rows);
     add_products(*this, logits, rows, columns, 0.5, d_images, d_texts);
   });
 }

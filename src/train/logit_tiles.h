@@ -9,7 +9,7 @@
 namespace gondola {
 
 /// The type in which similarities are computed: fp64 for features in fp64, else fp32.
-at::ScalarType wide_type(const at::Tensor& features);
+at::ScalarType compute_dtype(const at::Tensor& features);
 
 /// Disables autocast, which would compute similarities in bf16, for the lifetime of the guard.
 c10::impl::ExcludeDispatchKeyGuard without_autocast();
@@ -51,17 +51,17 @@ struct LogitBlock {
   at::Tensor bias;    ///< a scalar, only for the sigmoid loss
   Tile tile;
 
-  /// Accumulates this block's part of two log-sum-exps: ln Σ_j counts_j exp(z_ij) in over_texts (n), and
-  /// ln Σ_i exp(z_ij) in over_images (m).
-  void add_log_sums(const at::Tensor& over_texts, const at::Tensor& over_images) const;
+  /// Accumulates this block's part of two log-sum-exps: ln Σ_j counts_j exp(z_ij) in lse_over_texts (n), and
+  /// ln Σ_i exp(z_ij) in lse_over_images (m).
+  void add_log_sums(const at::Tensor& lse_over_texts, const at::Tensor& lse_over_images) const;
 
   /// Adds Σ_ij counts_j ln(1 + exp(z_ij)) to an fp64 scalar.
   void add_softplus(const at::Tensor& total) const;
 
-  /// With w_ij = ½ (exp(z_ij − over_texts_i) + exp(z_ij − over_images_j)), adds Σ_j w_ij counts_j text_j to d_images
-  /// and Σ_i w_ij image_i to d_texts. The caller multiplies both by `scale` and, for texts, by `counts`.
-  void add_softmax_gradients(const at::Tensor& over_texts, const at::Tensor& over_images, const at::Tensor& d_images,
-                             const at::Tensor& d_texts) const;
+  /// With w_ij = ½ (exp(z_ij − lse_over_texts_i) + exp(z_ij − lse_over_images_j)), adds Σ_j w_ij counts_j text_j to
+  /// d_images and Σ_i w_ij image_i to d_texts. The caller multiplies both by `scale` and, for texts, by `counts`.
+  void add_softmax_gradients(const at::Tensor& lse_over_texts, const at::Tensor& lse_over_images,
+                             const at::Tensor& d_images, const at::Tensor& d_texts) const;
 
   /// The same with w_ij = σ(z_ij); also adds Σ_ij counts_j w_ij to d_bias, an fp64 scalar.
   void add_sigmoid_gradients(const at::Tensor& d_bias, const at::Tensor& d_images, const at::Tensor& d_texts) const;

@@ -16,12 +16,12 @@ using torch::autograd::variable_list;
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// What both passes share: the ranks' texts, except for their features, and which of them are positives.
-struct Pairs : torch::CustomClassHolder {
+struct Pairs : torch::CustomClassHolder, RankTexts {
   Pairs(const Features& features, const LossOptions& chosen, Communicator& ranks);
 
   /// Calls body(owner, texts) with the texts of every rank, this one's first.
   template <class Body>
-  void go_round(const at::Tensor& own_texts, const Body& body) const;
+  void for_each_rank_in_ring(const at::Tensor& own_texts, const Body& body) const;
 
   /// Pads the rank's own rows with zeros, so that all ranks' tensors have the same shape.
   at::Tensor padded(const at::Tensor& own) const;
@@ -33,33 +33,18 @@ struct Pairs : torch::CustomClassHolder {
 
   LossOptions options;
   Communicator& communicator;
-  std::int64_t total = 0;            ///< images of all ranks
-  std::vector<std::int64_t> sizes;   ///< number of each rank's texts
-  std::int64_t largest = 0;          ///< of the sizes
-  at::Tensor counts;                 ///< ranks × largest: the images that each text stands for on its rank
   std::vector<Positives> positives;  ///< of this rank's images among each rank's texts
-  at::Tensor over_texts;             ///< n: log-sum-exp of each image's logits over all pairs' texts
-  at::Tensor over_images;            ///< ranks × largest: of each text's logits over all images
+  at::Tensor lse_over_texts;         ///< n: log-sum-exp of each image's logits over all pairs' texts
+  at::Tensor lse_over_images;        ///< ranks × largest: of each text's logits over all images
 
  private:
   void find_positives(const at::Tensor& caption, const at::Tensor& own_keys);
 };
 
 Pairs::Pairs(const Features& features, const LossOptions& chosen, Communicator& ranks)
-    : options(chosen), communicator(ranks) {
+    : RankTexts(features, ranks), options(chosen), communicator(ranks) {
   if (!options.tile) options.tile = fast_tile(features.images.device().type());
-  const auto& caption = features.caption;
-  const auto own_size = features.texts.size(0);
-  const auto here = at::tensor({caption.size(0), own_size}, caption.options());
-  const auto everywhere = communicator.all_gather(here).view({-1, 2}).cpu();
-  for (int owner = 0; owner < communicator.size(); ++owner) {
-    total += everywhere[owner][0].item<std::int64_t>();
-    sizes.push_back(everywhere[owner][1].item<std::int64_t>());
-    largest = std::max(largest, sizes.back());
-  }
-  const auto repeats = at::bincount(caption.flatten(), {}, largest).to(wide_type(features.images));
-  counts = gathered(repeats / caption.size(1));
-  find_positives(caption, features.text_keys);
+  find_positives(features.caption, features.text_keys);
 }
 
 void Pairs::find_positives(const at::Tensor& caption, const at::Tensor& own_keys) {
@@ -97,10 +82,10 @@ LogitBlock Pairs::block(const at::Tensor& images, const at::Tensor& logit_scale,
 }
 
 template <class Body>
-void Pairs::go_round(const at::Tensor& own_texts, const Body& body) const {
+void Pairs::for_each_rank_in_ring(const at::Tensor& own_texts, const Body& body) const {
   auto passing = padded(own_texts);
   for (int step = 0, size = communicator.size(); step < size; ++step) {
-    if (step > 0) passing = communicator.pass_around(passing);
+    if (step > 0) passing = communicator.ring_shift(passing);
     const int owner = (communicator.rank() + size - step) % size;
     body(owner, passing.narrow(0, 0, sizes[owner]).to(counts.scalar_type()));
   }
@@ -124,26 +109,26 @@ at::Tensor ContrastiveLoss::forward(AutogradContext* context, const at::Tensor& 
   const auto wide = pairs->counts.options();
   LogitBlock block = pairs->block(images, logit_scale, logit_bias);
   auto total = at::zeros({}, wide.dtype(at::kDouble));
-  pairs->over_texts = at::full({images.size(0)}, -infinity, wide);
-  auto over_images = at::full({pairs->largest}, -infinity, wide);
-  pairs->go_round(texts, [&](int owner, const at::Tensor& their_texts) {
+  pairs->lse_over_texts = at::full({images.size(0)}, -infinity, wide);
+  auto lse_over_images = at::full({pairs->largest}, -infinity, wide);
+  pairs->for_each_rank_in_ring(texts, [&](int owner, const at::Tensor& their_texts) {
     block.texts = their_texts;
     block.counts = pairs->of_owner(pairs->counts, owner);
     if (pairs->options.sigmoid) {
       block.add_softplus(total);
     } else {
-      block.add_log_sums(pairs->over_texts, over_images.narrow(0, 0, their_texts.size(0)));
-      over_images = pairs->communicator.pass_around(over_images);  // home again after the last
+      block.add_log_sums(pairs->lse_over_texts, lse_over_images.narrow(0, 0, their_texts.size(0)));
+      lse_over_images = pairs->communicator.ring_shift(lse_over_images);  // home again after the last
     }
     if (const Positives& positives = pairs->positives[owner]; positives.text.defined())
       block.subtract_positives(positives, total);
   });
   if (!pairs->options.sigmoid) {
-    pairs->over_images = pairs->gathered(over_images);
+    pairs->lse_over_images = pairs->gathered(lse_over_images);
     const int rank = pairs->communicator.rank();
     const auto own_counts = pairs->of_owner(pairs->counts, rank);
-    const auto from_texts = own_counts * pairs->of_owner(pairs->over_images, rank);
-    total += (pairs->over_texts.sum(at::kDouble) + from_texts.sum(at::kDouble)) / 2;
+    const auto from_texts = own_counts * pairs->of_owner(pairs->lse_over_images, rank);
+    total += (pairs->lse_over_texts.sum(at::kDouble) + from_texts.sum(at::kDouble)) / 2;
   }
   pairs->communicator.all_reduce(total);
   return (total / pairs->total).to(wide.dtype());
@@ -159,18 +144,18 @@ variable_list ContrastiveLoss::backward(AutogradContext* context, const variable
   auto d_images = at::zeros_like(block.images);
   auto d_texts = at::zeros({pairs->largest, images.size(1)}, block.images.options());
   auto d_bias = at::zeros({}, block.images.options().dtype(at::kDouble));
-  pairs->go_round(texts, [&](int owner, const at::Tensor& their_texts) {
+  pairs->for_each_rank_in_ring(texts, [&](int owner, const at::Tensor& their_texts) {
     block.texts = their_texts;
     block.counts = pairs->of_owner(pairs->counts, owner);
     const auto d_their_texts = d_texts.narrow(0, 0, their_texts.size(0));
     if (pairs->options.sigmoid)
       block.add_sigmoid_gradients(d_bias, d_images, d_their_texts);
     else
-      block.add_softmax_gradients(pairs->over_texts, pairs->of_owner(pairs->over_images, owner), d_images,
+      block.add_softmax_gradients(pairs->lse_over_texts, pairs->of_owner(pairs->lse_over_images, owner), d_images,
                                   d_their_texts);
     if (const Positives& positives = pairs->positives[owner]; positives.text.defined())
       block.subtract_positive_gradients(positives, d_bias, d_images, d_their_texts);
-    d_texts = pairs->communicator.pass_around(d_texts);  // home again after the last
+    d_texts = pairs->communicator.ring_shift(d_texts);  // home again after the last
   });
   const int rank = pairs->communicator.rank();
   const auto own_counts = pairs->of_owner(pairs->counts, rank);
@@ -184,6 +169,19 @@ variable_list ContrastiveLoss::backward(AutogradContext* context, const variable
 }
 
 }  // namespace
+
+RankTexts::RankTexts(const Features& own, Communicator& communicator) {
+  const auto& caption = own.caption;
+  const auto here = at::tensor({caption.size(0), own.texts.size(0)}, caption.options());
+  const auto everywhere = communicator.all_gather(here).view({-1, 2}).cpu();
+  for (int owner = 0; owner < communicator.size(); ++owner) {
+    total += everywhere[owner][0].item<std::int64_t>();
+    sizes.push_back(everywhere[owner][1].item<std::int64_t>());
+    largest = std::max(largest, sizes.back());
+  }
+  const auto repeats = at::bincount(caption.flatten(), {}, largest).to(compute_dtype(own.images));
+  counts = communicator.all_gather(repeats / caption.size(1)).view({-1, largest});
+}
 
 at::Tensor contrastive_loss(const Features& features, const at::Tensor& logit_scale, const at::Tensor& logit_bias,
                             const LossOptions& options, Communicator& communicator) {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 #include "train/communicator.h"
 #include "train/logit_tiles.h"
@@ -15,6 +16,17 @@ struct Features {
   at::Tensor texts;      ///< m × dim, normalised: the distinct texts
   at::Tensor caption;    ///< n × k, int64: each image's rows of texts
   at::Tensor text_keys;  ///< m, int64: equal for equal texts, whatever the rank
+};
+
+/// How many texts each rank has, and how often each counts.
+struct RankTexts {
+  /// Gathers them; all ranks must call it.
+  RankTexts(const Features& own, Communicator& communicator);
+
+  std::int64_t total = 0;           ///< images of all ranks
+  std::vector<std::int64_t> sizes;  ///< number of each rank's texts
+  std::int64_t largest = 0;         ///< of the sizes
+  at::Tensor counts;                ///< ranks × largest: the images that each text stands for on its rank
 };
 
 struct LossOptions {

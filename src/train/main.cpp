@@ -1,5 +1,4 @@
 #include <c10/core/DeviceGuard.h>
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <torch/cuda.h>
 
@@ -18,6 +17,7 @@
 #include "base/spelling.h"
 #include "base/streams.h"
 #include "torch_towers/device.h"
+#include "torch_towers/message_of.h"
 #include "train/allocator.h"
 #include "train/communicator.h"
 #include "train/gradient_sync.h"
@@ -39,12 +39,6 @@ struct Plan {
   Link link{1e9, 1e-5};
 };
 
-/// The error's message without the call stack that PyTorch adds.
-std::string message_of(const std::exception& error) {
-  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-  return of_torch != nullptr ? of_torch->what_without_backtrace() : error.what();
-}
-
 void print_plan(Recipe recipe, const Plan& plan) {
   if (recipe.vocab_size > 0) recipe.model.text.vocab_size = recipe.vocab_size;
   recipe.device = "cpu";  // only the model's sizes are needed, whatever the run's device
@@ -56,7 +50,7 @@ void print_plan(Recipe recipe, const Plan& plan) {
                        static_cast<int>(objective.parameters().size()),
                        recipe.micro_batch_size,
                        recipe.activation_checkpointing,
-                       recipe.shard_optimizer};
+                       recipe.shards_optimizer()};
   fmt::print("ranks    step s  compute     ring   reduce  exposed  weights  MB sent/rank    pairs/s  efficiency\n");
   for (const int ranks : plan.ranks) {
     Loader::check_ranks(recipe, ranks);
@@ -140,9 +134,10 @@ int main(int argc, char** argv) {
       return value == nullptr ? std::nullopt : std::optional<std::string>(value);
     });
     if (recipe.device == "cuda") {
-      // Some launchers show each process only its own GPU.
-      const bool one_is_shown = torch::cuda::device_count() == 1 && environment("CUDA_VISIBLE_DEVICES");
-      recipe.device = fmt::format("cuda:{}", one_is_shown ? 0 : launch.local_rank);
+      const int gpus = std::max(1, static_cast<int>(torch::cuda::device_count()));
+      // Some launchers show each process only its own GPU; others do not number a machine's processes.
+      const bool one_is_shown = gpus == 1 && environment("CUDA_VISIBLE_DEVICES");
+      recipe.device = fmt::format("cuda:{}", one_is_shown ? 0 : launch.local_rank.value_or(launch.rank % gpus));
     }
     const c10::DeviceGuard guard(find_device(recipe.device));  // or NCCL would also use memory on the first GPU
     std::signal(SIGPIPE, SIG_IGN);  // writing to a dead rank must not kill this one before it can name the dead one
@@ -153,7 +148,7 @@ int main(int argc, char** argv) {
     try {
       const int processors = communicator.own_processors();
       if (recipe.threads == 0) recipe.threads = processors;
-      auto opening = communicator.waiting_for_files();  // data sets and models
+      auto opening = communicator.waiting_for_io();  // data sets and models
       Trainer trainer(std::move(recipe), out, resume, communicator, traced_steps);
       opening.reset();
       catch_interrupts();  // an earlier interrupt loses nothing

@@ -25,11 +25,11 @@ at::Tensor polar_factors(at::Tensor x) {
 
 }  // namespace
 
-bool is_for_muon(const std::string& name, const at::Tensor& parameter) {
+bool uses_muon(const std::string& name, const at::Tensor& parameter) {
   return parameter.dim() >= 2 && name.find("embedding") == std::string::npos;
 }
 
-std::int64_t matrices_of(const std::string& name, const ModelConfig& model) {
+std::int64_t matrix_count(const std::string& name, const ModelConfig& model) {
   const int heads = name.starts_with("visual.") ? model.image.heads : model.text.heads;
   if (name.ends_with("in_proj_weight")) return 3 * heads;
   const bool pools = name.find("attnpool.") != std::string::npos && name.find(".c_proj") == std::string::npos;

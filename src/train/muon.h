@@ -14,10 +14,10 @@ namespace gondola {
 
 /// Whether Muon updates this parameter: true of the matrices between a model's layers, including convolutions, but not
 /// of embedding tables.
-bool is_for_muon(const std::string& name, const at::Tensor& parameter);
+bool uses_muon(const std::string& name, const at::Tensor& parameter);
 
 /// How many matrices such a parameter stacks along its rows: each head has its own for queries, keys and values.
-std::int64_t matrices_of(const std::string& name, const ModelConfig& model);
+std::int64_t matrix_count(const std::string& name, const ModelConfig& model);
 
 /// Whether its rows are the inputs: true of the projections into the common space, as OpenAI stored them.
 bool is_input_major(const std::string& name);

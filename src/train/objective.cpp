@@ -64,7 +64,7 @@ Objective::Embeddings Objective::encode(const Batch& batch, std::int64_t part, s
   const auto patches = batch.patches.defined() ? rows_of(batch.patches, part, parts).to(recipe_.device) : at::Tensor();
   const torch::Device device(recipe_.device);
   const Autocast autocast(recipe_.bf16, device.type());
-  const auto wide = [](const at::Tensor& x) { return x.to(wide_type(x)); };
+  const auto wide = [](const at::Tensor& x) { return x.to(compute_dtype(x)); };
   const auto type = model_->logit_scale.scalar_type();
   Embeddings embeddings;
   if (!(again && recipe_.is_locked(/*image=*/true))) {
@@ -148,7 +148,7 @@ void Objective::broadcast() {
   for (auto& [name, tensor] : tensors()) communicator_.broadcast(tensor);
 }
 
-void Objective::constrain() {
+void Objective::clamp_logit_scale() {
   const torch::NoGradGuard no_gradients;
   model_->logit_scale.clamp_(0, std::log(recipe_.max_scale));
 }

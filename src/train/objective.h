@@ -24,8 +24,8 @@ class Objective {
   /// 2021, arXiv 2101.06983, "GradCache"). This is exact and takes the memory of one micro-batch.
   double backward(const Batch& batch);
 
-  /// Enforces what must hold after each update: a scale within [1, max_scale] (arXiv 2103.00020, 2.5).
-  void constrain();
+  /// Keeps the scale within [1, max_scale], as must hold after each update (arXiv 2103.00020, 2.5).
+  void clamp_logit_scale();
 
   /// Copies rank 0's weights and statistics to all ranks.
   void broadcast();
@@ -38,7 +38,7 @@ class Objective {
   /// logit_bias; none without the sigmoid loss.
   std::optional<double> bias() const;
   /// Sets the teacher that the model learns from in addition to the pairs; null: none.
-  void learn_from(const Teacher* teacher) { teacher_ = teacher; }
+  void set_teacher(const Teacher* teacher) { teacher_ = teacher; }
   /// Records the coming steps in `trace`; null: stops recording.
   void trace(std::shared_ptr<Trace> trace);
   Trace* trace() const { return trace_.get(); }

@@ -20,37 +20,32 @@ bool decays(const std::string& name, const at::Tensor& parameter) {
 }  // namespace
 
 Optimiser::Optimiser(const NamedTensors& parameters, const Recipe& recipe, Communicator& communicator)
-    : communicator_(communicator),
-      sharded_(recipe.shard_optimizer && communicator.size() > 1),
-      muon_type_(recipe.bf16 ? at::kBFloat16 : at::kFloat),
-      beta1_(recipe.beta1),
-      beta2_(recipe.beta2),
-      epsilon_(recipe.epsilon) {
+    : recipe_(recipe), communicator_(communicator), sharded_(recipe.shards_optimizer() && communicator.size() > 1) {
   std::map<std::pair<double, double>, std::size_t> group_of;  // by factor and decay
   std::vector<std::int64_t> values_of(static_cast<std::size_t>(communicator.size()));
   for (const auto& [name, parameter] : parameters) {
     const auto least = std::min_element(values_of.begin(), values_of.end());
     *least += parameter.numel();
     const int owner = sharded_ ? static_cast<int>(least - values_of.begin()) : communicator.rank();
-    const bool by_muon = recipe.muon && is_for_muon(name, parameter);
-    parameters_.push_back(
-        {by_muon ? std::vector{"momentum." + name} : std::vector{"exp_avg." + name, "exp_avg_sq." + name}, parameter,
-         owner});
-    if (owner != communicator.rank()) continue;
+    const bool by_muon = recipe.muon && uses_muon(name, parameter), is_own = owner == communicator.rank();
+    OwnedParameter& each = parameters_.emplace_back(OwnedParameter{parameter, owner, {}});
+    for (const char* moment :
+         by_muon ? std::vector<const char*>{"momentum."} : std::vector<const char*>{"exp_avg.", "exp_avg_sq."})
+      each.moments.emplace_back(moment + name, is_own ? at::zeros_like(parameter) : at::Tensor());
+    if (!is_own) continue;
     const double factor = learning_rate_factor(name, recipe);
     const double decay = decays(name, parameter) ? recipe.weight_decay : 0;
     if (by_muon) {
-      matrices_.push_back({name, parameter, at::zeros_like(parameter), matrices_of(name, recipe.model),
-                           factor * recipe.muon_rate, decay});
+      matrices_.push_back({parameter, each.moments[0].second, matrix_count(name, recipe.model), is_input_major(name),
+                           factor * recipe.muon_lr_factor, decay});
       continue;
     }
     const auto [found, is_new] = group_of.emplace(std::pair(factor, decay), groups_.size());
-    if (is_new) groups_.push_back({{}, {}, {}, {}, {}, factor, decay});
+    if (is_new) groups_.push_back({{}, {}, {}, {}, factor, decay});
     Group& group = groups_[found->second];
-    group.names.push_back(name);
     group.parameters.push_back(parameter);
-    group.exp_avgs.push_back(at::zeros_like(parameter));
-    group.exp_avg_sqs.push_back(at::zeros_like(parameter));
+    group.exp_avgs.push_back(each.moments[0].second);
+    group.exp_avg_sqs.push_back(each.moments[1].second);
     group.steps.push_back(at::zeros({}, parameter.options().dtype(at::kFloat)));
   }
 }
@@ -69,8 +64,8 @@ void Optimiser::step_adamw(double learning_rate) {
     std::vector<at::Tensor> gradients;  // by autograd's contract laid out as their parameters, as the kernel requires
     for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
     at::_fused_adamw_(group.parameters, gradients, group.exp_avgs, group.exp_avg_sqs, {}, group.steps,
-                      learning_rate * group.learning_rate_factor, beta1_, beta2_, group.weight_decay, epsilon_,
-                      /*amsgrad=*/false, /*maximize=*/false);
+                      learning_rate * group.learning_rate_factor, recipe_.beta1, recipe_.beta2, group.weight_decay,
+                      recipe_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
   }
 }
 
@@ -82,9 +77,9 @@ void Optimiser::step_muon(double learning_rate) {
     const auto ahead = gradient.lerp(matrix.momentum, momentum);  // Nesterov's
     const double rate = learning_rate * matrix.learning_rate_factor;
     matrix.parameter.mul_(1 - rate * matrix.weight_decay);
-    const bool transposed = is_input_major(matrix.name);
-    const auto update = muon_update(transposed ? ahead.t() : ahead, matrix.matrices, muon_type_);
-    matrix.parameter.sub_(transposed ? update.t() : update, rate);
+    const auto update =
+        muon_update(matrix.input_major ? ahead.t() : ahead, matrix.matrices, recipe_.bf16 ? at::kBFloat16 : at::kFloat);
+    matrix.parameter.sub_(matrix.input_major ? update.t() : update, rate);
   }
 }
 
@@ -110,19 +105,10 @@ void Optimiser::zero_grad() {
 }
 
 TensorMap Optimiser::state() const {
-  std::map<std::string, at::Tensor> own;
-  for (const Group& group : groups_) {
-    for (std::size_t i = 0; i < group.names.size(); ++i) {
-      own["exp_avg." + group.names[i]] = group.exp_avgs[i];
-      own["exp_avg_sq." + group.names[i]] = group.exp_avg_sqs[i];
-    }
-  }
-  for (const Matrix& matrix : matrices_) own["momentum." + matrix.name] = matrix.momentum;
   TensorMap state;
   for (const OwnedParameter& each : parameters_) {
-    for (const std::string& name : each.moments) {
-      const auto found = own.find(name);
-      auto moments = found != own.end() ? found->second : at::empty_like(each.parameter);
+    for (const auto& [name, own] : each.moments) {
+      auto moments = own.defined() ? own : at::empty_like(each.parameter);
       if (sharded_) communicator_.broadcast(moments, each.owner);
       if (communicator_.rank() == 0) state[name] = from_torch(moments);
     }
@@ -132,14 +118,11 @@ TensorMap Optimiser::state() const {
 }
 
 void Optimiser::load_state(const TensorMap& state, std::int64_t steps) {
-  for (Group& group : groups_) {
-    for (std::size_t i = 0; i < group.names.size(); ++i) {
-      restore(group.exp_avgs[i], state, "exp_avg." + group.names[i]);
-      restore(group.exp_avg_sqs[i], state, "exp_avg_sq." + group.names[i]);
-      group.steps[i].fill_(static_cast<double>(steps));
-    }
-  }
-  for (Matrix& matrix : matrices_) restore(matrix.momentum, state, "momentum." + matrix.name);
+  for (const OwnedParameter& each : parameters_)
+    for (const auto& [name, own] : each.moments)
+      if (own.defined()) restore(own, state, name);
+  for (Group& group : groups_)
+    for (at::Tensor& count : group.steps) count.fill_(static_cast<double>(steps));
 }
 
 double clip_gradients(const NamedTensors& parameters, double limit, Communicator& communicator) {

@@ -17,12 +17,12 @@ namespace gondola {
 /// class and position embeddings (open_clip's no_weight_decay, here also those of a ModifiedResNet's pooling).
 class Optimiser {
  public:
-  /// With recipe.shard_optimizer each rank updates only the parameters that it owns, then receives the others from
-  /// their owners. `communicator` must outlive the object.
+  /// If recipe.shards_optimizer(), each rank updates only the parameters that it owns, then receives the others from
+  /// their owners. `recipe` and `communicator` must outlive the object.
   Optimiser(const NamedTensors& parameters, const Recipe& recipe, Communicator& communicator);
 
   /// Updates the parameters from their gradients, then drops these. A parameter's learning rate is the given one times
-  /// its learning_rate_factor, and for Muon times recipe.muon_rate.
+  /// its learning_rate_factor, and for Muon times recipe.muon_lr_factor.
   void step(double learning_rate);
 
   /// Drops the gradients without an update.
@@ -37,33 +37,31 @@ class Optimiser {
  private:
   /// A parameter that another rank may own.
   struct OwnedParameter {
-    std::vector<std::string> moments;  ///< names of its moments
     at::Tensor parameter;
     int owner;
+    NamedTensors moments;  ///< undefined where another rank owns it
   };
   struct Group {
-    std::vector<std::string> names;
     std::vector<at::Tensor> parameters, exp_avgs, exp_avg_sqs, steps;
     double learning_rate_factor, weight_decay;
   };
   /// A parameter that Muon updates.
   struct Matrix {
-    std::string name;
     at::Tensor parameter, momentum;
-    std::int64_t matrices;  ///< see matrices_of
+    std::int64_t matrices;  ///< see matrix_count
+    bool input_major;       ///< see is_input_major
     double learning_rate_factor, weight_decay;
   };
   void step_adamw(double learning_rate);
   void step_muon(double learning_rate);
   void broadcast_parameters();
 
+  const Recipe& recipe_;
   Communicator& communicator_;
-  bool sharded_;
+  const bool sharded_;
   std::vector<OwnedParameter> parameters_;  ///< all of them
   std::vector<Group> groups_;               ///< this rank's own
   std::vector<Matrix> matrices_;
-  at::ScalarType muon_type_;
-  double beta1_, beta2_, epsilon_;
 };
 
 /// Scales all gradients by one factor, the same on all ranks, so that their joint L2 norm is at most `limit` (0: no

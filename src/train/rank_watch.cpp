@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::seconds;
 
-constexpr seconds farewell{10};
+constexpr seconds leave_timeout{10};
 constexpr int dead_after = 15, stuck_after = 40;  // rounds
 constexpr double working = 0.01;                  // of a processor
 constexpr const char *failure_key = "failure", *leaving_key = "leaving";
@@ -35,8 +35,8 @@ double seconds_of(clockid_t clock) {
 
 }  // namespace
 
-Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
-             std::function<void(const std::string&)> on_failure, std::chrono::milliseconds round)
+RankWatch::RankWatch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
+                     std::function<void(const std::string&)> on_failure, std::chrono::milliseconds round)
     : store_(std::move(store)),
       rank_(rank),
       size_(size),
@@ -55,19 +55,19 @@ Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool ser
   }
 }
 
-Watch::~Watch() {
+RankWatch::~RankWatch() {
   stop();
   try {
     store_->set(key_of(rank_), std::string("left"));
     store_->add(leaving_key, 1);
-    const auto end = Clock::now() + farewell;
+    const auto end = Clock::now() + leave_timeout;
     while (serves_store_ && Clock::now() < end && store_->add(leaving_key, 0) < size_)
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
   } catch (const std::exception&) {  // whoever served the store has left
   }
 }
 
-void Watch::stop() {
+void RankWatch::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -77,16 +77,16 @@ void Watch::stop() {
     if (thread->joinable()) thread->join();
 }
 
-bool Watch::stopped_within(std::chrono::milliseconds time) {
+bool RankWatch::stopped_within(std::chrono::milliseconds time) {
   std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, time, [&] { return stop_; });
 }
 
-std::string Watch::time_of(int rounds) const {
+std::string RankWatch::time_of(int rounds) const {
   return fmt::format("{:g} s", std::chrono::duration<double>(rounds * round_).count());
 }
 
-void Watch::talk() {
+void RankWatch::talk() {
   do {
     try {
       beat();
@@ -99,7 +99,7 @@ void Watch::talk() {
 }
 
 /// Fails when the store stops answering: waiting for its answers has no timeout.
-void Watch::guard() {
+void RankWatch::guard() {
   std::int64_t before = 0;
   for (int silent = 0; !stopped_within(round_);) {
     const std::int64_t talks = talks_;
@@ -111,7 +111,7 @@ void Watch::guard() {
   }
 }
 
-void Watch::beat() {
+void RankWatch::beat() {
   const double used = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
   if (waiting_ > 0 || used - processor_seconds_ > working * std::chrono::duration<double>(round_).count()) ++own_.life;
   processor_seconds_ = used;
@@ -120,7 +120,7 @@ void Watch::beat() {
 }
 
 /// Returns a failure that some rank found or reported, or that of the watched rank; "" if there is none.
-std::string Watch::look() {
+std::string RankWatch::look() {
   if (store_->check({failure_key})) return store_->get_to_str(failure_key);
   const int watched = (rank_ + size_ - 1) % size_;
   Signs signs;
@@ -144,7 +144,7 @@ std::string Watch::look() {
   return message;
 }
 
-void Watch::fail_with(const std::string& message) {
+void RankWatch::fail_with(const std::string& message) {
   {
     const std::lock_guard lock(mutex_);
     if (stop_ || !verdict_.empty()) return;
@@ -155,7 +155,7 @@ void Watch::fail_with(const std::string& message) {
   on_failure_(message);
 }
 
-std::string Watch::verdict() {
+std::string RankWatch::verdict() {
   std::unique_lock lock(mutex_);
   const auto end = Clock::now() + stuck_after * round_ + seconds(5);
   while (verdict_.empty() && Clock::now() < end && !interrupted())
@@ -163,7 +163,7 @@ std::string Watch::verdict() {
   return verdict_;
 }
 
-void Watch::report(const std::string& message) {
+void RankWatch::report(const std::string& message) {
   {
     const std::lock_guard lock(mutex_);
     if (stop_ || !verdict_.empty()) return;

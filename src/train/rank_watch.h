@@ -20,18 +20,19 @@ namespace gondola {
 /// Finds ranks that have died or are stuck. Every round, a thread of each rank tells the store that it is alive, and
 /// whether its process has since worked (used processor time) or waited for others. Rank r watches rank r − 1, so that
 /// the load on the store grows only linearly with the ranks. What one rank finds or reports, all learn from the store.
-class Watch {
+class RankWatch {
  public:
   /// `on_failure` is called once, on a watching thread, with a message that names the rank or the store.
   /// `serves_store`: this process serves it to the others, and so leaves last. `round` must be the same on all ranks.
-  Watch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
-        std::function<void(const std::string&)> on_failure, std::chrono::milliseconds round = std::chrono::seconds(1));
-  ~Watch();
+  RankWatch(c10::intrusive_ptr<c10d::Store> store, int rank, int size, bool serves_store,
+            std::function<void(const std::string&)> on_failure,
+            std::chrono::milliseconds round = std::chrono::seconds(1));
+  ~RankWatch();
 
   /// While it lives, this rank waits for others, a disk or a server, and does not count as stuck. `watch` may be null.
   class Waiting {
    public:
-    explicit Waiting(Watch* watch) : watch_(watch) {
+    explicit Waiting(RankWatch* watch) : watch_(watch) {
       if (watch_) ++watch_->waiting_;
     }
     ~Waiting() {
@@ -41,7 +42,7 @@ class Watch {
     Waiting& operator=(const Waiting&) = delete;
 
    private:
-    Watch* watch_;
+    RankWatch* watch_;
   };
 
   /// Waits until it is known which rank failed and returns the message; "" if interrupted or if none did.

@@ -3,6 +3,8 @@
 #include <toml++/toml.h>
 
 #include <cmath>
+#include <initializer_list>
+#include <limits>
 #include <ranges>
 #include <set>
 
@@ -101,6 +103,12 @@ class Section {
     return {node == nullptr ? empty : *node->as_table(), origin_, path(key), recipe_};
   }
 
+  /// Throws Error if one of these keys is set.
+  void refuse(std::initializer_list<const char*> keys, const std::string& why) const {
+    for (const char* key : keys)
+      if (table_.contains(key)) fail("{}: {} {}", origin_, path(key), why);
+  }
+
   void finish() const {
     for (const auto& [key, unused] : table_)
       if (!asked_.contains(std::string(key.str())))
@@ -136,18 +144,31 @@ class Section {
                   std::is_same_v<T, std::array<int, 4>>) {
       read_array(key, *node, value);
     } else {
-      const auto found = node->value<std::conditional_t<std::is_same_v<T, std::uint64_t>, std::int64_t, T>>();
-      const bool fits = found && (!std::is_same_v<T, bool> || node->is_boolean()) &&
-                        !(std::is_integral_v<T> && node->is_floating_point());
-      constexpr const char* expected = std::is_same_v<T, bool>       ? "true or false"
-                                       : std::is_integral_v<T>       ? "a whole number"
-                                       : std::is_floating_point_v<T> ? "a number"
-                                                                     : "a string";
-      if (!fits) fail("{}: {} has the wrong type, expected {}", origin_, path(key), expected);
-      if constexpr (std::is_floating_point_v<T>)
-        if (!std::isfinite(*found)) fail("{}: {} is {}, expected a finite number", origin_, path(key), *found);
-      value = static_cast<T>(*found);
+      value = convert<T>(*node, path(key));
     }
+  }
+
+  template <class T>
+  T convert(const toml::node& node, const std::string& name) const {
+    constexpr bool is_bool = std::is_same_v<T, bool>, is_whole = std::is_integral_v<T> && !is_bool,
+                   is_float = std::is_floating_point_v<T>;
+    constexpr const char* expected = is_bool    ? "true or false"
+                                     : is_whole ? "a whole number"
+                                     : is_float ? "a number"
+                                                : "a string";
+    const auto found =
+        node.value<std::conditional_t<is_whole, std::int64_t, std::conditional_t<is_float, double, T>>>();
+    // To toml++, true is 1 and 1 is true.
+    if (!found || (is_bool && !node.is_boolean()) || (is_whole && !node.is_integer()))
+      fail("{}: {} has the wrong type, expected {}", origin_, name, expected);
+    const T value = static_cast<T>(*found);
+    if constexpr (is_float)
+      if (!std::isfinite(value)) fail("{}: {} is {}, expected a finite number", origin_, name, value);
+    if constexpr (is_whole)  // a negative seed wraps
+      if (static_cast<std::int64_t>(value) != *found)
+        fail("{}: {} is {}, expected a number from {} to {}", origin_, name, *found, std::numeric_limits<T>::min(),
+             std::numeric_limits<T>::max());
+    return value;
   }
 
   template <class T>
@@ -159,7 +180,6 @@ class Section {
 
   template <class T>
   void read_array(const char* key, const toml::node& node, T& values) {
-    using Element = typename T::value_type;
     const toml::array* array = node.as_array();
     if (array == nullptr) fail("{}: {} has the wrong type, expected a list", origin_, path(key));
     if constexpr (std::is_same_v<T, std::vector<std::string>>) {
@@ -168,9 +188,7 @@ class Section {
       fail("{}: {} has {} values, expected {}", origin_, path(key), array->size(), values.size());
     }
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto element = (*array)[i].value<Element>();
-      if (!element) fail("{}: {}[{}] has the wrong type", origin_, path(key), i);
-      values[i] = *element;
+      values[i] = convert<typename T::value_type>(*array->get(i), fmt::format("{}[{}]", path(key), i));
     }
   }
 
@@ -193,8 +211,10 @@ void read_image_tower(Section section, ImageTowerConfig& image) {
   image.heads = resnet ? image.width / 2 : image.width / 64;
   section.read("heads", image.heads);
   if (resnet) {
+    section.refuse({"patch_size", "layers", "mlp_width", "activation"}, "does not belong to a modified_resnet");
     section.read("stage_blocks", image.stage_blocks);
   } else {
+    section.refuse({"stage_blocks"}, "does not belong to a vit");
     section.read("patch_size", image.patch_size);
     section.read("layers", image.layers);
     image.mlp_width = 4 * image.width;
@@ -220,6 +240,8 @@ void read_model(Section section, Recipe& recipe) {
   std::string name;
   section.read("preset", name);
   if (!name.empty()) {
+    section.refuse({"name", "embed_dim", "image", "text"},
+                   "cannot be set beside model.preset (--set model.preset=\"\" unsets it)");
     recipe.model = preset(name);
   } else {
     section.read("name", recipe.model.name);
@@ -231,9 +253,9 @@ void read_model(Section section, Recipe& recipe) {
   section.read("vocabulary", vocabulary);
   if (!vocabulary.empty()) recipe.vocabulary = vocabulary;
   section.read("vocab_size", recipe.vocab_size);
-  section.read("initial", recipe.initial);
-  section.read("initial_image", recipe.initial_image);
-  section.read("initial_text", recipe.initial_text);
+  section.read("pretrained", recipe.pretrained);
+  section.read("pretrained_image", recipe.pretrained_image);
+  section.read("pretrained_text", recipe.pretrained_text);
   section.read("batch_norm_embeddings", recipe.batch_norm_embeddings);
   section.read("low_pass_stem", recipe.low_pass_stem);
   section.read_choice("export_dtype", recipe.export_dtype,
@@ -252,13 +274,13 @@ void read_train(Section section, Recipe& recipe) {
   section.read("epochs", recipe.epochs);
   section.read("learning_rate", recipe.learning_rate);
   section.read_choice("optimizer", recipe.muon, {{"adamw", false}, {"muon", true}});
-  section.read("muon_rate", recipe.muon_rate);
+  section.read("muon_lr_factor", recipe.muon_lr_factor);
   section.read("weight_decay", recipe.weight_decay);
   section.read("beta1", recipe.beta1);
   section.read("beta2", recipe.beta2);
   section.read("epsilon", recipe.epsilon);
-  section.read("image_rate", recipe.image_rate);
-  section.read("text_rate", recipe.text_rate);
+  section.read("image_lr_factor", recipe.image_lr_factor);
+  section.read("text_lr_factor", recipe.text_lr_factor);
   section.read("layer_decay", recipe.layer_decay);
   section.read_set("lock", {{"image", &recipe.lock_image}, {"text", &recipe.lock_text}});
   section.read("unlocked_blocks", recipe.unlocked_blocks);
@@ -301,7 +323,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
   }
   for (const float deviation : recipe.preprocess.std) require(deviation > 0, "preprocess.std must be above 0");
   require(recipe.captions_per_image >= 1, "data.captions_per_image must be at least 1");
-  require(recipe.max_broken >= 0, "data.max_broken cannot be negative");
+  require(recipe.max_read_failures >= 0, "data.max_read_failures cannot be negative");
   require(recipe.batch_size >= 2, "train.batch_size must be at least 2: a loss of one pair is zero");
   require(recipe.steps > 0 || recipe.epochs > 0, "train needs either steps or epochs above 0");
   require(recipe.steps == 0 || recipe.epochs == 0,
@@ -317,8 +339,9 @@ void validate(const Recipe& recipe, const std::string& origin) {
   require(recipe.weight_decay >= 0 && recipe.gradient_clip >= 0,
           "train.weight_decay and gradient_clip cannot be negative");
   require(recipe.teacher_weight > 0 && recipe.teacher_weight <= 1, "teacher.weight must be above 0 and at most 1");
-  require(recipe.muon_rate > 0, "train.muon_rate must be above 0");
-  require(recipe.image_rate > 0 && recipe.text_rate > 0, "train.image_rate and text_rate must be above 0");
+  require(recipe.muon_lr_factor > 0, "train.muon_lr_factor must be above 0");
+  require(recipe.image_lr_factor > 0 && recipe.text_lr_factor > 0,
+          "train.image_lr_factor and text_lr_factor must be above 0");
   require(recipe.layer_decay > 0 && recipe.layer_decay <= 1, "train.layer_decay must be above 0 and at most 1");
   require(recipe.unlocked_blocks >= 0, "train.unlocked_blocks cannot be negative");
   require(recipe.unlocked_blocks == 0 || recipe.lock_image || recipe.lock_text,
@@ -334,7 +357,7 @@ void validate(const Recipe& recipe, const std::string& origin) {
           "train.save_every_steps and validate_every_steps must be above 0");
   require(recipe.warmup_steps >= 0, "train.warmup_steps cannot be negative");
   require(recipe.threads >= 0 && recipe.threads <= 1024, "train.threads must be within [0, 1024]");
-  require(recipe.vocab_size == 0 || recipe.vocab_size >= smallest_vocabulary,
+  require(recipe.vocab_size == 0 || recipe.vocab_size >= min_vocab_size,
           "model.vocab_size must be 0, for none, or at least 514");
   require(!(recipe.vocabulary && recipe.vocab_size > 0),
           "model has both vocabulary and vocab_size; unset the one you do not want (--set model.vocab_size=0)");
@@ -437,7 +460,7 @@ Recipe read_recipe(const std::filesystem::path& path, const std::vector<std::str
   data.read_sources("train", common, recipe.train, recipe.augment);
   data.read("validation", recipe.validation);
   data.read("captions_per_image", recipe.captions_per_image);
-  data.read("max_broken", recipe.max_broken);
+  data.read("max_read_failures", recipe.max_read_failures);
   data.read("templates", recipe.templates);
   data.read("validation_templates", recipe.validation_templates);
   data.finish();

@@ -26,11 +26,12 @@ struct Recipe {
   // [model]: `preset`, or the fields of ModelConfig inline with [model.image] and [model.text]
   ModelConfig model;
   std::optional<std::filesystem::path>
-      vocabulary;  ///< or vocab_size, to train one from the captions; by default the initial model's, else OpenAI's
+      vocabulary;  ///< or vocab_size, to train one from the captions; by default that of `pretrained`, else OpenAI's
   int vocab_size = 0;
-  std::string initial, initial_image, initial_text;  ///< models whose weights (all, or a tower's) the run starts from
-  bool batch_norm_embeddings = false;                ///< see EmbeddingNorm
-  bool low_pass_stem = false;                        ///< see ModifiedResNet::blur_stem; not trained
+  std::string pretrained, pretrained_image,
+      pretrained_text;                 ///< models whose weights (all, or a tower's) the run starts from
+  bool batch_norm_embeddings = false;  ///< see EmbeddingNorm
+  bool low_pass_stem = false;          ///< see ModifiedResNet::blur_stem; not trained
   DType export_dtype = DType::float32;
 
   // [preprocess]
@@ -40,8 +41,8 @@ struct Recipe {
   std::vector<Source> train;           ///< names, or { source = "…", weight = 2.0 }
   std::vector<AugmentConfig> augment;  ///< of each of them: [augment], overridden by its own table
   std::vector<std::string> validation;
-  int captions_per_image = 1;      ///< drawn anew each time; all are positives
-  std::int64_t max_broken = 1000;  ///< tolerated failures to read samples
+  int captions_per_image = 1;             ///< drawn anew each time; all are positives
+  std::int64_t max_read_failures = 1000;  ///< tolerated failures to read samples
   std::vector<std::string> templates = {default_template}, validation_templates = {default_template};
 
   // [teacher]
@@ -56,8 +57,8 @@ struct Recipe {
   double learning_rate = 5e-4, weight_decay = 0.2;
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6;  ///< beta2 and epsilon default to 0.999 and 1e-8 for a ResNet
   bool muon = false;                                 ///< optimizer = "muon" (train/muon.h), else "adamw"
-  double muon_rate = 20;                             ///< factor of the learning rate for what Muon updates
-  double image_rate = 1, text_rate = 1;              ///< factors of each tower's learning rate
+  double muon_lr_factor = 20;                        ///< factor of the learning rate for what Muon updates
+  double image_lr_factor = 1, text_lr_factor = 1;    ///< factors of each tower's learning rate
   double layer_decay = 1;                            ///< a block's learning rate relative to the next block's
   bool lock_image = false, lock_text = false;
   /// Whether nothing in a tower is trained.
@@ -71,7 +72,10 @@ struct Recipe {
   double patch_dropout = 0;               ///< share of an image's patches hidden from a ViT in training (FLIP)
   bool activation_checkpointing = false;  ///< recomputes blocks in the backward pass to save memory
   bool shard_optimizer = false;  ///< each rank keeps the moments of some of the weights (ZeRO-1, arXiv 1910.02054)
-  double max_scale = 100;        ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
+  /// Whether each rank updates only some of the weights. Muon's matrix products need not round alike on all ranks, so
+  /// that the weights would drift apart if each rank updated them all.
+  bool shards_optimizer() const { return shard_optimizer || muon; }
+  double max_scale = 100;  ///< largest exp(logit_scale) (arXiv 2103.00020, 2.5)
   bool bf16 = false;
   bool soft_targets = false;  ///< see LossOptions; the loss itself, train.loss, is model.sigmoid_loss
   std::uint64_t seed = 0;

@@ -20,7 +20,7 @@ const std::set<std::string, std::less<>> free_keys = {"train.steps",
                                                       "train.cooldown_steps",
                                                       "train.save_every_steps",
                                                       "data.validation",
-                                                      "data.max_broken",
+                                                      "data.max_read_failures",
                                                       "train.validate_every_steps",
                                                       "data.validation_templates",
                                                       "model.export_dtype",
@@ -82,24 +82,29 @@ std::map<std::int64_t, fs::path> list_checkpoints(const fs::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours)
-    : path_(std::move(path)), ours_(ours) {
-  if (!ours_) return;
+RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool writable)
+    : path_(std::move(path)), writable_(writable) {
+  if (!writable_) return;
   if (fs::exists(path_) && !fs::is_directory(path_)) fail("{}: is a file, expected a folder", path_.string());
   const fs::path recipe_file = path_ / "recipe.json";
   const std::string text = Json(recipe.values).dump(1) + "\n";
   if (fs::exists(path_) && !fs::is_empty(path_)) {
-    // A run that failed before its first checkpoint may simply be started again.
-    if (!resume && !fs::exists(recipe_file)) fail("{}: is not empty, and not the folder of a run", path_.string());
-    if (!resume && (has_checkpoint() || fs::exists(model())))
-      fail("{}: already has a run; --resume continues it", path_.string());
-    if (!fs::exists(recipe_file) && !has_checkpoint()) {  // files of a launcher or a shell may stay
-      for (const fs::path& written : {metrics(), model(), vocabulary(), events()})
+    if (fs::exists(recipe_file)) {
+      if (!has_checkpoint() && fs::exists(model()))
+        fail("{}: holds a finished run without its checkpoints, which cannot be resumed; use another folder",
+             path_.string());  // starting again would overwrite its model
+      // A run that failed before its first checkpoint may simply be started again.
+      if (!resume && has_checkpoint()) fail("{}: already has a run; --resume continues it", path_.string());
+    } else {
+      if (!resume) fail("{}: is not empty, and not the folder of a run", path_.string());
+      if (has_checkpoint()) fail("{}: has checkpoints without the recipe.json of their run", path_.string());
+      for (const fs::path& written : {metrics(), model(), vocabulary(), events()})  // others' files may stay
         if (fs::exists(written)) fail("{}: exists without a recipe.json: not the folder of a run", written.string());
     }
   }
   make_folder(checkpoints());
-  lock();
+  lock_ = std::make_unique<FileLock>(path_ / ".lock");
+  if (!lock_->try_lock_where_possible()) fail("{}: another process is training there", path_.string());
   if (fs::exists(recipe_file)) {
     if (has_checkpoint()) {
       check_same_recipe(recipe_file, recipe);
@@ -108,11 +113,6 @@ RunFolder::RunFolder(fs::path path, const Recipe& recipe, bool resume, bool ours
     }
   }
   write_file_atomically(recipe_file, text);
-}
-
-void RunFolder::lock() {
-  lock_ = std::make_unique<FileLock>(path_ / ".lock");
-  if (!lock_->try_lock_where_possible()) fail("{}: another process is training there", path_.string());
 }
 
 bool RunFolder::has_checkpoint() const {
@@ -125,7 +125,7 @@ std::optional<TrainingState> RunFolder::restore() {
     const auto& [steps, file] = *complete.rbegin();
     state = TrainingState{steps, read_safetensors(file)};
   }
-  if (!ours_) return state;
+  if (!writable_) return state;
   for (const fs::path& folder : {path_, checkpoints(), vocabulary(), model()}) remove_temporaries(folder);
   std::string kept;
   if (fs::exists(metrics())) {
@@ -140,7 +140,7 @@ std::optional<TrainingState> RunFolder::restore() {
 }
 
 void RunFolder::save(const TrainingState& state) {
-  if (!ours_) return;
+  if (!writable_) return;
   write_safetensors(checkpoints() / fmt::format("step-{:08}.safetensors", state.steps), state.tensors);
   auto complete = list_checkpoints(checkpoints());
   while (complete.size() > 2) {
@@ -150,7 +150,7 @@ void RunFolder::save(const TrainingState& state) {
 }
 
 void RunFolder::log(const nlohmann::ordered_json& line) {
-  if (!ours_) return;
+  if (!writable_) return;
   std::ofstream out(metrics(), std::ios::app);
   out << to_json_line(line) << '\n';
   if (!out.flush()) fail("{}: cannot be written", metrics().string());
@@ -165,7 +165,7 @@ std::set<std::string> RunFolder::validated(std::int64_t step) const {
 }
 
 void RunFolder::write_report(const Named<std::string>& summary, const Recipe& recipe) const {
-  if (!ours_) return;
+  if (!writable_) return;
   Curves curves;
   for_each_line(metrics(), [&](std::string_view line) { curves.add(nlohmann::ordered_json::parse(line)); });
   const std::string title = fs::absolute(path_ / ".").parent_path().filename().string();

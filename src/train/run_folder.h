@@ -25,11 +25,11 @@ struct TrainingState {
 /// `tensorboard/`, `report.html`, with --trace `trace.json`, at the end `model/`, and `.lock`, held while in use.
 class RunFolder {
  public:
-  /// On rank 0 (`ours`), creates the folder and locks it for the object's lifetime. Throws Error when another process
-  /// holds the lock. Without `resume`, throws when the folder holds anything but a run that never saved a checkpoint;
-  /// with it, for checkpoints of another recipe, and for a run's files without a recipe.json. The other ranks open what
-  /// rank 0 made; their functions that write do nothing.
-  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool ours = true);
+  /// On rank 0 (`writable`), creates the folder and locks it for the object's lifetime. Throws Error when another
+  /// process holds the lock, and when a finished run lacks its checkpoints. Without `resume`, throws when the folder
+  /// holds anything but a run that never saved a checkpoint; with it, for checkpoints of another recipe, and for a
+  /// run's files without a recipe.json. The other ranks open what rank 0 made; their functions that write do nothing.
+  RunFolder(std::filesystem::path path, const Recipe& recipe, bool resume, bool writable = true);
 
   std::filesystem::path trace() const { return path_ / "trace.json"; }
   std::filesystem::path model() const { return path_ / "model"; }
@@ -58,11 +58,8 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
 
-  /// Locks the folder for the object's lifetime. Throws Error when another process has it.
-  void lock();
-
   std::filesystem::path path_;
-  bool ours_;
+  bool writable_;
   std::unique_ptr<FileLock> lock_;
 };
 

@@ -5,7 +5,6 @@
 
 #include "base/progress.h"
 #include "base/streams.h"
-#include "base/terminal.h"
 #include "base/utf8.h"
 
 namespace gondola {
@@ -20,18 +19,18 @@ std::string bar(double done, std::size_t width) {
 
 }  // namespace
 
-std::vector<std::string> view_lines(const StepFigures& figures, std::int64_t last_step, double seconds_left,
+std::vector<std::string> view_lines(const StepMetrics& metrics, std::int64_t last_step, double seconds_left,
                                     std::size_t width) {
-  const double done = last_step > 0 ? static_cast<double>(figures.step) / static_cast<double>(last_step) : 1;
-  std::string learning = fmt::format("loss {:.4f}  scale {:.2f}  gradient {:.3g}  rate {:.2e}", figures.loss,
-                                     figures.scale, figures.gradient_norm, figures.learning_rate);
-  if (figures.skipped > 0) learning += fmt::format("  skipped {}", figures.skipped);
+  const double done = last_step > 0 ? static_cast<double>(metrics.step) / static_cast<double>(last_step) : 1;
+  std::string learning = fmt::format("loss {:.4f}  scale {:.2f}  gradient {:.3g}  rate {:.2e}", metrics.loss,
+                                     metrics.scale, metrics.gradient_norm, metrics.learning_rate);
+  if (metrics.skipped > 0) learning += fmt::format("  skipped {}", metrics.skipped);
   std::vector<std::string> lines = {
-      fmt::format("step {}/{}  {} {:.0f} %  {} left", figures.step, last_step, bar(done, 20), 100 * done,
+      fmt::format("step {}/{}  {} {:.0f} %  {} left", metrics.step, last_step, bar(done, 20), 100 * done,
                   format_duration(seconds_left)),
       learning,
-      fmt::format("{:.4g} samples/s  MFU {:.1f} %  waiting for data {:.0f} %", figures.samples_per_second,
-                  100 * figures.mfu, 100 * figures.loader_wait)};
+      fmt::format("{:.4g} samples/s  MFU {:.1f} %  waiting for data {:.0f} %", metrics.samples_per_second,
+                  100 * metrics.mfu, 100 * metrics.loader_wait)};
   for (std::string& line : lines) line = first_code_points(line, width);
   return lines;
 }
@@ -48,17 +47,17 @@ RunView::~RunView() {
   if (!drawn_.empty()) print(std::string(drawn_.size(), '\n'));
 }
 
-void RunView::step(const StepFigures& figures, Clock::time_point now) {
+void RunView::step(const StepMetrics& metrics, Clock::time_point now) {
   const auto interval = terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30);
-  if (now - last_draw_ < interval && !(terminal_ && (figures.step == last_ || drawn_.empty()))) return;
+  if (now - last_draw_ < interval && !(terminal_ && (metrics.step == last_ || drawn_.empty()))) return;
   last_draw_ = now;
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double left = seconds / static_cast<double>(figures.step - first_) * static_cast<double>(last_ - figures.step);
+  const double left = seconds / static_cast<double>(metrics.step - first_) * static_cast<double>(last_ - metrics.step);
   if (terminal_) {
-    draw(view_lines(figures, last_, left, terminal_width(out_)));
+    draw(view_lines(metrics, last_, left, terminal_width(out_)));
   } else {
     std::string line;
-    for (const std::string& part : view_lines(figures, last_, left, 200)) line += (line.empty() ? "" : "  ") + part;
+    for (const std::string& part : view_lines(metrics, last_, left, 200)) line += (line.empty() ? "" : "  ") + part;
     print(line + "\n");
   }
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "train/step_figures.h"
+#include "train/step_metrics.h"
 
 namespace gondola {
 
@@ -17,14 +17,14 @@ class RunView {
 
   /// Covers the steps after `first_step` up to `last_step`.
   RunView(std::int64_t first_step, std::int64_t last_step, std::FILE* out = stderr);
-  /// Leaves the last figures on a terminal.
+  /// Leaves the last metrics on a terminal.
   ~RunView();
 
   /// Starts the clock from which the time left is estimated.
   void begin(Clock::time_point now = Clock::now()) { start_ = now; }
 
-  /// Shows the figures if an update is due.
-  void step(const StepFigures& figures, Clock::time_point now = Clock::now());
+  /// Shows the metrics if an update is due.
+  void step(const StepMetrics& metrics, Clock::time_point now = Clock::now());
 
   /// Prints a line that stays: "validation  photos.csv  zero_shot_top1 29.40".
   void message(const std::string& line);
@@ -41,7 +41,7 @@ class RunView {
 };
 
 /// The view's lines, none longer than `width` characters: progress, learning, speed.
-std::vector<std::string> view_lines(const StepFigures& figures, std::int64_t last_step, double seconds_left,
+std::vector<std::string> view_lines(const StepMetrics& metrics, std::int64_t last_step, double seconds_left,
                                     std::size_t width);
 
 }  // namespace gondola

@@ -39,9 +39,13 @@ double wall_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-/// tensorflow/core/util/event.proto: 1 wall_time, 2 step, 3 file_version, 5 summary.
+/// tensorflow/core/util/event.proto: 1 wall_time, 2 step, 3 file_version, 5 summary, 7 session_log.
 std::string event_header() {
   return key(1, fixed64) + little_endian(wall_time());
+}
+
+std::string event_header(std::int64_t step) {
+  return event_header() + key(2, varint) + encode_varint(static_cast<std::uint64_t>(step));
 }
 
 std::uint32_t masked_crc(const std::string& bytes) {
@@ -66,19 +70,20 @@ std::uint32_t crc32c(const std::string& bytes) {
   return ~crc;
 }
 
-EventWriter::EventWriter(const std::filesystem::path& folder) {
+EventWriter::EventWriter(const std::filesystem::path& folder, std::int64_t first_step) {
   make_folder(folder);
   const auto path = folder / fmt::format("events.out.tfevents.{:.0f}.gondola", wall_time() * 1000);
   out_.open(path, std::ios::binary);
   if (!out_) fail("{}: cannot be written", path.string());
   record(event_header() + text_field(3, "brain.Event:2"));
+  const std::string start = key(1, varint) + encode_varint(1);  // SessionLog.status = START
+  record(event_header(first_step + 1) + text_field(7, start));
 }
 
 void EventWriter::scalar(const std::string& tag, std::int64_t step, double value) {
   // summary.proto: Summary.value = 1 {tag = 1, simple_value = 2}
   const std::string point = text_field(1, tag) + key(2, fixed32) + little_endian(static_cast<float>(value));
-  record(event_header() + key(2, varint) + encode_varint(static_cast<std::uint64_t>(step)) +
-         text_field(5, text_field(1, point)));
+  record(event_header(step) + text_field(5, text_field(1, point)));
 }
 
 void EventWriter::record(const std::string& event) {

@@ -11,8 +11,9 @@ namespace gondola {
 /// messages.
 class EventWriter {
  public:
-  /// Creates folder/events.out.tfevents.TIME.gondola.
-  explicit EventWriter(const std::filesystem::path& folder);
+  /// Creates folder/events.out.tfevents.TIME.gondola, for the steps after `first_step`. TensorBoard drops what earlier
+  /// files say of these: a run that was killed goes on from its last checkpoint.
+  EventWriter(const std::filesystem::path& folder, std::int64_t first_step);
   void scalar(const std::string& tag, std::int64_t step, double value);
 
  private:

@@ -35,9 +35,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// The vocabulary of the initial model (model.initial, else initial_text), or OpenAI's without one.
+/// The vocabulary of model.pretrained, else of model.pretrained_text, or OpenAI's without one.
 std::optional<std::filesystem::path> default_vocabulary(const Recipe& recipe) {
-  const std::string& name = recipe.initial.empty() ? recipe.initial_text : recipe.initial;
+  const std::string& name = recipe.pretrained.empty() ? recipe.pretrained_text : recipe.pretrained;
   if (name.empty()) return find_openai_vocabulary();
   const std::filesystem::path model = find_model(name);
   return find_vocabulary(std::filesystem::is_directory(model) ? model : model.parent_path(),
@@ -97,8 +97,9 @@ class StatisticsBackup {
 /// The values of a recipe that all ranks must share: not where each finds its files, nor what it computes on.
 std::string shared_values(const Recipe& recipe) {
   auto values = recipe.values;
-  for (const char* own : {"data.train", "data.validation", "model.vocabulary", "model.initial", "model.initial_image",
-                          "model.initial_text", "teacher.model", "train.device", "train.threads", "train.peak_tflops"})
+  for (const char* own :
+       {"data.train", "data.validation", "model.vocabulary", "model.pretrained", "model.pretrained_image",
+        "model.pretrained_text", "teacher.model", "train.device", "train.threads", "train.peak_tflops"})
     values.erase(own);
   std::string lines;
   for (const auto& [key, value] : values) lines += fmt::format("{} = {}\n", key, value);
@@ -116,11 +117,12 @@ std::vector<std::string> warnings(const Recipe& recipe) {
         fmt::format("the learning rate drops right after its warm-up: train.warmup_steps {} and "
                     "cooldown_steps {} are more than train.steps {}",
                     recipe.warmup_steps, recipe.cooldown_steps, recipe.steps));
-  for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.initial_image, "image"),
-                                               std::tuple(recipe.lock_text, &recipe.initial_text, "text")})
-    if (locked && recipe.initial.empty() && initial->empty())
+  for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.pretrained_image, "image"),
+                                               std::tuple(recipe.lock_text, &recipe.pretrained_text, "text")})
+    if (locked && recipe.pretrained.empty() && initial->empty())
       lines.push_back(fmt::format(
-          "the {0} tower is locked with random weights: neither model.initial nor model.initial_{0} is set", tower));
+          "the {0} tower is locked with random weights: neither model.pretrained nor model.pretrained_{0} is set",
+          tower));
   if (recipe.bf16 && recipe.device == "cpu" && active_isa() < Isa::avx512bf16)
     lines.push_back("this processor has no bf16: --set train.precision=fp32 is faster");
   return lines;
@@ -141,13 +143,6 @@ std::unique_ptr<Dataset> open_training_set(Recipe& recipe, Communicator& communi
   recipe.values[samples_key] = fmt::format("{} ({:016x})", data->size(), shards.value());
   communicator.require_same("training sets", recipe.values[samples_key]);
   return data;
-}
-
-/// A hash of all tokens in order.
-std::uint64_t hash_of_tokens(const ClipTokenizer& tokenizer) {
-  Hash hash;
-  for (int id = 0; id < tokenizer.size(); ++id) hash.add(tokenizer.token(id) + '\n');
-  return hash.value();
 }
 
 /// Throws Error, before the first step, when none of its samples can be read.
@@ -198,7 +193,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   tokenizer_ = rank_0_first(communicator_, [&] {
     return std::make_unique<ClipTokenizer>(make_tokenizer(recipe_, *data_, folder_.vocabulary()));
   });
-  communicator_.require_same("vocabularies", fmt::format("{:016x}", hash_of_tokens(*tokenizer_)));
+  communicator_.require_same("vocabularies", fmt::format("{:016x}", tokenizer_->hash_of_tokens()));
   if (traced_steps_ > 0)
     trace_ =
         rank_0_first(communicator_, [&] { return std::make_shared<Trace>(folder_.trace(), communicator_.rank()); });
@@ -214,7 +209,7 @@ Trainer::Trainer(Recipe recipe, const std::filesystem::path& out, bool resume, C
   objective_ = std::make_unique<Objective>(recipe_, communicator_);
   objective_->trace(trace_);
   if (!recipe_.teacher.empty()) teacher_ = std::make_unique<Teacher>(recipe_, *tokenizer_, communicator_);
-  objective_->learn_from(teacher_.get());
+  objective_->set_teacher(teacher_.get());
   if (!folder_.has_checkpoint()) load_initial_weights(objective_->tensors(), recipe_, *tokenizer_);
   NamedTensors moving;
   for (const auto& [name, tensor] : objective_->tensors())
@@ -232,7 +227,7 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
   if (guard_.accepts(loss, norm)) {
     const Trace::Span span(objective_->trace(), "update weights");
     optimiser_->step(learning_rate);
-    objective_->constrain();
+    objective_->clamp_logit_scale();
     ++updates_;
     if (average_) average_->update(updates_);
   } else {
@@ -244,7 +239,7 @@ Trainer::StepResult Trainer::step(const Batch& batch, double learning_rate) {
 
 bool Trainer::run_validation(std::int64_t steps, bool again) {
   if (!outputs_) return true;  // the others wait where they next need rank 0
-  const auto waiting = communicator_.waiting_for_files();
+  const auto waiting = communicator_.waiting_for_io();
   const AveragedWeights averaged(average_.get());
   const auto done = again ? folder_.validated(steps) : std::set<std::string>();
   objective_->train(false);
@@ -290,7 +285,7 @@ bool Trainer::run() {
   if (is_validated(steps)) run_validation(steps, /*again=*/true);  // what was interrupted
   const double peak = steps < recipe_.steps ? peak_flops(recipe_) : 0;
   const auto close = [this](Loader* open) {  // it may wait for a server
-    const auto waiting = communicator_.waiting_for_files();
+    const auto waiting = communicator_.waiting_for_io();
     delete open;
   };
   const std::unique_ptr<Loader, decltype(close)> loader(
@@ -350,16 +345,16 @@ bool Trainer::run() {
   return true;
 }
 
-void Trainer::show(const StepFigures& figures) {
+void Trainer::show(const StepMetrics& metrics) {
   if (!outputs_) return;
-  const auto waiting = communicator_.waiting_for_files();
-  nlohmann::ordered_json line = {{"step", figures.step}};
-  for (const auto& [name, value] : figures.list()) {
+  const auto waiting = communicator_.waiting_for_io();
+  nlohmann::ordered_json line = {{"step", metrics.step}};
+  for (const auto& [name, value] : metrics.list()) {
     line[name] = value;
-    outputs_->events.scalar(name, figures.step, value);
+    outputs_->events.scalar(name, metrics.step, value);
   }
   folder_.log(line);
-  outputs_->view.step(figures);
+  outputs_->view.step(metrics);
 }
 
 void Trainer::message(const std::string& line) {
@@ -367,7 +362,7 @@ void Trainer::message(const std::string& line) {
 }
 
 void Trainer::write_report(std::int64_t steps) const {
-  const auto waiting = communicator_.waiting_for_files();
+  const auto waiting = communicator_.waiting_for_io();
   const ParameterCount count = count_parameters(recipe_.model);
   Named<std::string> summary = {
       {"steps", fmt::format("{} of {}, {} pairs each", steps, recipe_.steps, recipe_.batch_size)},
@@ -383,7 +378,7 @@ void Trainer::write_report(std::int64_t steps) const {
 std::optional<Batch> Trainer::next_batch(Loader& loader) {
   const Trace::Span span(objective_->trace(), "wait for data");
   try {
-    const auto waiting = communicator_.waiting_for_files();
+    const auto waiting = communicator_.waiting_for_io();
     return loader.next();
   } catch (const std::exception&) {
     failure_ = std::current_exception();
@@ -395,7 +390,7 @@ void Trainer::save(std::int64_t steps) {
   if (steps == std::exchange(saved_, steps)) return;
   TrainingState state{steps, optimiser_->state()};  // gathers all ranks' shards
   if (communicator_.rank() != 0) return;
-  const auto waiting = communicator_.waiting_for_files();
+  const auto waiting = communicator_.waiting_for_io();
   state.tensors.merge(objective_->state());
   if (average_) state.tensors.merge(average_->state());
   if (recipe_.spike_guard > 0) state.tensors["spike_guard"] = guard_.state();
@@ -403,7 +398,7 @@ void Trainer::save(std::int64_t steps) {
 }
 
 std::int64_t Trainer::restore() {
-  const auto waiting = communicator_.waiting_for_files();  // to the end: the mapped file is read only as it is copied
+  const auto waiting = communicator_.waiting_for_io();  // to the end: the mapped file is read only as it is copied
   const auto state = rank_0_first(communicator_, [&] { return folder_.restore(); });
   communicator_.require_same("checkpoints", fmt::format("step {}", state ? state->steps : 0));
   if (!state) return 0;
@@ -417,7 +412,7 @@ std::int64_t Trainer::restore() {
 }
 
 void Trainer::write_model() {
-  const auto waiting = communicator_.waiting_for_files();
+  const auto waiting = communicator_.waiting_for_io();
   const AveragedWeights averaged(average_.get());
   ModelFiles files;
   files.config = recipe_.model;

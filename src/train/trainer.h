@@ -38,11 +38,11 @@ class Trainer {
   /// Where rank 0 shows progress.
   struct Outputs {
     Outputs(const RunFolder& folder, std::int64_t first_step, std::int64_t last_step)
-        : events(folder.events()), view(first_step, last_step) {}
+        : events(folder.events(), first_step), view(first_step, last_step) {}
     EventWriter events;
     RunView view;
   };
-  void show(const StepFigures& figures);
+  void show(const StepMetrics& metrics);
   void message(const std::string& line);
   /// None when interrupted, or when loading failed: failure_ then says why.
   std::optional<Batch> next_batch(Loader& loader);

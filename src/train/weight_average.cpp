@@ -23,7 +23,7 @@ void WeightAverage::update(std::int64_t update) {
   at::_foreach_lerp_(averages_, tensors_, 1 - std::min(decay_, (1 + t) / (10 + t)));
 }
 
-void WeightAverage::exchange() {
+void WeightAverage::swap() {
   const at::NoGradGuard no_gradients;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const auto weights = tensors_[i].clone();

@@ -21,8 +21,8 @@ class WeightAverage {
   /// Updates the average; call after the weights' `update`th update, counted from 1.
   void update(std::int64_t update);
 
-  /// Exchanges the average and the weights; a second call exchanges them back, bit for bit.
-  void exchange();
+  /// Swaps the average and the weights; a second call swaps them back, bit for bit.
+  void swap();
 
   /// The average by name, with the prefix "average.".
   TensorMap state() const;
@@ -38,13 +38,13 @@ class WeightAverage {
 class AveragedWeights {
  public:
   explicit AveragedWeights(WeightAverage* average) : average_(average) {
-    if (average_ != nullptr) average_->exchange();
+    if (average_ != nullptr) average_->swap();
   }
-  /// Throws what the exchange throws, unless another exception is already propagating.
+  /// Throws what the swap throws, unless another exception is already propagating.
   ~AveragedWeights() noexcept(false) {
     if (average_ == nullptr) return;
     try {
-      average_->exchange();
+      average_->swap();
     } catch (const std::exception&) {
       if (std::uncaught_exceptions() == exceptions_) throw;
     }

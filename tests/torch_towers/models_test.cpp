@@ -85,7 +85,7 @@ TEST(TextTower, EncodesEachTextOfABatchAsIfAlone) {
 }
 
 /// QuickGELU has its own backward pass; the oracle is PyTorch's for the same formula.
-TEST(Transformer, LearnsThroughQuickGelu) {
+TEST(Transformer, BackpropagatesThroughQuickGelu) {
   torch::manual_seed(4);
   Mlp mlp(6, 12, Activation::quick_gelu);
   mlp->to(torch::kDouble);
@@ -99,7 +99,7 @@ TEST(Transformer, LearnsThroughQuickGelu) {
 
 /// The initial weights of OpenAI's and open_clip's models (clip/model.py, initialize_parameters; PyTorch's defaults for
 /// a ViT's blocks).
-TEST(ClipModel, BeginsWithOpenAIsDistributions) {
+TEST(ClipModel, StartsFromOpenAIsInitialDistributions) {
   torch::manual_seed(5);
   ModelConfig config = preset("tiny-test");
   config.image.width = config.text.width = 128;
@@ -155,7 +155,7 @@ TEST(ClipModel, BeginsWithOpenAIsDistributions) {
 }
 
 /// Keeping all patches changes nothing, and a patch that no image keeps has no effect.
-TEST(VisionTransformer, SeesTheKeptPatchesAlone) {
+TEST(VisionTransformer, SeesOnlyTheKeptPatches) {
   torch::manual_seed(2);
   ClipModel model(preset("tiny-test"));
   model.eval();

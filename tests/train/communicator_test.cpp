@@ -32,7 +32,7 @@ TEST_P(Ranks, ExchangeTensors) {
     std::vector<at::Tensor> all;
     for (int other = 0; other < size; ++other) all.push_back(of_rank(other));
     EXPECT_TRUE(at::equal(communicator.all_gather(own), at::cat(all)));
-    EXPECT_TRUE(at::equal(communicator.pass_around(own), of_rank((rank + size - 1) % size)));
+    EXPECT_TRUE(at::equal(communicator.ring_shift(own), of_rank((rank + size - 1) % size)));
 
     auto first = own.clone();
     communicator.broadcast(first);
@@ -40,7 +40,7 @@ TEST_P(Ranks, ExchangeTensors) {
     EXPECT_TRUE(communicator.any(rank == size - 1));
     EXPECT_FALSE(communicator.any(false));
     communicator.barrier();
-    EXPECT_EQ(communicator.waiting_for_files() == nullptr, size == 1);
+    EXPECT_EQ(communicator.waiting_for_io() == nullptr, size == 1);
   });
 }
 

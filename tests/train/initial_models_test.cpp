@@ -24,8 +24,8 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
   const fs::path image = run("image", recipe(vit, {"train.steps=2", "train.seed=1"}));
   const fs::path text = run("text", recipe(vit, {"train.steps=2", "train.seed=2"}));
   const Recipe both = recipe(
-      vit, {"train.steps=1", "train.lock=[\"image\", \"text\"]", "model.initial_image=" + (image / "model").string(),
-            "model.initial_text=" + (text / "model").string()});
+      vit, {"train.steps=1", "train.lock=[\"image\", \"text\"]", "model.pretrained_image=" + (image / "model").string(),
+            "model.pretrained_text=" + (text / "model").string()});
   const TensorMap found = weights(run("both", both)), images = weights(image), texts = weights(text);
   for (const auto& [name, tensor] : found)
     EXPECT_TRUE(name == "logit_scale" || equal(tensor, (name.starts_with("visual.") ? images : texts).at(name)))
@@ -41,14 +41,14 @@ TEST_F(Runs, StartFromTheTowersOfOtherModels) {
     EXPECT_THAT([&] { Trainer(other, folder_.path() / message, false, test::alone); },
                 ThrowsMessage<Error>(HasSubstr(message)));
   };
-  refuses({"model.initial_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
-  refuses({"model.initial_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
+  refuses({"model.pretrained_image=" + (image / "model").string()}, "vision_cfg.width = 32, the recipe's model 64");
+  refuses({"model.pretrained_text=" + (image / "model").string()}, "text_cfg.layers = 2, the recipe's model 3");
 }
 
 TEST_F(Runs, RefuseAnInitialModelWithOtherPreprocessing) {
   const fs::path first = run(
       "first", recipe(vit, {"train.steps=1", "preprocess.mean=[0.5, 0.25, 0.5]", "preprocess.interpolation=bilinear"}));
-  const std::string initial = "model.initial=" + (first / "model").string();
+  const std::string initial = "model.pretrained=" + (first / "model").string();
   const auto begin = [&](const std::vector<std::string>& preprocess) {
     std::vector<std::string> overrides = {"train.steps=1", initial};
     overrides.insert(overrides.end(), preprocess.begin(), preprocess.end());
@@ -65,8 +65,8 @@ TEST_F(Runs, RefuseAnInitialModelWithAnotherResizeMode) {
   EXPECT_EQ(load_model_files((first / "model").string()).preprocess.resize_mode, ResizeMode::squash);
   EXPECT_THAT(
       [&] {
-        Trainer(recipe(vit, {"train.steps=1", "model.initial=" + (first / "model").string()}), folder_.path() / "begun",
-                false, test::alone);
+        Trainer(recipe(vit, {"train.steps=1", "model.pretrained=" + (first / "model").string()}),
+                folder_.path() / "begun", false, test::alone);
       },
       ThrowsMessage<Error>(HasSubstr("another preprocess.resize_mode than the recipe")));
 }
@@ -83,7 +83,7 @@ TEST_F(Runs, RefuseInitialModelsThatLackAWeight) {
     write_safetensors(file, weights, {{"format", "pt"}});
     EXPECT_THAT(
         [&] {
-          Trainer(recipe(vit, {"train.steps=1", "model.initial=" + model.string()}), folder_.path() / "begun", false,
+          Trainer(recipe(vit, {"train.steps=1", "model.pretrained=" + model.string()}), folder_.path() / "begun", false,
                   test::alone);
         },
         ThrowsMessage<Error>(HasSubstr(fmt::format("{} is missing", schema_name))));
@@ -92,7 +92,7 @@ TEST_F(Runs, RefuseInitialModelsThatLackAWeight) {
 
 /// With a bias of -10 and a softmax's scale, every pair would be taken for a certain match or mismatch.
 TEST_F(Runs, StartASigmoidLossAtItsOwnScale) {
-  const std::string initial = "model.initial=" + (run("first", recipe(vit, {"train.steps=1"})) / "model").string();
+  const std::string initial = "model.pretrained=" + (run("first", recipe(vit, {"train.steps=1"})) / "model").string();
   const fs::path begun =
       run("begun", recipe(vit, {"train.steps=1", "train.loss=sigmoid", "train.learning_rate=1e-9", initial}));
   EXPECT_NEAR(to_floats(weights(begun).at("logit_scale"))[0], std::log(10), 1e-4);
@@ -117,10 +117,10 @@ TEST_F(Runs, PoolAtTheVocabularysEndToken) {
   }
 }
 
-TEST_F(Runs, HaveTheVocabularyOfTheModelThatTheyBeginWith) {
+TEST_F(Runs, KeepTheVocabularyOfTheInitialModel) {
   const std::string initial = (run("initial", recipe(vit, {"train.steps=1"})) / "model").string();
   const fs::path file = test::write(folder_.path() / "recipe.toml",
-                                    fmt::format("[model]\n{}\ninitial = \"{}\"\n[data]\ntrain = [\"{}\"]\n[train]\n"
+                                    fmt::format("[model]\n{}\npretrained = \"{}\"\n[data]\ntrain = [\"{}\"]\n[train]\n"
                                                 "batch_size = 8\nsteps = 1\nthreads = 1\n",
                                                 vit, initial, test::write_pairs(folder_.path()).string()));
   const fs::path fine_tuned = run("fine-tuned", read_recipe(file, {}));
@@ -135,7 +135,7 @@ TEST_F(Runs, ResizeThePositionsOfAnotherImageSize) {
   const Recipe large = recipe(
       "embed_dim = 32\n[model.image]\nimage_size = 48\npatch_size = 8\nwidth = 32\nheads = 2\n"
       "layers = 2\n[model.text]\nwidth = 32\nheads = 2\nlayers = 2\ncontext_length = 16\n",
-      {"train.steps=1", "train.lock=[\"image\"]", "model.initial_image=" + (small / "model").string()});
+      {"train.steps=1", "train.lock=[\"image\"]", "model.pretrained_image=" + (small / "model").string()});
   const TensorMap found = weights(run("large", large)), start = weights(small);
   const std::string name = "visual.positional_embedding";
   EXPECT_EQ(found.at(name).shape, (std::vector<std::int64_t>{1 + 6 * 6, 32}));

@@ -36,6 +36,9 @@ TEST(Launch, IsReadFromEachLauncher) {
   EXPECT_EQ(torchrun.port, 1234);
   EXPECT_FALSE(torchrun.hosts_store);
   EXPECT_EQ(torchrun.attempt, "2");
+  const Launch by_hand = launch_of({{"RANK", "9"}, {"WORLD_SIZE", "16"}, {"MASTER_ADDR", "gpu-1"}});
+  EXPECT_EQ(by_hand.rank, 9);
+  EXPECT_EQ(by_hand.local_rank, std::nullopt) << "which decides the GPU";
   const Launch srun = launch_of({{"SLURM_PROCID", "5"},
                                  {"SLURM_STEP_NUM_TASKS", "6"},
                                  {"SLURM_LOCALID", "1"},

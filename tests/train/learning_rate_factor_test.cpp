@@ -20,7 +20,7 @@ void expect_factors(const Recipe& recipe, const std::vector<std::pair<const char
 TEST(LearningRateFactor, FallsWithTheDistanceFromTheTop) {
   Recipe recipe = recipe_for("ViT-B-32");
   recipe.layer_decay = 0.5;
-  recipe.image_rate = 8;
+  recipe.image_lr_factor = 8;
   expect_factors(recipe, {{"visual.proj", 8},
                           {"visual.ln_post.bias", 8},
                           {"visual.transformer.resblocks.11.ln_1.weight", 4},
@@ -52,7 +52,7 @@ TEST(LearningRateFactor, TakesAResNetsStagesAsBlocks) {
                           {"visual.bn3.weight", 1 / 32.0}});
 }
 
-TEST(LearningRateFactor, IsZeroInALockedTowerSaveForItsUnlockedEnd) {
+TEST(LearningRateFactor, IsZeroInALockedTowerExceptItsUnlockedBlocks) {
   Recipe recipe = recipe_for("ViT-B-32");
   recipe.lock_image = true;
   expect_factors(recipe, {{"visual.proj", 0},

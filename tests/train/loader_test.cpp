@@ -217,9 +217,9 @@ TEST(Loader, StopsAtTooManyBrokenSamples) {
     Loader loader(*dataset, tokenizer, recipe, 0, 20);
     for (int step = 0; step < 20; ++step) loader.next();
   };
-  recipe.max_broken = 1;  // one failure, which every epoch meets again
+  recipe.max_read_failures = 1;  // one failure, which every epoch meets again
   EXPECT_NO_THROW(load_epochs());
-  recipe.max_broken = 0;
+  recipe.max_read_failures = 0;
   EXPECT_THAT(load_epochs, testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("more than 0 failures"),
                                                                         testing::HasSubstr("99.png"))));
 }
@@ -257,9 +257,9 @@ class WithoutAShard : public Dataset {
 };
 
 /// The run fails only if hardly any other samples are left.
-TEST(Loader, CountsAShardThatIsGoneOnce) {
+TEST(Loader, CountsAMissingShardOnce) {
   Recipe recipe = loader_recipe();
-  recipe.max_broken = 1;
+  recipe.max_read_failures = 1;
   const ClipTokenizer tokenizer = ClipTokenizer::load(test::golden("cli/model"));
   const WithoutAShard few(400), nearly_all(3999);
   Loader loader(few, tokenizer, recipe, 0, 50);

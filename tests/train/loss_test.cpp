@@ -90,8 +90,8 @@ LossAndGradients reference(const Batch13& batch, const LossOptions& options) {
     const auto positive = (target > 0).to(torch::kDouble);
     loss = -((2 * positive - 1) * (logits + batch.logit_bias)).sigmoid().log().sum() / (n * k);
   } else {
-    const auto over_texts = (logits.exp() / k).sum(1, true).log();
-    loss = -(target * (logits - over_texts + logits.log_softmax(0))).sum() / (2 * n);
+    const auto lse_over_texts = (logits.exp() / k).sum(1, true).log();
+    loss = -(target * (logits - lse_over_texts + logits.log_softmax(0))).sum() / (2 * n);
   }
   loss.backward();
   LossAndGradients found = {loss.detach(), {}, {}, batch.logit_scale.grad(), batch.logit_bias.grad()};
@@ -187,7 +187,7 @@ TEST(ContrastiveLossAlone, IsInFp32UnderAutocast) {
   EXPECT_TRUE(batch.ranks_[0].images.grad().equal(expected.d_images[0]));
 }
 
-TEST(ContrastiveLossAlone, NeedsMemoryOfBatchTimesWidth) {
+TEST(ContrastiveLossAlone, UsesMemoryLinearInTheBatchSize) {
   constexpr std::int64_t dim = 16;
   const auto peak_of = [](std::int64_t batch, bool sigmoid) {
     const auto unit = torch::ones({batch, dim}) / 4, rows = torch::arange(batch, torch::kLong);

@@ -22,7 +22,7 @@ void expect_about_orthogonal(const at::Tensor& update, const at::Tensor& momentu
   EXPECT_LT((turned - values.diag()).abs().max().item<double>(), 1e-3);
 }
 
-TEST(Muon, KeepsTheSingularVectorsAndEvensTheValues) {
+TEST(Muon, KeepsSingularVectorsAndEvensOutTheValues) {
   torch::manual_seed(4);
   const auto wide = torch::randn({24, 40});
   expect_about_orthogonal(muon_update(wide, 1, torch::kFloat), wide);
@@ -33,7 +33,7 @@ TEST(Muon, KeepsTheSingularVectorsAndEvensTheValues) {
 }
 
 /// Expects the iteration's values in fp64; one step earlier, the small one is at 0.41.
-TEST(Muon, EvensValuesThatAreFarApart) {
+TEST(Muon, EvensOutSingularValuesThatAreFarApart) {
   torch::manual_seed(6);
   const auto [left, values, right] = at::linalg_svd(torch::randn({2, 2}), /*full_matrices=*/false, {});
   const auto momentum = left.matmul(torch::tensor({1.f, 3e-3f}).diag()).matmul(right);
@@ -54,20 +54,20 @@ TEST(Muon, HeadsHaveTheirOwnMatrices) {
   ModelConfig model;
   model.image.heads = 4;
   model.text.heads = 2;
-  EXPECT_EQ(matrices_of("visual.transformer.resblocks.0.attn.in_proj_weight", model), 12);
-  EXPECT_EQ(matrices_of("transformer.resblocks.0.attn.in_proj_weight", model), 6);
-  EXPECT_EQ(matrices_of("transformer.resblocks.0.attn.out_proj.weight", model), 1);
-  EXPECT_EQ(matrices_of("visual.attnpool.k_proj.weight", model), 4);
-  EXPECT_EQ(matrices_of("visual.attnpool.c_proj.weight", model), 1);
+  EXPECT_EQ(matrix_count("visual.transformer.resblocks.0.attn.in_proj_weight", model), 12);
+  EXPECT_EQ(matrix_count("transformer.resblocks.0.attn.in_proj_weight", model), 6);
+  EXPECT_EQ(matrix_count("transformer.resblocks.0.attn.out_proj.weight", model), 1);
+  EXPECT_EQ(matrix_count("visual.attnpool.k_proj.weight", model), 4);
+  EXPECT_EQ(matrix_count("visual.attnpool.c_proj.weight", model), 1);
 }
 
 TEST(Muon, IsForMatricesBetweenLayers) {
   const auto matrix = torch::zeros({4, 4});
-  EXPECT_TRUE(is_for_muon("visual.layer1.0.conv2.weight", torch::zeros({4, 4, 3, 3})));
-  EXPECT_TRUE(is_for_muon("text_projection", matrix));
-  EXPECT_FALSE(is_for_muon("token_embedding.weight", matrix));
-  EXPECT_FALSE(is_for_muon("visual.attnpool.positional_embedding", matrix));
-  EXPECT_FALSE(is_for_muon("ln_final.weight", torch::zeros({4})));
+  EXPECT_TRUE(uses_muon("visual.layer1.0.conv2.weight", torch::zeros({4, 4, 3, 3})));
+  EXPECT_TRUE(uses_muon("text_projection", matrix));
+  EXPECT_FALSE(uses_muon("token_embedding.weight", matrix));
+  EXPECT_FALSE(uses_muon("visual.attnpool.positional_embedding", matrix));
+  EXPECT_FALSE(uses_muon("ln_final.weight", torch::zeros({4})));
 }
 
 }  // namespace

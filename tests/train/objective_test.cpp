@@ -27,7 +27,7 @@ TEST(Objective, KeepsItsScaleWithinItsLimits) {
     const torch::NoGradGuard no_gradients;
     for (auto& [name, tensor] : objective.tensors())
       if (name == "model.logit_scale") tensor.fill_(logit_scale);
-    objective.constrain();
+    objective.clamp_logit_scale();
     return objective.scale();
   };
   EXPECT_EQ(scale_of(-1), 1);

@@ -82,12 +82,12 @@ TEST(Optimiser, StepsAsTorchsAdamW) {
   }
 }
 
-/// m ← 0.95·m + 0.05·g, then w ← (1 − r·decay)·w − r·√max(1, rows/columns)·polar(0.95·m + 0.05·g), where r is muon_rate
-/// times the learning rate (Jordan et al. 2024, with Nesterov's momentum); AdamW for the rest.
+/// m ← 0.95·m + 0.05·g, then w ← (1 − r·decay)·w − r·√max(1, rows/columns)·polar(0.95·m + 0.05·g), where r is
+/// muon_lr_factor times the learning rate (Jordan et al. 2024, with Nesterov's momentum); AdamW for the rest.
 TEST(Optimiser, StepsAsMuonForTheMatricesBetweenLayers) {
   Recipe recipe = recipe_of_adamw();
   recipe.muon = true;
-  recipe.muon_rate = 7;
+  recipe.muon_lr_factor = 7;
   const NamedTensors parameters = random_parameters(), by_formula = random_parameters();
   Communicator alone;
   Optimiser optimiser(parameters, recipe, alone);
@@ -134,13 +134,27 @@ TEST(Optimiser, KeepsOnlyPartOfTheMomentsWhenSharded) {
   for (const std::int64_t half : bytes(true)) EXPECT_LT(half, 1.1 * 4 * 4000);
 }
 
+/// Muon's products round differently with other threads or processors. Other gradients stand for that here.
+TEST(Optimiser, KeepsTheWeightsOfAllRanksEqualUnderMuon) {
+  Recipe recipe = recipe_of_adamw();
+  recipe.muon = true;
+  const std::array<NamedTensors, 2> of_rank = {random_parameters(), random_parameters()};
+  for (const NamedTensors& parameters : of_rank)
+    for (const auto& [name, parameter] : parameters) parameter.mutable_grad() = torch::randn(parameter.sizes());
+  test::on_ranks(2, [&](Communicator& communicator) {
+    Optimiser(of_rank[static_cast<std::size_t>(communicator.rank())], recipe, communicator).step(1e-2);
+  });
+  for (std::size_t i = 0; i < of_rank[0].size(); ++i)
+    EXPECT_TRUE(at::equal(of_rank[0][i].second, of_rank[1][i].second)) << of_rank[0][i].first;
+}
+
 /// The first step of Adam moves every weight by the learning rate, whatever its gradient.
 TEST(Optimiser, MultipliesEachParametersRate) {
   Recipe recipe = recipe_of_adamw();
   recipe.weight_decay = 0;
   recipe.epsilon = 1e-12;
   recipe.layer_decay = 0.5;
-  recipe.text_rate = 3;
+  recipe.text_lr_factor = 3;
   NamedTensors parameters;
   for (const char* name :
        {"visual.proj", "visual.transformer.resblocks.11.ln_1.weight", "text_projection", "logit_scale"})

@@ -30,7 +30,7 @@ using test::resnet;
 using test::Runs;
 using test::vit;
 
-TEST_F(Runs, GoOnToALongerHorizon) {
+TEST_F(Runs, CanBeExtendedToMoreSteps) {
   const std::vector<std::string> common = {"train.schedule=constant"};
   const auto with_steps = [&](int steps) {
     auto overrides = common;
@@ -171,7 +171,7 @@ TEST_F(Runs, ClipTheirGradients) {
   EXPECT_LT(moved("clipped", "train.gradient_clip=1e-12"), 1e-6);
 }
 
-TEST_F(Runs, StoreTheirModelAsAsked) {
+TEST_F(Runs, StoreTheirModelInTheRequestedType) {
   for (const auto& [name, type] : {std::pair("fp16", DType::float16), {"bf16", DType::bfloat16}}) {
     const fs::path path = run(name, recipe(vit, {"train.steps=1", std::string("model.export_dtype=") + name}));
     EXPECT_EQ(read_safetensors(path / "model" / "model.safetensors").at("visual_projection.weight").type, type);
@@ -195,7 +195,7 @@ TEST_F(Runs, DrawTheirSourcesByWeight) {
 }
 
 /// A skipped step leaves no trace in weights, moments, averages or the statistics of batch norms.
-TEST_F(Runs, KeepNothingOfASkippedStep) {
+TEST_F(Runs, LeaveNoTraceOfASkippedStep) {
   const Recipe guarded = recipe(
       resnet, {"train.steps=3", "train.spike_guard=100", "train.ema_decay=0.9", "model.batch_norm_embeddings=true"});
   const fs::path whole = run("whole", guarded), spiked = folder_.path() / "spiked";
@@ -230,14 +230,14 @@ TEST_F(Runs, WarnAboutDoubtfulSettings) {
   EXPECT_THAT(doubtful, HasSubstr("drops right after its warm-up: train.warmup_steps 2 and cooldown_steps 2 are"));
   EXPECT_THAT(
       doubtful,
-      HasSubstr("the image tower is locked with random weights: neither model.initial nor model.initial_image"));
+      HasSubstr("the image tower is locked with random weights: neither model.pretrained nor model.pretrained_image"));
   testing::internal::CaptureStderr();
   run("plain", recipe(vit, {"train.steps=4", "train.schedule=constant", "train.cooldown_steps=2"}));
   EXPECT_THAT(testing::internal::GetCapturedStderr(), Not(AnyOf(HasSubstr("drops right"), HasSubstr("locked"))));
 }
 
 /// The run is refused before its folder records which samples it was started with.
-TEST_F(Runs, AreRefusedWhereRanksDiffer) {
+TEST_F(Runs, AreRefusedIfRanksDiffer) {
   const Recipe one = recipe(vit, {"train.steps=1", "train.threads=2"});
   const auto expect_difference = [&](const char* what, const std::string& override) {
     const Recipe other = recipe(vit, {"train.steps=1", override});
@@ -257,7 +257,7 @@ TEST_F(Runs, AreRefusedWhereRanksDiffer) {
 TEST_F(Runs, BeginWithTheModelsOfRankZero) {
   const auto beginning_with = [&](const char* name, const char* seed) {
     const std::string model = (run(name, recipe(vit, {"train.steps=1", seed})) / "model").string();
-    return recipe(vit, {"train.steps=3", "model.initial=" + model, "teacher.model=" + model, "teacher.weight=0.5"});
+    return recipe(vit, {"train.steps=3", "model.pretrained=" + model, "teacher.model=" + model, "teacher.weight=0.5"});
   };
   const Recipe first = beginning_with("first", "train.seed=1"), other = beginning_with("other", "train.seed=2");
   const auto alone = test::losses(run("alone", first));
@@ -270,7 +270,7 @@ TEST_F(Runs, BeginWithTheModelsOfRankZero) {
 }
 
 /// This happens on machines that do not share the run's folder.
-TEST_F(Runs, AreRefusedWhereRanksHaveOtherCheckpoints) {
+TEST_F(Runs, AreRefusedIfTheCheckpointsOfRanksDiffer) {
   const fs::path whole = run("whole", recipe(vit, {"train.steps=1"}));
   const Recipe longer = recipe(vit, {"train.steps=2"});
   test::on_ranks(2, [&](Communicator& communicator) {
@@ -284,7 +284,7 @@ class LockedTowers : public Runs, public testing::WithParamInterface<const char*
 
 TEST_P(LockedTowers, KeepEveryBit) {
   const fs::path start = run("start", recipe(GetParam(), {"train.steps=1"}));
-  const std::string initial = "model.initial=" + (start / "model").string();
+  const std::string initial = "model.pretrained=" + (start / "model").string();
   const auto locked = [&](const char* name, const std::string& lock, int unlocked) {
     return weights(run(name, recipe(GetParam(), {"train.steps=3", initial, "train.lock=[\"" + lock + "\"]",
                                                  fmt::format("train.unlocked_blocks={}", unlocked)})));
@@ -317,7 +317,7 @@ TEST_F(Runs, LearnFromATeacher) {
     overrides.insert(overrides.end(), {"train.steps=20", "teacher.model=" + teacher, "train.micro_batch_size=3"});
     return test::losses(run(name, recipe(vit, overrides)));
   };
-  const auto same = taught("same", {"model.initial=" + teacher, "train.learning_rate=1e-12"});
+  const auto same = taught("same", {"model.pretrained=" + teacher, "train.learning_rate=1e-12"});
   EXPECT_LT(same.front(), 1e-5);
   const auto student = taught("student", {"train.seed=5"});
   EXPECT_GT(student.front(), 10 * same.front());
@@ -376,7 +376,7 @@ TEST_F(Runs, KeepTheirLowPassStem) {
   EXPECT_GT(stem.sum({2, 3}).abs().max().item<double>(), size);
   const std::string low_pass = "model.low_pass_stem=true";
   const auto continued = [&](const fs::path& from) {
-    return recipe(resnet, {"train.steps=1", low_pass, "model.initial=" + (from / "model").string()});
+    return recipe(resnet, {"train.steps=1", low_pass, "model.pretrained=" + (from / "model").string()});
   };
   const auto same = weights(run("continued", continued(start))).at("visual.conv1.weight");
   EXPECT_TRUE(torch::equal(to_torch(same), stem));

@@ -53,7 +53,7 @@ class Simulate : public testing::Test {
   int status_ = -1;
 };
 
-TEST_F(Simulate, SaysWhatAStepOfTheRecipeTakes) {
+TEST_F(Simulate, SaysHowLongAStepOfTheRecipeTakes) {
   const Line fast = line("--bandwidth 1e15");
   EXPECT_EQ(fast.ranks, 2);
   EXPECT_EQ(fast.step, 1);

@@ -33,25 +33,25 @@ class Watcher {
   std::promise<std::string> failure_;
 
  public:
-  Watch watch;
+  RankWatch watch;
 };
 
-TEST(Watch, NamesARankThatIsStuck) {
+TEST(RankWatch, NamesARankThatIsStuck) {
   const auto store = c10::make_intrusive<c10d::HashStore>();
   Watcher first(store, 0, /*serves_store=*/true), second(store, 1, false);
-  const Watch::Waiting waiting(&first.watch);
+  const RankWatch::Waiting waiting(&first.watch);
   const std::string found = first.failure();
   EXPECT_THAT(found, AllOf(StartsWith("rank 1 of 2 (process "), HasSubstr("is stuck: for 1.6 s")));
   EXPECT_EQ(second.failure(), found);
   EXPECT_EQ(second.watch.verdict(), found);
 }
 
-TEST(Watch, NamesARankThatIsGone) {
+TEST(RankWatch, NamesARankThatIsGone) {
   Watcher second(c10::make_intrusive<c10d::HashStore>(), 1, false);
   EXPECT_THAT(second.failure(), EndsWith("rank 0 of 2 has given no sign of life for 0.6 s"));
 }
 
-TEST(Watch, TellsTheOthersWhyARankEnds) {
+TEST(RankWatch, TellsTheOthersWhyARankEnds) {
   const auto store = c10::make_intrusive<c10d::HashStore>();
   Watcher first(store, 0, true), second(store, 1, false);
   second.watch.report("its disk is full");
@@ -69,7 +69,7 @@ class SilentStore : public c10d::HashStore {
   }
 };
 
-TEST(Watch, DoesNotWaitForAStoreForever) {
+TEST(RankWatch, DoesNotWaitForAStoreForever) {
   const auto store = c10::make_intrusive<SilentStore>();
   Watcher second(store, 1, false);
   EXPECT_THAT(second.failure(), HasSubstr("which serves the store of all ranks, has not answered for 0.6 s"));

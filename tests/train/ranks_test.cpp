@@ -258,7 +258,7 @@ TEST(Gradients, UseTheCurrentWeights) {
 }
 
 /// The image tower learns from the patches that a batch names, and from no others.
-TEST(Gradients, ComeFromTheKeptPatchesAlone) {
+TEST(Gradients, ComeOnlyFromTheKeptPatches) {
   Communicator alone;
   const Recipe recipe = recipe_of(false, false, 3);
   const Whole whole(recipe);

@@ -31,9 +31,9 @@ TEST_F(Recipes, ReadEveryKeyIntoItsField) {
 name = "small"
 embed_dim = 96
 vocabulary = "words"
-initial = "a"
-initial_image = "b"
-initial_text = "c"
+pretrained = "a"
+pretrained_image = "b"
+pretrained_text = "c"
 batch_norm_embeddings = true
 export_dtype = "bf16"
 [model.image]
@@ -65,7 +65,7 @@ erase_probability = 0.125
 train = ["one", { source = "two", weight = 0.5, max_detail = 3, min_crop_area = 1.0 }]
 validation = ["three"]
 captions_per_image = 3
-max_broken = 17
+max_read_failures = 17
 templates = ["a {}", "the {}"]
 validation_templates = ["one {}"]
 [teacher]
@@ -81,9 +81,9 @@ beta1 = 0.7
 beta2 = 0.81
 epsilon = 1e-4
 optimizer = "muon"
-muon_rate = 11.0
-image_rate = 2.0
-text_rate = 3.0
+muon_lr_factor = 11.0
+image_lr_factor = 2.0
+text_lr_factor = 3.0
 layer_decay = 0.6
 schedule = "constant"
 warmup_steps = 8
@@ -109,7 +109,7 @@ peak_tflops = 16.0
   EXPECT_EQ(recipe.model.embed_dim, 96);
   EXPECT_EQ(recipe.vocabulary, "words");
   EXPECT_EQ(recipe.vocab_size, 0);
-  EXPECT_EQ(recipe.initial + recipe.initial_image + recipe.initial_text, "abc");
+  EXPECT_EQ(recipe.pretrained + recipe.pretrained_image + recipe.pretrained_text, "abc");
   EXPECT_TRUE(recipe.batch_norm_embeddings);
   EXPECT_EQ(recipe.export_dtype, DType::bfloat16);
   ImageTowerConfig image;
@@ -151,7 +151,7 @@ peak_tflops = 16.0
   EXPECT_EQ(recipe.train[1].weight, 0.5);
   EXPECT_THAT(recipe.validation, ElementsAre("three"));
   EXPECT_EQ(recipe.captions_per_image, 3);
-  EXPECT_EQ(recipe.max_broken, 17);
+  EXPECT_EQ(recipe.max_read_failures, 17);
   EXPECT_THAT(recipe.templates, ElementsAre("a {}", "the {}"));
   EXPECT_THAT(recipe.validation_templates, ElementsAre("one {}"));
   EXPECT_EQ(recipe.teacher, "t");
@@ -167,9 +167,9 @@ peak_tflops = 16.0
   EXPECT_EQ(recipe.beta2, 0.81);
   EXPECT_EQ(recipe.epsilon, 1e-4);
   EXPECT_TRUE(recipe.muon);
-  EXPECT_EQ(recipe.muon_rate, 11);
-  EXPECT_EQ(recipe.image_rate, 2);
-  EXPECT_EQ(recipe.text_rate, 3);
+  EXPECT_EQ(recipe.muon_lr_factor, 11);
+  EXPECT_EQ(recipe.image_lr_factor, 2);
+  EXPECT_EQ(recipe.text_lr_factor, 3);
   EXPECT_EQ(recipe.layer_decay, 0.6);
   EXPECT_EQ(recipe.schedule, Schedule::constant);
   EXPECT_EQ(recipe.warmup_steps, 8);
@@ -243,14 +243,14 @@ TEST_F(Recipes, HaveTheDefaultsThatAreDocumented) {
   EXPECT_EQ(recipe.export_dtype, DType::float32);
   EXPECT_THAT(recipe.templates, ElementsAre("a photo of a {}."));
   EXPECT_EQ(recipe.captions_per_image, 1);
-  EXPECT_EQ(recipe.max_broken, 1000);
+  EXPECT_EQ(recipe.max_read_failures, 1000);
   EXPECT_EQ(recipe.teacher_weight, 1);
   EXPECT_EQ(recipe.batch_size, 256);
   EXPECT_EQ(recipe.learning_rate, 5e-4);
   EXPECT_EQ(recipe.warmup_steps, 2000);
   EXPECT_EQ(recipe.schedule, Schedule::cosine);
   EXPECT_FALSE(recipe.muon);
-  EXPECT_EQ(recipe.muon_rate, 20);
+  EXPECT_EQ(recipe.muon_lr_factor, 20);
   EXPECT_EQ(recipe.weight_decay, 0.2);
   EXPECT_EQ(recipe.beta1, 0.9);
   EXPECT_EQ(recipe.beta2, 0.98);
@@ -293,6 +293,15 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
           "recipe.toml with --set: train.batch_size has the wrong type, expected a whole number");
   refuses(good + "learning_rate = true\n", {},
           "recipe.toml: train.learning_rate has the wrong type, expected a number");
+  for (const char* key : {"train.steps", "train.threads", "data.captions_per_image"})
+    refuses(good, {fmt::format("{}=true", key)}, fmt::format("{} has the wrong type, expected a whole number", key));
+  refuses(good, {"train.batch_size=3000000000"},
+          "train.batch_size is 3000000000, expected a number from -2147483648 to 2147483647");
+  refuses(good, {"preprocess.mean=[nan, 0, 0]"}, "preprocess.mean[0] is nan, expected a finite number");
+  refuses(good, {"preprocess.std=[1, inf, 1]"}, "preprocess.std[1] is inf, expected a finite number");
+  refuses(good, {"data.templates=[\"a {}\", 3]"}, "data.templates[1] has the wrong type, expected a string");
+  for (const char* assignment : {"model.embed_dim=256", "model.text.width=64"})
+    refuses(good, {assignment}, "cannot be set beside model.preset (--set model.preset=\"\" unsets it)");
   refuses(good, {"data.train=[pairs.csv]"}, "--set data.train=[pairs.csv]: ");
   refuses(good, {"train.batch_size=1"}, "train.batch_size");
   refuses(good, {"train.steps=0"}, "steps or epochs");
@@ -310,7 +319,7 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   refuses(good, {"preprocess.std=[1, 0, 1]"}, "preprocess.std");
   refuses(good, {"augment.erase_probability=-1"}, "erase_probability");
   refuses(good, {"data.captions_per_image=0"}, "data.captions_per_image");
-  refuses(good, {"data.max_broken=-1"}, "data.max_broken");
+  refuses(good, {"data.max_read_failures=-1"}, "data.max_read_failures");
   refuses(good, {"data.templates=[]"}, "must not be empty");
   refuses(good, {"data.validation_templates=[]"}, "must not be empty");
   refuses(good, {"teacher.weight=0"}, "teacher.weight");
@@ -319,9 +328,9 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   refuses(good, {"train.patch_dropout=0.5", "model.preset=tiny-test-resnet"}, "has no patches");
   refuses(good, {"train.learning_rate=0"}, "train.learning_rate");
   refuses(good, {"train.epsilon=0"}, "train.epsilon");
-  refuses(good, {"train.muon_rate=0"}, "train.muon_rate");
-  refuses(good, {"train.image_rate=0"}, "train.image_rate");
-  refuses(good, {"train.text_rate=0"}, "train.image_rate and text_rate");
+  refuses(good, {"train.muon_lr_factor=0"}, "train.muon_lr_factor");
+  refuses(good, {"train.image_lr_factor=0"}, "train.image_lr_factor");
+  refuses(good, {"train.text_lr_factor=0"}, "train.image_lr_factor and text_lr_factor");
   refuses(good, {"train.layer_decay=1.5"}, "train.layer_decay");
   refuses(good, {"train.unlocked_blocks=-1"}, "train.unlocked_blocks cannot be negative");
   refuses(good, {"train.unlocked_blocks=1"}, "train.unlocked_blocks needs a tower");
@@ -350,6 +359,8 @@ TEST_F(Recipes, NameTheKeyThatIsWrong) {
   refuses(inline_model, {"model.batch_norm_embeddings=true", "model.embed_dim=64"}, "text width of at least");
   refuses(inline_model, {"model.batch_norm_embeddings=true", "model.embed_dim=256", "model.text.width=256"},
           "image features at least");
+  refuses(inline_model, {"model.image.patch_size=8"}, "model.image.patch_size does not belong to a modified_resnet");
+  refuses(rest, {"model.image.stage_blocks=[1, 1, 1, 1]"}, "model.image.stage_blocks does not belong to a vit");
   refuses(inline_model, {"model.image.heads=5"}, "image tower of width 128 does not divide into 5 heads");
   const Recipe recipe =
       read_recipe(test::write(folder_.path() / "recipe.toml", good), {"train.learning_rate=0.5", "train.seed=7"});

@@ -34,7 +34,7 @@ TEST(Report, ShowsEverySeriesAndTheRecipe) {
   EXPECT_LT(html.find("<figcaption>loss"), html.find("<figcaption>scale"));
 }
 
-TEST(Report, EscapesWhatComesFromOutside) {
+TEST(Report, EscapesUntrustedText) {
   const std::string html = report();
   EXPECT_THAT(html, HasSubstr("my &lt;run&gt;"));
   EXPECT_THAT(html, HasSubstr("Validation: photos &lt;&amp;&gt; &quot;words&quot;.csv"));

@@ -46,26 +46,27 @@ std::string recipe_text(const Architecture& architecture, const std::string& tra
       (test::golden("train") / architecture.name / "pairs.csv").string(), architecture.soft_targets, train);
 }
 
-/// Writes a checkpoint of step 0 with these weights and a fresh optimiser.
-void start_from(const fs::path& run, const TensorMap& weights) {
+/// Writes the folder of a run that has done no step: with these weights and a fresh optimiser.
+void start_from(const fs::path& run, const Recipe& recipe, const TensorMap& weights) {
   TensorMap state;
   for (const auto& [name, tensor] : weights) {
     state["model." + name] = tensor;
     const Tensor zeros = make_tensor(tensor.shape, std::vector<float>(static_cast<std::size_t>(tensor.elements())));
     state["exp_avg." + name] = state["exp_avg_sq." + name] = zeros;
   }
+  write(run / "recipe.json", Json(recipe.values).dump());
   fs::create_directories(run / "checkpoints");
   write_safetensors(run / "checkpoints" / "step-00000000.safetensors", state);
 }
 
 class Steps : public testing::TestWithParam<Architecture> {};
 
-TEST_P(Steps, AreThoseOfPyTorch) {
+TEST_P(Steps, MatchPyTorch) {
   const test::TemporaryFolder folder;
   const fs::path run = folder.path() / "run", golden = test::golden("train") / GetParam().name;
-  start_from(run, read_safetensors(golden / "start.safetensors"));
-  const fs::path recipe = write(folder.path() / "recipe.toml", recipe_text(GetParam(), "steps = 3\n"));
-  ASSERT_TRUE(Trainer(read_recipe(recipe, {}), run, /*resume=*/true, test::alone).run());
+  const Recipe recipe = read_recipe(write(folder.path() / "recipe.toml", recipe_text(GetParam(), "steps = 3\n")), {});
+  start_from(run, recipe, read_safetensors(golden / "start.safetensors"));
+  ASSERT_TRUE(Trainer(recipe, run, /*resume=*/true, test::alone).run());
 
   const auto losses = Json::parse(read_file(golden / "losses.json")).at("losses").get<std::vector<double>>();
   const auto lines = metrics(run);
@@ -78,9 +79,8 @@ TEST_P(Steps, AreThoseOfPyTorch) {
     EXPECT_TRUE(waited >= 0 && waited <= 1) << waited;
     // The peak is 1 TFLOP/s; captions have three to sixteen tokens.
     const double flops_of_a_pair = lines[i].at("mfu").get<double>() * 1e12 / rate;
-    const Recipe of_run = read_recipe(recipe, {});
-    EXPECT_GT(flops_of_a_pair, training_flops(of_run, 8, 1, 3) / 8);
-    EXPECT_LT(flops_of_a_pair, training_flops(of_run, 8, 8, 16) / 8);
+    EXPECT_GT(flops_of_a_pair, training_flops(recipe, 8, 1, 3) / 8);
+    EXPECT_LT(flops_of_a_pair, training_flops(recipe, 8, 8, 16) / 8);
   }
   const ModelFiles model = load_model_files((run / "model").string());
   for (const auto& [name, expected] : read_safetensors(golden / "end.safetensors")) {
@@ -118,7 +118,7 @@ TEST(Scale, StaysBelowItsLimit) {
   EXPECT_LE(to_floats(model.weights.at("logit_scale"))[0], std::log(5.0) + 1e-6);
 }
 
-TEST(SigmoidLoss, LeavesAModelWithItsBias) {
+TEST(SigmoidLoss, ExportsAModelWithItsBias) {
   const test::TemporaryFolder folder;
   const fs::path run = folder.path() / "run";
   const fs::path recipe =
@@ -188,7 +188,7 @@ TEST(Interruption, ByUnreadableSamplesSavesACheckpoint) {
   const fs::path recipe =
       write(folder.path() / "recipe.toml",
             fmt::format("[model]\npreset = \"tiny-test\"\nvocab_size = 530\n[data]\ntrain = [\"{}\"]\n"
-                        "max_broken = 0\n[train]\nbatch_size = 4\nsteps = 60\nthreads = 1\n",
+                        "max_read_failures = 0\n[train]\nbatch_size = 4\nsteps = 60\nthreads = 1\n",
                         write(folder.path() / "broken.csv", pairs).string()));
   for (const int ranks : {1, 2}) {
     const fs::path run = folder.path() / fmt::format("of-{}", ranks);
@@ -276,7 +276,7 @@ TEST_F(RecipeErrors, RequireEitherStepsOrEpochsAndAtLeastOneStep) {
 TEST_F(RecipeErrors, ARunWithoutStepsMayRestartWithOtherValues) {
   for (const bool resume : {false, true}) {
     const fs::path run = folder_.path() / (resume ? "resumed" : "again");
-    EXPECT_THROW(Trainer(read_recipe(recipe_, {"model.initial=\"nowhere\""}), run, false, test::alone), Error);
+    EXPECT_THROW(Trainer(read_recipe(recipe_, {"model.pretrained=\"nowhere\""}), run, false, test::alone), Error);
     EXPECT_TRUE(Trainer(read_recipe(recipe_, {}), run, resume, test::alone).run());
   }
 }
@@ -290,7 +290,7 @@ TEST_F(RecipeErrors, OneProcessAtATimeTrainsInAFolder) {
 }
 
 /// "--out runs" for "--out runs/mine" must do no harm to what is there.
-TEST_F(RecipeErrors, AFolderOfOtherThingsIsNotResumed) {
+TEST_F(RecipeErrors, AFolderOfUnrelatedFilesIsNotResumed) {
   const fs::path runs = folder_.path() / "runs";
   fs::create_directories(runs / "checkpoints");
   for (const char* file : {"metrics.jsonl", "checkpoints/other.tmp", "log"}) write(runs / file, "mine");
@@ -303,10 +303,10 @@ TEST_F(RecipeErrors, AFolderOfOtherThingsIsNotResumed) {
   for (const char* file : {"checkpoints/other.tmp", "log"}) EXPECT_EQ(read_file(runs / file), "mine");
 }
 
-TEST_F(RecipeErrors, ARunGoesOnWithoutTheModelThatItBeganWith) {
+TEST_F(RecipeErrors, ARunResumesWithoutItsInitialModel) {
   const fs::path first = folder_.path() / "first", second = folder_.path() / "second";
   ASSERT_TRUE(Trainer(read_recipe(recipe_, {}), first, false, test::alone).run());
-  const std::string initial = "model.initial=" + (first / "model").string();
+  const std::string initial = "model.pretrained=" + (first / "model").string();
   std::vector<std::string> overrides = {initial, "model.vocabulary=\"\""};  // the model's own
   ASSERT_TRUE(Trainer(read_recipe(recipe_, overrides), second, false, test::alone).run());
   fs::remove_all(first);
@@ -331,16 +331,35 @@ TEST_F(RecipeErrors, ARunIsNotOverwrittenNorResumedWithOtherValues) {
                 ThrowsMessage<Error>(HasSubstr("started with data.train")))
         << value;
   // A limit that it does not learn from, the value it has anyway, and the same samples elsewhere.
-  for (const std::string& value : {std::string("data.max_broken=2000"), std::string("train.seed=0"),
+  for (const std::string& value : {std::string("data.max_read_failures=2000"), std::string("train.seed=0"),
                                    fmt::format("data.train=[\"{}\"]", moved.string()),
                                    fmt::format("data.train=[{{source=\"{}\"}}]", moved.string())})
     EXPECT_NO_THROW(Trainer(read_recipe(recipe_, {value}), run, true, test::alone)) << value;
   write(run / "recipe.json", "[]");
   EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, true, test::alone); },
               ThrowsMessage<Error>(HasSubstr("recipe.json: is damaged, or was not written by a run")));
+}
+
+TEST_F(RecipeErrors, AFinishedRunWithoutItsCheckpointsIsKept) {
+  const fs::path run = folder_.path() / "run";
+  ASSERT_TRUE(Trainer(read_recipe(recipe_, {}), run, false, test::alone).run());
   fs::remove_all(run / "checkpoints");
-  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, false, test::alone); },
-              ThrowsMessage<Error>(HasSubstr("--resume")));
+  const std::string lines = read_file(run / "metrics.jsonl");
+  for (const bool resume : {false, true})
+    EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {}), run, resume, test::alone).run(); },
+                ThrowsMessage<Error>(HasSubstr("a finished run without its checkpoints")));
+  EXPECT_EQ(read_file(run / "metrics.jsonl"), lines);
+}
+
+/// Its values could not be compared.
+TEST_F(RecipeErrors, ACheckpointWithoutItsRecipeIsNotResumed) {
+  const fs::path run = folder_.path() / "run", copy = folder_.path() / "copy";
+  ASSERT_TRUE(Trainer(read_recipe(recipe_, {}), run, false, test::alone).run());
+  fs::create_directory(copy);
+  fs::copy(run / "checkpoints", copy / "checkpoints");
+  EXPECT_THAT([&] { Trainer(read_recipe(recipe_, {"train.seed=8"}), copy, true, test::alone); },
+              ThrowsMessage<Error>(HasSubstr("has checkpoints without the recipe.json of their run")));
+  EXPECT_FALSE(fs::exists(copy / "recipe.json"));
 }
 
 }  // namespace

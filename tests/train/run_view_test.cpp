@@ -14,7 +14,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-const StepFigures step_1200 = {.step = 1200,
+const StepMetrics step_1200 = {.step = 1200,
                                .loss = 2.34567,
                                .learning_rate = 4.9e-4,
                                .scale = 14.29,
@@ -48,14 +48,14 @@ TEST(RunView, CountsTheTimeLeftFromTheFirstStep) {
 }
 
 /// What the view writes into a pseudo-terminal.
-std::string drawn(const std::vector<StepFigures>& steps, const std::string& message) {
+std::string drawn(const std::vector<StepMetrics>& steps, const std::string& message) {
   int reader = 0, writer = 0;
   EXPECT_EQ(::openpty(&reader, &writer, nullptr, nullptr, nullptr), 0);
   std::FILE* out = ::fdopen(writer, "w");
   {
     RunView view(0, 10000, out);
     auto now = RunView::Clock::now();
-    for (const StepFigures& step : steps) view.step(step, now += std::chrono::seconds(1));
+    for (const StepMetrics& step : steps) view.step(step, now += std::chrono::seconds(1));
     view.message(message);
   }
   std::fclose(out);
@@ -68,7 +68,7 @@ std::string drawn(const std::vector<StepFigures>& steps, const std::string& mess
 }
 
 TEST(RunView, RedrawsInPlaceOnATerminal) {
-  StepFigures later = step_1200;
+  StepMetrics later = step_1200;
   later.step = 1300;
   const std::string text = drawn({step_1200, later}, "validated");
   EXPECT_THAT(text, HasSubstr("step 1200/10000"));

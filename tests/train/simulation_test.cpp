@@ -38,7 +38,7 @@ TEST(Simulation, CountsLatencyByRounds) {
   EXPECT_NEAR(step.reduce, 14e-3, 1e-9);
 }
 
-TEST(Simulation, OverlapsTheLastMicroBatchAlone) {
+TEST(Simulation, OverlapsOnlyTheLastMicroBatch) {
   StepShape shape = {300, 250, {4 * mb, 4 * mb}};
   const auto exposed = [&](int micro_batch_size) {
     shape.micro_batch_size = micro_batch_size;

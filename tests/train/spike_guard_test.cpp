@@ -32,7 +32,7 @@ TEST(SpikeGuard, SkipsWhatIsFarAboveTheMedianOfTheLastHundred) {
   EXPECT_FALSE(guard.accepts(1, 6.1));
 }
 
-TEST(SpikeGuard, JudgesFiniteNormsOnceItKnowsTwenty) {
+TEST(SpikeGuard, JudgesFiniteNormsOnceItHasSeenTwenty) {
   SpikeGuard guard(2);
   EXPECT_TRUE(guard.accepts(1, 1));
   EXPECT_TRUE(guard.accepts(1, 1000));
@@ -41,7 +41,7 @@ TEST(SpikeGuard, JudgesFiniteNormsOnceItKnowsTwenty) {
   EXPECT_FALSE(guard.accepts(1, 1000));
 }
 
-TEST(SpikeGuard, EndsTheRunAtTheTenthInARow) {
+TEST(SpikeGuard, EndsTheRunAtTheTenthSpikeInARow) {
   SpikeGuard guard = experienced(3);
   for (int i = 0; i < 9; ++i) EXPECT_FALSE(guard.accepts(1, 1e6));
   EXPECT_TRUE(guard.accepts(1, 1));
@@ -56,7 +56,7 @@ TEST(SpikeGuard, WithoutAFactorEndsTheRunAtTheFirstNan) {
   EXPECT_THAT([&] { guard.accepts(nan, 1); }, ThrowsMessage<Error>(HasSubstr("the loss is nan")));
 }
 
-TEST(SpikeGuard, GoesOnFromItsState) {
+TEST(SpikeGuard, ResumesFromItsState) {
   SpikeGuard guard = experienced(3), resumed(3);
   for (int i = 0; i < 9; ++i) guard.accepts(1, 1e6);
   resumed.load_state(guard.state());

@@ -22,7 +22,7 @@ std::uint32_t masked(const std::string& bytes) {
 
 TEST(EventWriter, WritesRecordsOfTensorBoardsFormat) {
   const test::TemporaryFolder folder;
-  EventWriter(folder.path()).scalar("loss", 300, 1.5);
+  EventWriter(folder.path(), /*first_step=*/299).scalar("loss", 300, 1.5);
   std::filesystem::path file;
   for (const auto& entry : std::filesystem::directory_iterator(folder.path())) file = entry.path();
   EXPECT_TRUE(file.filename().string().starts_with("events.out.tfevents."));
@@ -39,10 +39,12 @@ TEST(EventWriter, WritesRecordsOfTensorBoardsFormat) {
     EXPECT_EQ(crc, masked(records.back()));
     at += 16 + length;
   }
-  ASSERT_EQ(records.size(), 2u);
+  ASSERT_EQ(records.size(), 3u);
   EXPECT_NE(records[0].find("brain.Event:2"), std::string::npos);
-  // tensorflow.Event {2: step 300, 5: Summary {1: Value {1: "loss", 2: 1.5}}}, after the time.
-  EXPECT_EQ(records[1].substr(9), std::string("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\xc0\x3f", 18));
+  // tensorflow.Event {2: step 300, 7: SessionLog {1: START}}, after the time: earlier files end before step 300.
+  EXPECT_EQ(records[1].substr(9), std::string("\x10\xac\x02\x3a\x02\x08\x01"));
+  // {2: step 300, 5: Summary {1: Value {1: "loss", 2: 1.5}}}
+  EXPECT_EQ(records[2].substr(9), std::string("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\x00\x00\xc0\x3f", 18));
 }
 
 }  // namespace

@@ -16,23 +16,23 @@ TEST(WeightAverage, IsAnExponentialMovingAverage) {
     average.update(update);
     expected += (1 - decay) * std::pow(decay, 12 - update) * update * update;
   }
-  average.exchange();
+  average.swap();
   EXPECT_NEAR(weights[1].item<double>(), expected, 1e-4);
-  average.exchange();
+  average.swap();
   EXPECT_EQ(weights[1].item<double>(), 144);
 }
 
-TEST(WeightAverage, ForgetsTheStartSoon) {
+TEST(WeightAverage, SoonForgetsTheInitialWeights) {
   auto weights = torch::full({1}, 11.0, torch::kFloat);
   WeightAverage average({{"w", weights}}, 0.9999);
   weights.fill_(0);
   average.update(1);
   average.update(2);
-  average.exchange();
+  average.swap();
   EXPECT_NEAR(weights[0].item<double>(), 11 * (2.0 / 11) * (3.0 / 12), 1e-6);
 }
 
-TEST(WeightAverage, GoesOnFromItsState) {
+TEST(WeightAverage, ResumesFromItsState) {
   torch::manual_seed(1);
   auto weights = torch::randn({64});
   WeightAverage average({{"w", weights}}, 0.9), resumed({{"w", weights}}, 0.9);
@@ -42,9 +42,9 @@ TEST(WeightAverage, GoesOnFromItsState) {
   weights.normal_();
   average.update(2);
   resumed.update(2);
-  average.exchange();
+  average.swap();
   const auto expected = weights.clone();
-  average.exchange();
+  average.swap();
   const auto before = weights.clone();
   {
     const AveragedWeights averaged(&resumed);

@@ -2,17 +2,13 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <utility>
-#include <vector>
+
+#include "train/report.h"
 
 namespace gondola {
 
-/// Names and values in the order in which they are shown.
-using Figures = std::vector<std::pair<std::string, double>>;
-
-/// The figures of one step: a line of metrics.jsonl, points of TensorBoard's curves, the terminal's view.
-struct StepFigures {
+/// The metrics of one step: a line of metrics.jsonl, points of TensorBoard's curves, the terminal's view.
+struct StepMetrics {
   std::int64_t step = 0;  ///< steps done, this one included
   double loss = 0;
   double learning_rate = 0;
@@ -24,15 +20,16 @@ struct StepFigures {
   double loader_wait = 0;  ///< share of the step's time spent waiting for its batch
   double mfu = 0;          ///< model FLOPs utilisation (train/flops.h)
 
-  Figures list() const {
-    Figures figures = {{"loss", loss}, {"learning_rate", learning_rate}, {"scale", scale}};
-    if (bias) figures.emplace_back("bias", *bias);
-    figures.insert(figures.end(), {{"gradient_norm", gradient_norm},
+  /// In the order in which they are shown.
+  Named<double> list() const {
+    Named<double> metrics = {{"loss", loss}, {"learning_rate", learning_rate}, {"scale", scale}};
+    if (bias) metrics.emplace_back("bias", *bias);
+    metrics.insert(metrics.end(), {{"gradient_norm", gradient_norm},
                                    {"skipped", static_cast<double>(skipped)},
                                    {"samples_per_second", samples_per_second},
                                    {"loader_wait", loader_wait},
                                    {"mfu", mfu}});
-    return figures;
+    return metrics;
   }
 };
 
