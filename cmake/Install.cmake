@@ -1,4 +1,4 @@
-# `cmake --install` installs the programs, libgondola with its headers, the default model, and what
+# `cmake --install` installs the programs, libgondola with its headers, the default model, the recipes, and what
 # find_package(Gondola) needs.
 include(CMakePackageConfigHelpers)
 
@@ -9,10 +9,11 @@ install(DIRECTORY include/gondola DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/models)
 if(TARGET gondola-train)
   # Both need the libtorch that they were built with, which is not installed along with them.
-  set(gondola_rpath ${TORCH_INSTALL_PREFIX}/lib ${GONDOLA_ARROW})
+  set(gondola_rpath ${TORCH_INSTALL_PREFIX}/lib ${GONDOLA_ARROW_DIR})
   set_target_properties(gondola-train gondola_torch PROPERTIES INSTALL_RPATH "${gondola_rpath}")
   install(TARGETS gondola_torch LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/gondola)
-  install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/recipes FILES_MATCHING PATTERN "*.toml")
+  install(DIRECTORY recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gondola/recipes
+    FILES_MATCHING PATTERN "*.toml" PATTERN held-out EXCLUDE)
   install(TARGETS gondola-train RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 

@@ -31,7 +31,7 @@ void* load_plugin() {
 }  // namespace
 
 fs::path encoder_plugin_path() {
-  const fs::path folder = own_binary().parent_path();
+  const fs::path folder = current_binary().parent_path();
   // In a build folder the library is beside this binary; an installation has it in lib/gondola.
   for (const char* place : {".", "../" GONDOLA_LIBRARY_FOLDER "/gondola", "gondola"})
     if (const fs::path file = folder / place / encoder_plugin_file; fs::exists(file)) return file.lexically_normal();

@@ -27,14 +27,14 @@ class ImageStream {
         sink_(sink),
         image_values_(3 * static_cast<std::size_t>(stages.preprocess.size * stages.preprocess.size)),
         dim_(static_cast<std::size_t>(stages.encoder.config().embed_dim)),
-        alone_(count / threads() * threads()),
-        chunk_size_(std::min(stages.encoder.images_at_a_time(), window)),
-        chunks_(threads() * ((alone_ / threads() + chunk_size_ - 1) / chunk_size_)),
-        outcomes_(std::min(alone_, window)),
-        rest_(count - alone_) {}
+        chunked_count_(count / threads() * threads()),
+        chunk_size_(std::min(stages.encoder.preferred_batch_size(), window)),
+        chunks_(threads() * ((chunked_count_ / threads() + chunk_size_ - 1) / chunk_size_)),
+        outcomes_(std::min(chunked_count_, window)),
+        remainder_(count - chunked_count_) {}
 
   void run() {
-    stages_.pool.for_each(threads(), [this](std::size_t, int thread) {
+    stages_.pool.parallel_for(threads(), [this](std::size_t, int thread) {
       try {
         work(thread);
       } catch (...) {
@@ -47,7 +47,7 @@ class ImageStream {
     std::unique_lock lock(mutex_);
     deliver(lock);
     lock.unlock();
-    encode_rest();
+    encode_remainder();
   }
 
  private:
@@ -77,15 +77,15 @@ class ImageStream {
 
   /// Has chunk_size_ images or slightly fewer: every thread takes the same number of chunks, and of images.
   Chunk chunk(std::size_t number) const {
-    if (number >= chunks_) return {alone_ + number - chunks_, alone_ + number - chunks_ + 1};
-    return {alone_ * number / chunks_, alone_ * (number + 1) / chunks_};
+    if (number >= chunks_) return {chunked_count_ + number - chunks_, chunked_count_ + number - chunks_ + 1};
+    return {chunked_count_ * number / chunks_, chunked_count_ * (number + 1) / chunks_};
   }
 
   void work(int thread) {
     std::vector<float> pixels, embeddings;
     while (const std::optional<Chunk> taken = take(thread)) {
-      if (taken->first >= alone_) {
-        Loaded& loaded = rest_[taken->first - alone_];
+      if (taken->first >= chunked_count_) {
+        Loaded& loaded = remainder_[taken->first - chunked_count_];
         loaded.pixels.resize(image_values_);
         loaded.error = load(taken->first, loaded.pixels);
         continue;
@@ -101,7 +101,7 @@ class ImageStream {
       if (stopped_) return;
       const auto encoded = std::span(embeddings).first(loaded * dim_);
       if (loaded > 0)
-        stages_.encoder.encode_images_alone(thread, std::span(pixels).first(loaded * image_values_), encoded);
+        stages_.encoder.encode_images_on_this_thread(thread, std::span(pixels).first(loaded * image_values_), encoded);
       require_numbers(encoded);
       std::unique_lock lock(mutex_);
       publish(*taken, encoded);
@@ -120,13 +120,13 @@ class ImageStream {
       }
       changed_.wait(lock, [&] { return stopped_ || condition(); });
     };
-    if (next_ == chunks_ + rest_.size()) {
+    if (next_ == chunks_ + remainder_.size()) {
       // A thread that returned now might get thread 0's turn in the pool's loop, and nobody would deliver.
-      wait([this] { return delivered_ == alone_; });
+      wait([this] { return delivered_ == chunked_count_; });
       return std::nullopt;
     }
     const Chunk taken = chunk(next_++);
-    wait([&] { return taken.first >= alone_ || taken.last <= delivered_ + window; });
+    wait([&] { return taken.first >= chunked_count_ || taken.last <= delivered_ + window; });
     if (stopped_) return std::nullopt;
     return taken;
   }
@@ -156,7 +156,7 @@ class ImageStream {
 
   /// Passes to the sink everything up to the first image that is not done. Only on the calling thread.
   void deliver(std::unique_lock<std::mutex>& lock) {
-    while (!stopped_ && delivered_ < alone_ && outcome(delivered_).done) {
+    while (!stopped_ && delivered_ < chunked_count_ && outcome(delivered_).done) {
       lock.unlock();  // nobody else touches the outcome of an image that is done and not delivered
       Outcome& result = outcome(delivered_);
       sink_({delivered_, result.error.empty() ? std::span<const float>(result.values) : std::span<const float>(),
@@ -168,17 +168,17 @@ class ImageStream {
     }
   }
 
-  void encode_rest() {
+  void encode_remainder() {
     std::vector<float> pixels;
-    for (const Loaded& image : rest_)
+    for (const Loaded& image : remainder_)
       if (image.error.empty()) pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
     std::vector<float> embeddings(pixels.size() / image_values_ * dim_);
     if (!embeddings.empty()) stages_.encoder.encode_images(pixels, embeddings);
     require_numbers(embeddings);
     std::span<const float> remaining = embeddings;
-    for (std::size_t i = 0; i < rest_.size(); ++i) {
-      const std::size_t values = rest_[i].error.empty() ? dim_ : 0;
-      sink_({alone_ + i, remaining.first(values), rest_[i].error});
+    for (std::size_t i = 0; i < remainder_.size(); ++i) {
+      const std::size_t values = remainder_[i].error.empty() ? dim_ : 0;
+      sink_({chunked_count_ + i, remaining.first(values), remainder_[i].error});
       remaining = remaining.subspan(values);
     }
   }
@@ -187,14 +187,14 @@ class ImageStream {
   const Load& load_;
   const Sink& sink_;
   const std::size_t image_values_, dim_;
-  const std::size_t alone_;  ///< how many images are taken through all stages by one thread each
+  const std::size_t chunked_count_;  ///< how many images are taken through all stages by one thread each
   const std::size_t chunk_size_, chunks_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Outcome> outcomes_;  ///< ring buffer of the images in the window
-  std::vector<Loaded> rest_;
-  std::size_t next_ = 0;       ///< next chunk; the images of rest_ come last, one by one
+  std::vector<Loaded> remainder_;
+  std::size_t next_ = 0;       ///< next chunk; the images of remainder_ come last, one by one
   std::size_t delivered_ = 0;  ///< images delivered so far; changed by the calling thread only
   std::atomic<bool> stopped_ = false;
 };
@@ -225,7 +225,7 @@ std::vector<float> embed_texts(const TextStages& stages, std::span<const std::st
   for (std::size_t first = 0; first < distinct.size(); first += texts_per_batch) {
     const std::size_t count = std::min(texts_per_batch, distinct.size() - first);
     ids.resize(count * context);
-    stages.pool.for_each(count, [&](std::size_t i, int) {
+    stages.pool.parallel_for(count, [&](std::size_t i, int) {
       std::ranges::copy(
           stages.tokenizer.encode_padded(distinct[first + i], config.context_length, config.pad_id, stages.overflow),
           ids.begin() + static_cast<std::ptrdiff_t>(i * context));

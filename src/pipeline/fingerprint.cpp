@@ -50,12 +50,12 @@ std::string describe_weights(const LoadedModel& model) {
 
 }  // namespace
 
-std::string describe_images(const LoadedModel& model) {
+std::string image_fingerprint(const LoadedModel& model) {
   return fmt::format("{}image tower {}\npreprocessing {}\n", describe_weights(model), describe(model.config().image),
                      describe(model.files().preprocess));
 }
 
-std::string describe_texts(const LoadedModel& model) {
+std::string text_fingerprint(const LoadedModel& model) {
   const auto& vocabulary = model.files().vocabulary;
   return fmt::format("{}text tower {}\nvocabulary {:016x}\n", describe_weights(model), describe(model.config().text),
                      vocabulary ? hash_vocabulary(*vocabulary) : 0);

@@ -8,10 +8,10 @@ namespace gondola {
 
 /// Describes in words everything in a model that decides an image's embedding: samples of the weights, the tower's
 /// configuration, the preprocessing. What computes it (device, precision, build) is left out.
-std::string describe_images(const LoadedModel& model);
+std::string image_fingerprint(const LoadedModel& model);
 
 /// Does the same for a text's embedding: samples of the weights, the tower's configuration, the vocabulary. Throws
 /// Error when the vocabulary cannot be read.
-std::string describe_texts(const LoadedModel& model);
+std::string text_fingerprint(const LoadedModel& model);
 
 }  // namespace gondola

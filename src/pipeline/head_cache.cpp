@@ -36,7 +36,7 @@ void append_list(std::string& key, std::string_view what, std::span<const std::s
 }
 
 /// The part of an entry before the values: the whole key, so that a collision of file names is noticed.
-std::string head_of_entry(const std::string& key) {
+std::string entry_header(const std::string& key) {
   return "gondola head 1\n" + key;
 }
 
@@ -45,8 +45,8 @@ std::string head_of_entry(const std::string& key) {
 std::optional<std::string> head_key(const LoadedModel& model, std::span<const std::string> labels,
                                     std::span<const std::string> templates, Overflow overflow) try {
   if (model.files().source.extension() == ".json") return std::nullopt;  // shards, whose versions it does not show
-  std::string key = fmt::format("binary {}\nfile {}\n", version_of(own_binary()), version_of(model.files().source));
-  key += describe_texts(model);
+  std::string key = fmt::format("binary {}\nfile {}\n", version_of(current_binary()), version_of(model.files().source));
+  key += text_fingerprint(model);
   key += fmt::format("{} on {}, {}\n", name(model.precision()), model.device(), name(active_isa()));
   if (model.device() != "cpu") key += fmt::format("plugin {}\n", version_of(encoder_plugin_path()));
   key += overflow == Overflow::truncate ? "long texts cut\n" : "";
@@ -66,15 +66,15 @@ fs::path HeadCache::file_of(const std::string& key) const {
 
 std::optional<std::vector<float>> HeadCache::find(const std::string& key, std::size_t values) const {
   try {
-    const std::string head = head_of_entry(key);
-    const std::size_t size = head.size() + values * sizeof(float);
+    const std::string header = entry_header(key);
+    const std::size_t size = header.size() + values * sizeof(float);
     std::uint64_t checksum = 0;
     const std::string entry = read_file(file_of(key), size + sizeof checksum);
-    if (entry.size() != size + sizeof checksum || !entry.starts_with(head)) return std::nullopt;
+    if (entry.size() != size + sizeof checksum || !entry.starts_with(header)) return std::nullopt;
     std::memcpy(&checksum, entry.data() + size, sizeof checksum);
     if (checksum != hash_of(std::string_view(entry).substr(0, size))) return std::nullopt;
     std::vector<float> found(values);
-    std::memcpy(found.data(), entry.data() + head.size(), values * sizeof(float));
+    std::memcpy(found.data(), entry.data() + header.size(), values * sizeof(float));
     std::error_code ignored;
     fs::last_write_time(file_of(key), fs::file_time_type::clock::now(), ignored);
     return found;
@@ -86,7 +86,7 @@ std::optional<std::vector<float>> HeadCache::find(const std::string& key, std::s
 void HeadCache::store(const std::string& key, std::span<const float> head) const {
   try {
     make_folder(folder_);
-    std::string entry = head_of_entry(key);
+    std::string entry = entry_header(key);
     entry += bytes_of(head);
     const std::uint64_t checksum = hash_of(entry);
     entry += bytes_of(std::span(&checksum, 1));

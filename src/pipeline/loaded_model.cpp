@@ -23,7 +23,7 @@ double scalar(const ModelFiles& files, const std::string& name) {
   return values.front();
 }
 
-std::uint64_t sample_weights(const TensorMap& weights) {
+std::uint64_t hash_weights(const TensorMap& weights) {
   constexpr std::size_t sample_bytes = 256;
   Hash hash;
   for (const auto& [tensor_name, tensor] : weights) {
@@ -39,7 +39,7 @@ LoadedModel::LoadedModel(const ModelSource& source)
     : files_(load_model_files(source.name_or_path, source.config, source.vocabulary)),
       device_(source.device),
       precision_(source.precision.value_or(default_precision(device_, files_.weights))),
-      weights_hash_(sample_weights(files_.weights)),
+      weights_hash_(hash_weights(files_.weights)),
       logit_scale_(std::exp(scalar(files_, "logit_scale"))),
       pool_(source.threads) {
   if (!std::isfinite(logit_scale_)) fail("{}: the logit scale is infinite or not a number", files_.config.name);

@@ -21,7 +21,7 @@
 namespace gondola {
 namespace {
 
-constexpr std::size_t most_texts = 256;
+constexpr std::size_t max_texts = 256;
 
 /// Whole words of the vocabulary, evenly spread over it.
 std::vector<std::string> vocabulary_words(const ClipTokenizer& tokenizer, std::size_t most) {
@@ -83,11 +83,11 @@ CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inp
   CalibrationTexts texts = {{config.text, inputs.tokenizer}, {config.text, inputs.tokenizer}};
   for (const std::string& label : inputs.labels) texts.labels.add(fill_template(default_template, label));
   std::vector<std::string> words;
-  if (inputs.tokenizer != nullptr) words = vocabulary_words(*inputs.tokenizer, 2 * most_texts);
+  if (inputs.tokenizer != nullptr) words = vocabulary_words(*inputs.tokenizer, 2 * max_texts);
   if (words.size() < 2) {  // no vocabulary, or none of Latin letters
-    for (std::size_t i = 0; i < most_texts; ++i) texts.calibration.add_random(2 * i);
+    for (std::size_t i = 0; i < max_texts; ++i) texts.calibration.add_random(2 * i);
     if (inputs.labels.empty())
-      for (std::size_t i = 0; i < most_texts; ++i) texts.labels.add_random(2 * i + 1);
+      for (std::size_t i = 0; i < max_texts; ++i) texts.labels.add_random(2 * i + 1);
     return texts;
   }
   constexpr std::size_t longest = 8;
@@ -104,8 +104,13 @@ CalibrationTexts make_texts(const ModelConfig& config, const QuantizeInputs& inp
 class Split {
  public:
   Split(const QuantizeInputs& inputs, const PreprocessConfig& preprocess, ThreadPool& pool, std::size_t first,
-        const Texts& texts)
-      : inputs_(inputs), preprocess_(preprocess), pool_(pool), first_(inputs.images > 1 ? first : 0), texts_(texts) {}
+        const Texts& texts, std::string purpose)
+      : inputs_(inputs),
+        preprocess_(preprocess),
+        pool_(pool),
+        first_(inputs.images > 1 ? first : 0),
+        texts_(texts),
+        purpose_(std::move(purpose)) {}
 
   /// Embeds the images that can be read. Every call reads them again and throws Error when others fail than before.
   std::vector<float> images(Encoder& encoder, const std::string& stage) {
@@ -121,7 +126,8 @@ class Split {
           if (!image.error.empty()) errors.emplace(image.index, image.error);
           progress.update(image.index + 1);
         });
-    if (embeddings.empty()) fail("none of the images can be read; the first: {}", errors.begin()->second);
+    if (embeddings.empty())
+      fail("none of the {} images for {} can be read; the first: {}", count, purpose_, errors.begin()->second);
     if (!errors_) errors_ = errors;
     if (!std::ranges::equal(*errors_ | std::views::keys, errors | std::views::keys))
       fail("an image that could be read before cannot be read now, or the reverse: {}",
@@ -148,6 +154,7 @@ class Split {
   ThreadPool& pool_;
   std::size_t first_;
   const Texts& texts_;
+  std::string purpose_;
   std::optional<std::map<std::size_t, std::string>> errors_;  ///< of the first call, by index in this half
 };
 
@@ -190,7 +197,7 @@ class TowerQuantizer {
     const std::vector<float> shift = mean_difference(exact_, found, dim_);
     for (std::size_t i = 0; i < found.size(); ++i) found[i] += shift[i % dim_];
     const EmbeddingCosines cosines = compare_embeddings(exact_, found, dim_);
-    return std::max((1 - cosines.least) / allowed, (1 - cosines.least_centred) / allowed_centred);
+    return std::max((1 - cosines.min) / allowed, (1 - cosines.min_centred) / allowed_centred);
   }
 
   static void keep(const std::string& kind, TensorMap& weights, std::vector<QuantizedLayer>& layers) {
@@ -223,15 +230,20 @@ class TowerQuantizer {
   Embed embed_;
 };
 
-/// The best label of each image.
-std::vector<std::size_t> answers(Embeddings embeddings, std::size_t dim) {
+/// The cosine of each image with each label: images × labels.
+std::vector<float> label_cosines(Embeddings embeddings, std::size_t dim) {
   normalise_rows(embeddings.images, dim);
   normalise_rows(embeddings.texts, dim);
-  const std::vector<float> scores = similarities(embeddings.images, embeddings.texts, dim);
-  const std::size_t labels = embeddings.texts.size() / dim;
-  std::vector<std::size_t> best;
-  for (auto row = scores.begin(); row != scores.end(); row += static_cast<std::ptrdiff_t>(labels))
-    best.push_back(static_cast<std::size_t>(std::max_element(row, row + static_cast<std::ptrdiff_t>(labels)) - row));
+  return similarities(embeddings.images, embeddings.texts, dim);
+}
+
+/// The best label of each image.
+std::vector<int> best_labels(std::span<const float> cosines, std::size_t labels) {
+  std::vector<int> best;
+  for (; !cosines.empty(); cosines = cosines.subspan(labels)) {
+    const auto row = cosines.first(labels);
+    best.push_back(static_cast<int>(std::ranges::max_element(row) - row.begin()));
+  }
   return best;
 }
 
@@ -276,8 +288,8 @@ EmbeddingCosines compare_embeddings(std::span<const float> exact, std::span<cons
   result.mean = result.mean_centred = 0;
   for (std::size_t row = 0; row < result.count; ++row) {
     const double raw = cosine(row, 0), centred = cosine(row, 1), share = 1 / static_cast<double>(result.count);
-    result.least = std::min(result.least, raw);
-    result.least_centred = std::min(result.least_centred, centred);
+    result.min = std::min(result.min, raw);
+    result.min_centred = std::min(result.min_centred, centred);
     result.mean += raw * share;
     result.mean_centred += centred * share;
   }
@@ -288,10 +300,11 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
                     QuantizationReport& report) {
   if (is_quantized(model.weights)) fail("{}: is int8 already", model.config.name);
   if (inputs.images == 0) fail("{}: int8 is calibrated on images, and there are none", model.config.name);
-  if (!inputs.labels.empty() && inputs.tokenizer == nullptr) fail("{}: labels need a vocabulary", model.config.name);
+  if (!inputs.labels.empty() && inputs.tokenizer == nullptr)
+    fail("{}: labels need a vocabulary, and the model has none; name one with --vocab", model.config.name);
   const CalibrationTexts texts = make_texts(model.config, inputs);
-  Split calibrating(inputs, model.preprocess, pool, 0, texts.calibration);
-  Split judging(inputs, model.preprocess, pool, 1, texts.labels);
+  Split calibrating(inputs, model.preprocess, pool, 0, texts.calibration, "calibration");
+  Split evaluating(inputs, model.preprocess, pool, 1, texts.labels, "evaluation");
   const auto dim = static_cast<std::size_t>(model.config.embed_dim);
   const auto encoder = [&](const TensorMap& weights, const CpuOptions& options) {
     return make_cpu_encoder(model.config, weights, options, pool);
@@ -301,13 +314,17 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
     report.errors.merge(split.errors());
     return embeddings;
   };
-  const Embeddings exact = embed(judging, *encoder(model.weights, {Precision::fp32}), "fp32");
+  const Embeddings exact = embed(evaluating, *encoder(model.weights, {Precision::fp32}), "fp32");
+  const bool vit = model.config.image.architecture == ImageArchitecture::vit;
   Calibration calibration;
-  Embeddings calibrated = embed(
-      calibrating, *encoder(model.weights, {.precision = Precision::fp32, .calibration = &calibration}), "calibration");
+  const CpuOptions observing = {.precision = Precision::fp32, .calibration = &calibration};
+  Embeddings calibrated;
+  if (vit)
+    calibrated = embed(calibrating, *encoder(model.weights, observing), "calibration");
+  else  // no image calibrates a ModifiedResNet, which stays as it is
+    calibrated.texts = calibrating.texts(*encoder(model.weights, observing));
 
   ModelFiles result = model;
-  const bool vit = model.config.image.architecture == ImageArchitecture::vit;
   shrink(result.weights, vit);
   std::vector<QuantizedLayer> image_layers, text_layers;
   if (vit) image_layers = quantize_blocks(result.weights, "visual.", model.config.image.layers, calibration, pool);
@@ -325,14 +342,12 @@ ModelFiles quantize(const ModelFiles& model, const QuantizeInputs& inputs, Threa
   if (!is_quantized(result.weights)) fail("{}: no layer is good enough in int8", model.config.name);
 
   const auto quantized = encoder(result.weights, {Precision::int8});
-  Embeddings found = {judging.images(*quantized, "int8"), judging.texts(*quantized)};
+  Embeddings found = {evaluating.images(*quantized, "int8"), evaluating.texts(*quantized)};
   report.images = compare_embeddings(exact.images, found.images, dim);
   report.texts = compare_embeddings(exact.texts, found.texts, dim);
   report.labels = exact.texts.size() / dim;
-  const std::vector<std::size_t> expected = answers(exact, dim), given = answers(std::move(found), dim);
-  std::size_t same = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) same += expected[i] == given[i] ? 1 : 0;
-  report.agreement = static_cast<double>(same) / static_cast<double>(expected.size());
+  const std::vector<int> expected = best_labels(label_cosines(exact, dim), report.labels);
+  report.agreement = top_k_accuracy(label_cosines(std::move(found), dim), expected, report.labels, 1);
   return result;
 }
 

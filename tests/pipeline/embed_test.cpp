@@ -22,7 +22,7 @@ constexpr int image_size = 4;
 /// start token and the position of the largest id.
 class PlainEncoder : public Encoder {
  public:
-  explicit PlainEncoder(std::size_t images_at_a_time = 4, int pad_id = 0) : images_at_a_time_(images_at_a_time) {
+  explicit PlainEncoder(std::size_t batch_size = 4, int pad_id = 0) : preferred_batch_size_(batch_size) {
     config_.text.pad_id = pad_id;
     config_.embed_dim = 3;
     config_.image.image_size = image_size;
@@ -35,10 +35,10 @@ class PlainEncoder : public Encoder {
     encode(pixels, embeddings);
   }
 
-  std::size_t images_at_a_time() override { return images_at_a_time_; }
+  std::size_t preferred_batch_size() override { return preferred_batch_size_; }
 
-  void encode_images_alone(int thread, std::span<const float> pixels, std::span<float> embeddings) override {
-    EXPECT_LE(embeddings.size() / 3, images_at_a_time_);
+  void encode_images_on_this_thread(int thread, std::span<const float> pixels, std::span<float> embeddings) override {
+    EXPECT_LE(embeddings.size() / 3, preferred_batch_size_);
     EXPECT_GE(thread, 0);
     images_alone += embeddings.size() / 3;
     encode(pixels, embeddings);
@@ -67,7 +67,7 @@ class PlainEncoder : public Encoder {
     }
   }
 
-  std::size_t images_at_a_time_;
+  std::size_t preferred_batch_size_;
   ModelConfig config_;
 };
 
@@ -148,7 +148,7 @@ TEST(EmbedImages, RefusesEmbeddingsThatAreNotNumbers) {
   }
 }
 
-TEST(EmbedImages, PassesOnWhatTheSinkThrowsAndStops) {
+TEST(EmbedImages, StopsAndRethrowsWhenTheSinkThrows) {
   for (int threads : {1, 3}) {
     PlainEncoder encoder;
     ThreadPool pool(threads);

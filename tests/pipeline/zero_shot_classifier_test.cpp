@@ -98,7 +98,7 @@ TEST_F(CachedClassifier, GivesEachOfManyLabelsItsOwnScore) {
   }
 }
 
-TEST_F(CachedClassifier, EncodesAnewWhateverChanges) {
+TEST_F(CachedClassifier, EncodesAgainWhenAnythingChanges) {
   ask(cache_);
   labels_ = {"dog", "cat", "cat", "the sea", "dog"};
   expect_encoded_anew("order of labels");
@@ -121,7 +121,7 @@ TEST_F(CachedClassifier, EncodesAnewWhateverChanges) {
   expect_encoded_anew("vocabulary of the same labels");
 }
 
-TEST_F(CachedClassifier, EncodesAnewWhenTheWeightsChange) {
+TEST_F(CachedClassifier, EncodesAgainWhenTheWeightsChange) {
   ask(cache_);
   const fs::path file = model_folder_ / "model.safetensors";
   const auto time = fs::last_write_time(file);
@@ -186,7 +186,7 @@ TEST_F(CachedClassifier, IgnoresDamagedEntriesAndReplacesThem) {
   }
 }
 
-TEST_F(CachedClassifier, DoesWithoutAFolderThatCannotBeWritten) {
+TEST_F(CachedClassifier, WorksWithoutAWritableCacheFolder) {
   const Answer fresh = ask(std::nullopt);
   test::write(folder_.path() / "file", "");
   for (const fs::path& cache : {folder_.path() / "file" / "cache", fs::path("/proc/gondola")}) {
@@ -199,7 +199,7 @@ TEST_F(CachedClassifier, DoesWithoutAFolderThatCannotBeWritten) {
   EXPECT_EQ(read_file(folder_.path() / "file"), "");
 }
 
-TEST_F(CachedClassifier, FailsAsWithoutACache) {
+TEST_F(CachedClassifier, FailsTheSameWayAsWithoutACache) {
   ask(cache_);
   templates_ = {"no place for a label"};
   EXPECT_THROW(ask(cache_), Error);
@@ -209,7 +209,7 @@ TEST_F(CachedClassifier, FailsAsWithoutACache) {
   EXPECT_EQ(files_in(cache_), 1u);
 }
 
-TEST(HeadCache, TellsKeysApartAndKnowsTheNumberOfValues) {
+TEST(HeadCache, ChecksTheKeyAndTheNumberOfValues) {
   const test::TemporaryFolder folder;
   const HeadCache cache(folder.path());
   const std::vector<float> head = {1, -2, 0.5f};
@@ -277,7 +277,7 @@ class Vocabularies : public testing::Test {
 
 /// The description of a vocabulary changes with any of its files.
 TEST_F(Vocabularies, AreDescribedByAllTheirFiles) {
-  const auto texts = [&](const std::filesystem::path& vocabulary) { return describe_texts(load(vocabulary)); };
+  const auto texts = [&](const std::filesystem::path& vocabulary) { return text_fingerprint(load(vocabulary)); };
   const std::string before = texts(model_ / "vocab.json");
   test::write(model_ / "merges.txt", "#version: 0.2\nt h\n");
   EXPECT_NE(texts(model_ / "vocab.json"), before);
