@@ -59,8 +59,8 @@ class GONDOLA_API Classifier {
 
 /// A CLIP model, which maps images and texts to vectors of one space. Copies share the weights. Not thread-safe: make
 /// one call at a time on a model, its copies and its classifiers; each call uses all the model's threads. A forked
-/// process does not inherit those threads: it must load a model of its own and leave its parent's alone. A moved-from
-/// model may only be assigned to or destroyed.
+/// process does not inherit those threads: it must load a model of its own. A moved-from model may only be assigned to
+/// or destroyed.
 class GONDOLA_API Model {
  public:
   /// Loads a model: a folder (Hugging Face or open_clip layout), a file (.pt, .pth, .bin, .safetensors) or the name of

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "api/with_errors.h"
+#include "api/rethrow_filesystem_errors.h"
 #include "base/error.h"
 #include "image/image.h"
 #include "metrics/metrics.h"
@@ -76,7 +76,7 @@ Model Model::load(const std::string& name_or_path, const ModelOptions& options) 
   if (options.threads < 0) fail("{} threads: expected 0 (one for each processor) or more", options.threads);
   const ModelSource source = {name_or_path,    options.config, options.vocabulary,
                               options.threads, options.device, parse_precision(options.precision)};
-  return with_errors([&] { return Model(std::make_shared<LoadedModel>(source)); });
+  return rethrow_filesystem_errors([&] { return Model(std::make_shared<LoadedModel>(source)); });
 }
 
 std::size_t Model::embed_dim() const {

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "api/with_errors.h"
+#include "api/rethrow_filesystem_errors.h"
 #include "base/error.h"
 #include "text/clip_tokenizer.h"
 
@@ -11,7 +11,8 @@ namespace gondola {
 Tokenizer::Tokenizer(std::shared_ptr<const ClipTokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  return with_errors([&] { return Tokenizer(std::make_shared<ClipTokenizer>(ClipTokenizer::load(path))); });
+  return rethrow_filesystem_errors(
+      [&] { return Tokenizer(std::make_shared<ClipTokenizer>(ClipTokenizer::load(path))); });
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {

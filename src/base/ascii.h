@@ -16,11 +16,12 @@ inline std::string lower_ascii(std::string_view text) {
   return lower;
 }
 
-/// Parses the whole text as an unsigned 64-bit number without a sign; nullopt if it is not one.
-inline std::optional<std::uint64_t> parse_number(std::string_view digits, int base = 10) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+/// Parses the whole text as a number, as std::from_chars does with the same `base`; nullopt if it is not one.
+template <class Number = std::uint64_t>
+std::optional<Number> parse_number(std::string_view text, auto... base) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base...);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
 

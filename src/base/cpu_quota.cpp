@@ -21,7 +21,7 @@ std::optional<double> quota_of(const fs::path& group) {
 }
 
 /// The least quota of a group and its ancestors. Inside a container only some of them may be mounted.
-std::optional<double> least_quota(const fs::path& root, fs::path group) {
+std::optional<double> min_quota(const fs::path& root, fs::path group) {
   std::optional<double> least;
   for (bool at_root = false; !at_root; group = group.parent_path()) {
     at_root = !group.has_relative_path();
@@ -42,7 +42,7 @@ std::optional<double> cpu_quota(const fs::path& groups, const fs::path& own) {
     const bool is_of_cpus = ("," + controllers + ",").find(",cpu,") != std::string::npos;
     if (!controllers.empty() && !is_of_cpus) continue;
     // If several controllers share a folder, there is a link to it named after each of them.
-    if (const auto quota = least_quota(is_of_cpus ? groups / "cpu" : groups, line.substr(second + 1)))
+    if (const auto quota = min_quota(is_of_cpus ? groups / "cpu" : groups, line.substr(second + 1)))
       least = std::min(least.value_or(*quota), *quota);
   }
   return least;

@@ -27,8 +27,8 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "?";
 }
 
-std::filesystem::path own_binary() {
-  const auto here = reinterpret_cast<std::uintptr_t>(&own_binary);
+std::filesystem::path current_binary() {
+  const auto here = reinterpret_cast<std::uintptr_t>(&current_binary);
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);) {
     unsigned long first = 0, last = 0;

@@ -17,7 +17,7 @@ std::filesystem::path cache_home();
 std::string host_name();
 
 /// The path of the program or library that contains this code. Throws Error if it cannot be found.
-std::filesystem::path own_binary();
+std::filesystem::path current_binary();
 
 /// The folder of the running program.
 std::filesystem::path program_folder();

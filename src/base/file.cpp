@@ -129,7 +129,11 @@ void require_new_folder(const std::filesystem::path& path) {
   std::filesystem::path place = std::filesystem::absolute(path);
   if (std::filesystem::is_directory(place) && !std::filesystem::is_empty(place))
     fail("{}: is not empty; name a new folder", path.string());
-  while (!std::filesystem::exists(place)) place = place.parent_path();
+  while (!std::filesystem::exists(place)) {
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(place)))
+      fail("{}: is a link to a folder that does not exist", place.string());
+    place = place.parent_path();
+  }
   if (!std::filesystem::is_directory(place)) fail("{}: is a file, expected a folder", place.string());
   if (::access(place.c_str(), W_OK) != 0) fail("{}: cannot be written to: {}", place.string(), std::strerror(errno));
 }

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/streams.h"
-#include "base/terminal.h"
 #include "base/utf8.h"
 
 namespace gondola {

@@ -1,6 +1,7 @@
 #include "base/streams.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 namespace gondola {
@@ -24,9 +26,18 @@ void prepare_standard_streams() {
   std::setvbuf(stdout, lines, _IOLBF, sizeof lines);
 }
 
+std::size_t terminal_width(std::FILE* stream) {
+  winsize size{};
+  return ::ioctl(::fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 void print_verbatim(const std::string& line) {
   if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF)
     fail("stdout cannot be written: {}", std::strerror(errno));
+}
+
+void print_json_line(const nlohmann::ordered_json& value) {
+  print_verbatim(to_json_line(value));
 }
 
 void print_error_line(const std::string& line) {

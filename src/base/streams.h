@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
+#include <cstdio>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +19,9 @@ void prepare_standard_streams();
 /// UTF-8 become U+FFFD, so that names, labels and file contents can neither control it nor start a new line.
 std::string printable(std::string_view text);
 
+/// The width in columns of the terminal that a stream writes to; 80 if it is not known.
+std::size_t terminal_width(std::FILE* stream);
+
 /// Writes a line to stdout as it is. Throws Error if that fails.
 void print_verbatim(const std::string& line);
 
@@ -24,6 +30,9 @@ template <typename... Arguments>
 void print_line(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
   print_verbatim(printable(fmt::format(format, std::forward<Arguments>(arguments)...)));
 }
+
+/// Writes one JSON object as a line to stdout. Throws Error if that fails.
+void print_json_line(const nlohmann::ordered_json& value);
 
 /// Writes a line to stderr, made printable. Unlike print_line it ignores failures, such as a full disk.
 void print_error_line(const std::string& line);

@@ -2,12 +2,9 @@
 
 #include <unistd.h>
 
-#include <condition_variable>
 #include <cstddef>
 #include <functional>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <memory>
 
 namespace gondola {
 
@@ -20,32 +17,24 @@ class ThreadPool {
  public:
   /// `threads` = 0 means available_processors(). Throws Error if the system does not allow so many threads.
   explicit ThreadPool(int threads = 0);
+  /// In a forked process, which has none of the threads, this leaves their memory alone.
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
   /// Calls body(index, thread) once for every index in [0, count), in any order, from threads numbered [0, threads()),
   /// the caller being 0. Returns when all are done; rethrows the first exception, after which the remaining indices are
   /// skipped. One caller at a time; must not be nested.
-  void for_each(std::size_t count, const std::function<void(std::size_t index, int thread)>& body);
+  void parallel_for(std::size_t count, const std::function<void(std::size_t index, int thread)>& body);
 
  private:
-  void stop();
-  void work(int thread);
-  void run_items(int thread);
+  struct Workers;
 
   const int process_ = ::getpid();  // a forked process does not inherit the threads
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable start_, done_;
-  const std::function<void(std::size_t, int)>* body_ = nullptr;
-  std::size_t count_ = 0, next_ = 0;
-  std::uint64_t round_ = 0;
-  int running_ = 0;
-  bool stop_ = false;
-  std::exception_ptr error_;
+  int threads_;
+  std::unique_ptr<Workers> workers_;  ///< null in a pool of 1
 };
 
 }  // namespace gondola

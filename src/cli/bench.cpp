@@ -18,7 +18,7 @@
 namespace gondola::cli {
 namespace {
 
-constexpr int usual_text_tokens = 20;  ///< a caption; --full uses the whole context
+constexpr int typical_caption_tokens = 20;  ///< a caption; --full uses the whole context
 
 /// Whether a text is always computed to the end of the context, however short it is.
 bool reads_padding(const TextTowerConfig& text) {
@@ -26,7 +26,7 @@ bool reads_padding(const TextTowerConfig& text) {
 }
 
 int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
-  const ModelFiles files = load_model_files(model_name(global), global.config);
+  const ModelFiles files = load_files(global);
   const Precision precision = tower_precision(global, files, options.tower);
   ThreadPool pool(global.threads);
   TowerBench bench(files, options.tower, global.device, precision, options.full, pool);
@@ -37,19 +37,19 @@ int bench_tower(const GlobalOptions& global, const BenchOptions& options) {
                global.device, name(active_isa()), pool.threads(), "batch", "items/s", "GFLOP/s", "of peak");
   for (std::size_t batch : options.batches) {
     const auto measure = [&] { return bench.seconds(batch); };
-    const MeasuredSeconds measured = on_cpu ? beside_peak(pool, precision, measure) : MeasuredSeconds{measure(), 0};
+    const Timing measured = on_cpu ? time_with_peak(pool, precision, measure) : Timing{measure(), 0};
     const double rate = static_cast<double>(batch) / measured.seconds, operations = rate * bench.operations();
     const double fraction = operations / measured.peak;
     if (global.json) {
-      print_verbatim(to_json_line({{"tower", options.tower},
-                                   {"precision", name(precision)},
-                                   {"device", global.device},
-                                   {"isa", name(active_isa())},
-                                   {"threads", pool.threads()},
-                                   {"batch", batch},
-                                   {"items_per_second", rate},
-                                   {"gflops", operations / giga},
-                                   {"peak_fraction", on_cpu ? nlohmann::ordered_json(fraction) : nullptr}}));
+      print_json_line({{"tower", options.tower},
+                       {"precision", name(precision)},
+                       {"device", global.device},
+                       {"isa", name(active_isa())},
+                       {"threads", pool.threads()},
+                       {"batch", batch},
+                       {"items_per_second", rate},
+                       {"gflops", operations / giga},
+                       {"peak_fraction", on_cpu ? nlohmann::ordered_json(fraction) : nullptr}});
     } else {
       fmt::print("{:>6} {:>10.1f} {:>10.0f} {:>8}\n", batch, rate, operations / giga,
                  on_cpu ? fmt::format("{:.0f}%", 100 * fraction) : "-");
@@ -74,7 +74,7 @@ double peak_rate(ThreadPool& pool, Precision precision) {
   const auto threads = static_cast<std::size_t>(pool.threads());
   std::vector<double> operations(threads);
   const double seconds = best_seconds(enough, [&] {
-    pool.for_each(threads, [&](std::size_t i, int) { operations[i] = static_cast<double>(peak(steps)); });
+    pool.parallel_for(threads, [&](std::size_t i, int) { operations[i] = static_cast<double>(peak(steps)); });
   });
   return operations.front() * static_cast<double>(threads) / seconds;
 }
@@ -84,7 +84,7 @@ TowerBench::TowerBench(const ModelFiles& files, const std::string& tower, const 
     : config_(files.config),
       image_(tower == "image"),
       text_tokens_(full || reads_padding(config_.text) ? config_.text.context_length
-                                                       : std::min(usual_text_tokens, config_.text.context_length)),
+                                                       : std::min(typical_caption_tokens, config_.text.context_length)),
       encoder_(make_encoder(device, config_, files.weights, {precision, full}, pool)) {
   const ForwardFlops flops = full ? count_forward_flops(config_) : count_needed_flops(config_, text_tokens_);
   operations_ = image_ ? flops.image : flops.text;

@@ -47,10 +47,10 @@ double best_seconds(double enough, const auto& body) {
 double peak_rate(ThreadPool& pool, Precision precision);
 
 /// A time, and the processor's peak rate as measured around it: clock speeds change with the load.
-struct MeasuredSeconds {
+struct Timing {
   double seconds = 0, peak = 0;
 };
-MeasuredSeconds beside_peak(ThreadPool& pool, Precision precision, const auto& measure) {
+Timing time_with_peak(ThreadPool& pool, Precision precision, const auto& measure) {
   const double before = peak_rate(pool, precision), seconds = measure();
   return {seconds, std::max(before, peak_rate(pool, precision))};
 }

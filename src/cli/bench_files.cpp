@@ -22,7 +22,7 @@ struct Passage {
   std::string error;
 };
 
-Passage pass_through(const std::string& file, const PreprocessConfig& config, std::span<float> pixels) {
+Passage time_file(const std::string& file, const PreprocessConfig& config, std::span<float> pixels) {
   Passage passage;
   try {
     std::string bytes;
@@ -37,12 +37,13 @@ Passage pass_through(const std::string& file, const PreprocessConfig& config, st
   return passage;
 }
 
-std::vector<Passage> pass_all(const std::vector<std::string>& files, const PreprocessConfig& config, ThreadPool& pool) {
+std::vector<Passage> time_files(const std::vector<std::string>& files, const PreprocessConfig& config,
+                                ThreadPool& pool) {
   const auto size = static_cast<std::size_t>(config.size);
   std::vector<std::vector<float>> pixels(static_cast<std::size_t>(pool.threads()), std::vector<float>(3 * size * size));
   std::vector<Passage> passages(files.size());
-  pool.for_each(files.size(), [&](std::size_t i, int thread) {
-    passages[i] = pass_through(files[i], config, pixels[static_cast<std::size_t>(thread)]);
+  pool.parallel_for(files.size(), [&](std::size_t i, int thread) {
+    passages[i] = time_file(files[i], config, pixels[static_cast<std::size_t>(thread)]);
   });
   return passages;
 }
@@ -57,7 +58,7 @@ class FilesBench {
  public:
   FilesBench(const GlobalOptions& global, const BenchOptions& options)
       : global_(global),
-        model_(load_model_files(model_name(global), global.config)),
+        model_(load_files(global)),
         precision_(tower_precision(global, model_, "image")),
         pool_(global.threads),
         tower_(model_, "image", global.device, precision_, false, pool_),
@@ -80,7 +81,7 @@ class FilesBench {
  private:
   void leave_out_failures() {
     std::vector<std::string> readable;
-    const std::vector<Passage> passages = pass_all(files_, model_.preprocess, pool_);
+    const std::vector<Passage> passages = time_files(files_, model_.preprocess, pool_);
     for (std::size_t i = 0; i < files_.size(); ++i) {
       if (passages[i].error.empty()) {
         readable.push_back(files_[i]);
@@ -95,7 +96,7 @@ class FilesBench {
   /// The rate of each stage, from its total time over all files, slow ones included.
   std::vector<Stage> stages() {
     Passage sum;
-    for (const Passage& passage : pass_all(files_, model_.preprocess, pool_)) {
+    for (const Passage& passage : time_files(files_, model_.preprocess, pool_)) {
       sum.read += passage.read;
       sum.decode += passage.decode;
       sum.preprocess += passage.preprocess;
@@ -106,7 +107,7 @@ class FilesBench {
       const double per_second = pool_.threads() / seconds;
       return Stage{stage_name, static_cast<double>(files_.size()) * per_second, megapixels_ * per_second};
     };
-    const std::size_t batch = static_cast<std::size_t>(pool_.threads()) * tower_.encoder().images_at_a_time();
+    const std::size_t batch = static_cast<std::size_t>(pool_.threads()) * tower_.encoder().preferred_batch_size();
     return {stage("read", sum.read),
             stage("decode", sum.decode),
             stage("preprocess", sum.preprocess),
@@ -137,7 +138,7 @@ class FilesBench {
                                      {"images", files_.size()},   {"images_per_second", stage.rate}};
       if (stage.megapixels > 0) line["megapixels_per_second"] = stage.megapixels;
       line.update(shares);
-      print_verbatim(to_json_line(line));
+      print_json_line(line);
       return;
     }
     fmt::print("{:<11} {:>10.1f} {:>14}", stage.name, stage.rate,

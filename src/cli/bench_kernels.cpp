@@ -47,7 +47,7 @@ TowerShape image_shape(const ModelConfig& config, std::size_t items) {
 
 TowerShape text_shape(const ModelConfig& config) {
   const TextTowerConfig& text = config.text;
-  const std::size_t items = std::max<std::size_t>(1, tokens_at_a_time / size(text.context_length));
+  const std::size_t items = std::max<std::size_t>(1, preferred_tokens / size(text.context_length));
   return {{text, {}, text.causal}, items, size(text.context_length), size(config.embed_dim), 0, 0};
 }
 
@@ -76,7 +76,7 @@ class KernelBench {
     patch_precision_ = float_precision(kernels_, precision);
   }
 
-  using Show = std::function<void(const Part& part, const MeasuredSeconds& of_all_calls)>;
+  using Show = std::function<void(const Part& part, const Timing& of_all_calls)>;
 
   void run(const Show& show) {
     const TowerShape& s = shape_;
@@ -113,9 +113,9 @@ class KernelBench {
   void time(const Show& show, const Part& part, const std::function<void(std::size_t, std::size_t)>& body) {
     constexpr double enough = 0.3;
     const auto threads = static_cast<std::size_t>(pool_.threads());
-    show(part, beside_peak(pool_, part.precision, [&] {
+    show(part, time_with_peak(pool_, part.precision, [&] {
            return best_seconds(enough, [&] {
-             pool_.for_each(threads, [&](std::size_t thread, int) {
+             pool_.parallel_for(threads, [&](std::size_t thread, int) {
                for (std::size_t call = 0; call < part.calls; ++call) body(thread, call);
              });
            });
@@ -144,7 +144,7 @@ class KernelBench {
     std::vector<std::vector<RowScale>> scales(in.size(), std::vector<RowScale>(p.rows * DepthBlocks(p.depth).count()));
     std::vector<Operand> operands;
     for (std::size_t thread = 0; thread < in.size(); ++thread)
-      operands.push_back(layers.front().prepare(Team(), p.rows, Rows{in[thread].data(), p.depth},
+      operands.push_back(layers.front().prepare(Team(), p.rows, RowsOut{in[thread].data(), p.depth},
                                                 operand_buffer(prepared[thread], scales[thread])));
     const Part part = {
         product_name, layers.front().precision(), fmt::format("{} × {} × {}", p.rows, p.depth, p.columns), calls,
@@ -178,7 +178,7 @@ class KernelBench {
                                               std::vector<RowScale>(s.rows() * DepthBlocks(s.width).count()));
     const Part part = {"layer norm", precision_, fmt::format("{} × {}", s.rows(), s.width), 2 * s.layers + s.norms};
     time(show, part, [&](std::size_t thread, std::size_t) {
-      norm.apply(Team(), s.rows(), Rows{in[thread].data(), s.width},
+      norm.apply(Team(), s.rows(), RowsOut{in[thread].data(), s.width},
                  operand_buffer(out[thread], scales[thread]).rows(precision_, s.width));
     });
   }
@@ -215,7 +215,7 @@ class KernelBench {
           a.k = rows.column(s.width).data;
           a.v = rows.column(2 * s.width).data;
           a.causal = s.causal;
-          a.first_visible = 1;
+          a.visible_to_first = 1;
           a.out = RowsOut{out[thread].data() + item * s.tokens * s.width, s.width}.column(head * head_width);
           a.scratch = scratch[thread].data();
           attention(kernels_, a);
@@ -269,7 +269,7 @@ class KernelBench {
 /// Prints the parts next to the whole pass.
 class PartPrinter {
  public:
-  PartPrinter(bool json, std::string tower, int threads, MeasuredSeconds pass)
+  PartPrinter(bool json, std::string tower, int threads, Timing pass)
       : json_(json), tower_(std::move(tower)), threads_(threads), pass_(pass) {}
 
   void print_header(const TowerShape& shape, Precision precision) const {
@@ -280,7 +280,7 @@ class PartPrinter {
                "GFLOP/s", "of peak");
   }
 
-  void print(const Part& part, const MeasuredSeconds& measured) const {
+  void print(const Part& part, const Timing& measured) const {
     const double rate = static_cast<double>(part.calls) * threads_ * part.operations / measured.seconds;
     json_ ? print_json(part, measured, rate) : print_text(part, measured, rate);
   }
@@ -288,7 +288,7 @@ class PartPrinter {
  private:
   static constexpr double giga = 1e9, milli = 1e-3;
 
-  void print_json(const Part& part, const MeasuredSeconds& measured, double rate) const {
+  void print_json(const Part& part, const Timing& measured, double rate) const {
     nlohmann::ordered_json line = {{"part", part.name},
                                    {"tower", tower_},
                                    {"precision", name(part.precision)},
@@ -299,10 +299,10 @@ class PartPrinter {
                                    {"milliseconds", measured.seconds / milli},
                                    {"pass_fraction", measured.seconds / pass_.seconds}};
     if (rate > 0) line.update({{"gflops", rate / giga}, {"peak_fraction", rate / measured.peak}});
-    print_verbatim(to_json_line(line));
+    print_json_line(line);
   }
 
-  void print_text(const Part& part, const MeasuredSeconds& measured, double rate) const {
+  void print_text(const Part& part, const Timing& measured, double rate) const {
     fmt::print("{:<16} {:<5} {:<26} {:>5} {:>8.3f} {:>7.1f}%", part.inside_another ? "  " + part.name : part.name,
                name(part.precision), part.shape, part.calls, measured.seconds / milli,
                100 * measured.seconds / pass_.seconds);
@@ -313,13 +313,13 @@ class PartPrinter {
   bool json_;
   std::string tower_;
   int threads_;
-  MeasuredSeconds pass_;
+  Timing pass_;
 };
 
 }  // namespace
 
 int bench_kernels(const GlobalOptions& global, const BenchOptions& options) {
-  const ModelFiles files = load_model_files(model_name(global), global.config);
+  const ModelFiles files = load_files(global);
   const bool image = options.tower == "image";
   if (image && files.config.image.architecture != ImageArchitecture::vit)
     fail("--kernels: the image tower of {} is a ModifiedResNet, expected a ViT; --tower text has a transformer",
@@ -328,14 +328,14 @@ int bench_kernels(const GlobalOptions& global, const BenchOptions& options) {
   ThreadPool pool(global.threads);
   TowerBench tower(files, options.tower, global.device, precision, true, pool);
   const TowerShape shape =
-      image ? image_shape(files.config, tower.encoder().images_at_a_time()) : text_shape(files.config);
+      image ? image_shape(files.config, tower.encoder().preferred_batch_size()) : text_shape(files.config);
   const std::size_t batch = shape.items * static_cast<std::size_t>(pool.threads());
-  const MeasuredSeconds pass = beside_peak(pool, precision, [&] { return tower.seconds(batch); });
+  const Timing pass = time_with_peak(pool, precision, [&] { return tower.seconds(batch); });
 
   const PartPrinter printer(global.json, options.tower, pool.threads(), pass);
   printer.print_header(shape, precision);
   double sum = 0;
-  KernelBench(shape, precision, pool).run([&](const Part& part, const MeasuredSeconds& measured) {
+  KernelBench(shape, precision, pool).run([&](const Part& part, const Timing& measured) {
     if (!part.inside_another) sum += measured.seconds;
     printer.print(part, measured);
   });

@@ -24,7 +24,8 @@ struct ClassifyOptions {
   std::string labels_file;
   std::size_t top_k = 5;
   double min_score = 0;
-  bool truncate = false, exif = false;
+  Overflow overflow = Overflow::error;
+  bool exif = false;
 };
 
 std::vector<std::string> labels_of(const ClassifyOptions& options) {
@@ -55,7 +56,7 @@ std::vector<ScoredLabel> best_labels(const ClassifyOptions& options, const ZeroS
 void print_json(const std::string& image, const std::vector<ScoredLabel>& best) {
   nlohmann::ordered_json labels = nlohmann::ordered_json::array();
   for (const ScoredLabel& one : best) labels.push_back({{"label", one.label}, {"score", one.score}});
-  print_verbatim(to_json_line({{"image", image}, {"labels", labels}}));
+  print_json_line({{"image", image}, {"labels", labels}});
 }
 
 void print_text(const std::string& image, const std::vector<ScoredLabel>& best) {
@@ -71,7 +72,7 @@ ZeroShotClassifier make_classifier(LoadedModel& model, const std::vector<std::st
   const std::size_t prompts = labels.size() * options.templates.size();
   Progress progress("prompts", prompts, "encoded");
   PromptOptions prompt_options;
-  prompt_options.overflow = options.truncate ? Overflow::truncate : Overflow::error;
+  prompt_options.overflow = options.overflow;
   prompt_options.cache = cache_home() / "gondola" / "heads";
   if (prompts > many_prompts) prompt_options.progress = [&](std::size_t done) { progress.update(done); };
   return ZeroShotClassifier(model, labels, options.templates, prompt_options);
@@ -105,7 +106,7 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
                        "comma-separated labels, needed unless --labels-file is given; may be repeated")
           ->option_text("A,B,...")
           ->allow_extra_args(false)
-          ->check(what_is_no_text);
+          ->check(utf8_error);
   command->add_option("--labels-file", options->labels_file, "file with one label per line, instead of --labels")
       ->excludes(labels)
       ->check(CLI::ExistingFile);
@@ -118,13 +119,13 @@ void add_classify(CLI::App& app, const GlobalOptions& global, int& status) {
       ->default_str(default_template)
       ->allow_extra_args(false)
       ->check(has_placeholder)
-      ->check(what_is_no_text);
+      ->check(utf8_error);
   command->add_option("--top-k", options->top_k, "number of labels to show, best first")
       ->check(within(1, 1'000'000))
       ->capture_default_str();
   command->add_option("--min-score", options->min_score, "leave out labels that score less")->check(within(0.0, 1.0));
-  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
-  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
+  add_truncate_flag(*command, options->overflow);
+  add_exif_flag(*command, options->exif);
   command->callback([options, &global, &status] {
     if (options->templates.empty()) options->templates = {default_template};
     status = run(global, *options);

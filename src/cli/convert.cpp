@@ -31,7 +31,7 @@ const std::map<std::string, DType> types = {
 void run(const GlobalOptions& global, const ConvertOptions& options) {
   require_new_folder(options.out);
   catch_interrupts();
-  ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
+  ModelFiles model = load_files(global);
   if (is_quantized(model.weights)) print_error("gondola: the model's int8 weights are written as {}", options.dtype);
   model.weights = dequantize(model.weights);
   check_weights(model.config, model.weights);
@@ -44,7 +44,7 @@ void run(const GlobalOptions& global, const ConvertOptions& options) {
   model.family = options.layout == "hf" ? Family::hugging_face : Family::open_clip;
   stop_if_interrupted();
   write_model_folder(options.out, model, tokenizer.get(), types.at(options.dtype));
-  print_line("{}", global.json ? to_json_line({{"model", options.out.string()}}) : options.out.string());
+  global.json ? print_json_line({{"model", options.out.string()}}) : print_line("{}", options.out.string());
 }
 
 }  // namespace

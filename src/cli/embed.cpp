@@ -35,7 +35,8 @@ struct EmbedOptions {
   std::string text_file;
   fs::path out;
   std::string dtype = "fp16";
-  bool raw = false, truncate = false, exif = false, resume = false;
+  Overflow overflow = Overflow::error;
+  bool raw = false, exif = false, resume = false;
 };
 
 /// Everything that embeddings depend on except their inputs; `described` is the model described for such inputs.
@@ -61,11 +62,11 @@ std::string append(EmbeddingFiles& files, const EmbedOptions& options, std::size
 
 /// Calls embed(), which appends the remaining embeddings; if it fails, the ones that it has appended are kept.
 template <typename Embed>
-void complete(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
+void embed_and_finish(EmbeddingFiles& files, std::size_t inputs, const Embed& embed) {
   try {
     embed();
   } catch (const std::exception& error) {
-    files.save_what_can_be();
+    files.save_partial();
     if (files.saved() == 0) throw;
     fail("{}; --resume continues after {} of {}", error.what(), files.saved(), inputs);
   }
@@ -76,7 +77,7 @@ void report(const GlobalOptions& global, const EmbeddingFiles& files, std::size_
   for (std::size_t i = 0; i < files.rows().size(); ++i) {
     const std::string path = files.file(i).string();
     if (global.json) {
-      print_verbatim(to_json_line({{"embeddings", path}, {"rows", files.rows()[i]}, {"embed_dim", dim}}));
+      print_json_line({{"embeddings", path}, {"rows", files.rows()[i]}, {"embed_dim", dim}});
     } else {
       print_line("{}: {} × {}", path, files.rows()[i], dim);
     }
@@ -96,7 +97,7 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
   if (!again.empty())
     print_error("gondola: {} of the {} images already processed have no embedding; trying them again", again.size(),
                 files.done());
-  complete(files, images.size(), [&] {
+  embed_and_finish(files, images.size(), [&] {
     embed(again, [&](std::size_t i) { return failed[i]; });
     const std::size_t done = files.done();
     embed(images.subspan(done), [&](std::size_t i) { return done + i; });
@@ -111,12 +112,12 @@ int embed_image_files(const GlobalOptions& global, const EmbedOptions& options, 
 }
 
 /// Throws Error for a line that is longer than the model's context.
-void require_short(const EmbedOptions& options, const TextStages& stages, std::span<const std::string> lines) {
+void check_text_lengths(const EmbedOptions& options, const TextStages& stages, std::span<const std::string> lines) {
   constexpr std::size_t lines_per_step = 8192;
   const int context_length = stages.encoder.config().text.context_length;
   Progress progress("texts", lines.size(), "checked");
   for (std::size_t first = 0; first < lines.size(); first += lines_per_step) {
-    stages.pool.for_each(std::min(lines_per_step, lines.size() - first), [&](std::size_t i, int) {
+    stages.pool.parallel_for(std::min(lines_per_step, lines.size() - first), [&](std::size_t i, int) {
       try {
         stages.tokenizer.encode(lines[first + i], context_length, Overflow::error);
       } catch (const Error& error) {
@@ -133,7 +134,7 @@ void embed_text_lines(const GlobalOptions& global, const EmbedOptions& options, 
                       std::span<const std::string> lines, EmbeddingFiles& files, std::size_t dim) {
   constexpr std::size_t texts_per_step = 512;
   Progress progress("texts", lines.size(), "done");
-  complete(files, lines.size(), [&] {
+  embed_and_finish(files, lines.size(), [&] {
     for (std::size_t first = files.done(); first < lines.size(); first = files.done()) {
       const std::size_t count = std::min(texts_per_step, lines.size() - first);
       const std::vector<float> embeddings = embed_texts(stages, lines.subspan(first, count));
@@ -156,11 +157,11 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
   std::optional<EmbeddingFiles> image_files, text_files;
   std::optional<TextStages> stages;
   if (!options.text_file.empty()) {  // finds mistakes in the texts now rather than after hours of images
-    stages.emplace(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error));
+    stages.emplace(model.text_stages(options.overflow));
     texts = read_text_lines(options.text_file);
     if (texts.empty()) fail("{}: has no text", options.text_file);
-    if (!options.truncate) require_short(options, *stages, texts);
-    text_files.emplace(options.out, "text", made_by(options, model, describe_texts(model)), texts, options.resume);
+    if (options.overflow == Overflow::error) check_text_lengths(options, *stages, texts);
+    text_files.emplace(options.out, "text", made_by(options, model, text_fingerprint(model)), texts, options.resume);
   }
   int status = 0;
   if (!options.images.empty()) {
@@ -169,7 +170,7 @@ int run(const GlobalOptions& global, const EmbedOptions& options) {
     if (misread > 0)
       print_error("gondola: {} of {} paths are not UTF-8; the metadata has U+FFFD in place of their invalid bytes",
                   misread, images.size());
-    Json images_made_by = made_by(options, model, describe_images(model));
+    Json images_made_by = made_by(options, model, image_fingerprint(model));
     images_made_by["exif"] = options.exif;
     image_files.emplace(options.out, "img", std::move(images_made_by), images, options.resume);
     status = embed_image_files(global, options, model, images, *image_files);
@@ -198,8 +199,8 @@ void add_embed(CLI::App& app, const GlobalOptions& global, int& status) {
       ->check(CLI::IsMember({"fp16", "fp32"}))
       ->capture_default_str();
   command->add_flag("--raw", options->raw, "do not normalise embeddings to length 1");
-  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
-  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
+  add_truncate_flag(*command, options->overflow);
+  add_exif_flag(*command, options->exif);
   command->add_flag("--resume", options->resume,
                     "continue an earlier run with the same inputs and --out, and retry the images that failed");
   command->callback([options, &global, &status] {

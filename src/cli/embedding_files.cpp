@@ -164,7 +164,7 @@ void EmbeddingFiles::advance(std::size_t done) {
   }
 }
 
-void EmbeddingFiles::pass_over(std::size_t done) {
+void EmbeddingFiles::skip_to(std::size_t done) {
   for (std::size_t index = done_; index < done; ++index) failed_.insert(index);
   advance(done);
 }
@@ -177,7 +177,7 @@ void EmbeddingFiles::append(std::size_t index, NpyType type, std::span<const flo
   }
   writer_->append(embedding);
   written_.push_back(inputs_[index]);
-  pass_over(index + 1);
+  skip_to(index + 1);
   failed_.erase(index);
   if (written_.size() == limit_.rows || Clock::now() - begun_ >= limit_.time) save();
 }
@@ -200,7 +200,7 @@ void EmbeddingFiles::save() {
   if (digits_of(rows_.size()) > digits) widen_names();  // after the record, which tells a resumed run how many exist
 }
 
-void EmbeddingFiles::save_what_can_be() noexcept {
+void EmbeddingFiles::save_partial() noexcept {
   if (!writer_) return;  // nothing new since the last file, or writing that one failed
   try {
     save();
@@ -218,7 +218,7 @@ void EmbeddingFiles::write_record() const {
 }
 
 void EmbeddingFiles::finish() {
-  pass_over(inputs_.size());
+  skip_to(inputs_.size());
   save();
 }
 

@@ -51,7 +51,7 @@ class EmbeddingFiles {
   void append(std::size_t index, NpyType type, std::span<const float> embedding);
 
   /// Completes the unfinished file after something went wrong, or gives it up if that fails.
-  void save_what_can_be() noexcept;
+  void save_partial() noexcept;
 
   /// Completes the last file once no input is left. Throws Error.
   void finish();
@@ -69,7 +69,7 @@ class EmbeddingFiles {
   void save();
   void write_record() const;
   void advance(std::size_t done);
-  void pass_over(std::size_t done);
+  void skip_to(std::size_t done);
 
   std::filesystem::path folder_;
   std::string kind_;

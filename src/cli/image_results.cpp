@@ -26,7 +26,7 @@ std::size_t columns(const std::string& name) {
 
 /// Throws Error when many images in a row have failed and the folder of the last good one is gone: if the disk was
 /// lost, the rest, hours of work, would fail as well, at full speed.
-void check_place(const std::string& last_good, std::size_t failures_in_a_row) {
+void stop_if_folder_is_gone(const std::string& last_good, std::size_t failures_in_a_row) {
   constexpr std::size_t many = 1000;
   if (last_good.empty() || failures_in_a_row % many != 0) return;
   std::error_code unknown;
@@ -39,20 +39,20 @@ void check_place(const std::string& last_good, std::size_t failures_in_a_row) {
 
 void report_failure(const GlobalOptions& global, const std::string& image, const std::string& error) {
   if (global.json) {
-    print_verbatim(to_json_line({{"image", image}, {"error", error}}));
+    print_json_line({{"image", image}, {"error", error}});
   } else {
     print_error("gondola: {}{}", error.starts_with(image) ? "" : image + ": ", error);
   }
 }
 
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::span<const std::string> images,
-                       bool apply_exif_orientation, bool show_prints,
+                       bool apply_exif_orientation, bool prints_results,
                        const std::function<std::string(std::size_t index, std::span<const float> embedding)>& show) {
   int status = 0;
   std::size_t failures_in_a_row = 0;
   std::string last_good;
   Progress progress("images", images.size(), "done");
-  const bool seen = show_prints && ::isatty(STDOUT_FILENO) == 1;
+  const bool seen = prints_results && ::isatty(STDOUT_FILENO) == 1;
   const DecodeOptions decode{.apply_exif_orientation = apply_exif_orientation};
   embed_images(
       model.image_stages(), images.size(), [&](std::size_t index) { return read_image(images[index], decode); },
@@ -62,7 +62,7 @@ int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::spa
           progress.clear();
           report_failure(global, images[result.index], error);
           status = 1;
-          check_place(last_good, ++failures_in_a_row);
+          stop_if_folder_is_gone(last_good, ++failures_in_a_row);
         } else {
           failures_in_a_row = 0;
           last_good = images[result.index];

@@ -15,10 +15,10 @@ void report_failure(const GlobalOptions& global, const std::string& image, const
 
 /// Embeds the images and calls `show` for each in order, with its index and its embedding, which is not normalised;
 /// `show` returns what is wrong with it, or an empty string. Images that fail are reported in their turn. Shows
-/// progress, unless `show_prints` and stdout is a terminal, where the results show it. Returns the exit status: 1 if
+/// progress, unless `prints_results` and stdout is a terminal, where the results show it. Returns the exit status: 1 if
 /// any image failed. Throws Error once interrupted, if interrupts are caught.
 int for_each_embedding(const GlobalOptions& global, LoadedModel& model, std::span<const std::string> images,
-                       bool apply_exif_orientation, bool show_prints,
+                       bool apply_exif_orientation, bool prints_results,
                        const std::function<std::string(std::size_t index, std::span<const float> embedding)>& show);
 
 struct TableRow {

@@ -129,11 +129,11 @@ void add_info(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
   CLI::App* command = app.add_subcommand("info", "Describe a model: architecture, parameters, FLOPs, provenance");
   command->footer("Example: gondola info ViT-B-32.pt");
   command->callback([&global] {
-    const ModelFiles files = load_model_files(model_name(global), global.config, global.vocab);
+    const ModelFiles files = load_files(global);
     check_weights(files.config, files.weights);
     const nlohmann::ordered_json description = describe(files, global);
     if (global.json) {
-      print_verbatim(to_json_line(description));
+      print_json_line(description);
     } else {
       print_text(description);
     }

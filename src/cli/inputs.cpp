@@ -23,12 +23,12 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Common image formats that are not supported.
-constexpr std::array<std::string_view, 14> foreign_extensions = {
+constexpr std::array<std::string_view, 14> unsupported_extensions = {
     ".heic", ".heif", ".avif", ".jxl", ".tif", ".tiff", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2"};
 
 struct FoundImages {
   std::vector<std::string> paths;
-  std::map<std::string, std::size_t> foreign;  ///< images of unsupported formats, by extension
+  std::map<std::string, std::size_t> unsupported;  ///< images of such formats, by extension
 };
 
 /// A folder that cannot be read stands for itself: reading it as an image fails too, and says why.
@@ -40,7 +40,8 @@ FoundImages find_images(const fs::path& folder) {
         stop_if_interrupted();
         const std::string extension = file.path().extension().string(), lower = lower_ascii(extension);
         if (is_image_extension(extension)) found.paths.push_back(file.path().string());
-        if (std::ranges::find(foreign_extensions, lower) != foreign_extensions.end()) ++found.foreign[lower];
+        if (std::ranges::find(unsupported_extensions, lower) != unsupported_extensions.end())
+          ++found.unsupported[lower];
       },
       [&](const fs::path& unreadable, std::error_code) { found.paths.push_back(unreadable.string()); });
   return found;
@@ -53,7 +54,7 @@ void append_expanded(const std::string& argument, std::vector<std::string>& imag
     return;
   }
   FoundImages found = find_images(argument);
-  for (const auto& [extension, count] : found.foreign)
+  for (const auto& [extension, count] : found.unsupported)
     print_error("gondola: {}: {} {} left out: format not supported, convert to JPEG or PNG first", argument, count,
                 extension);
   if (found.paths.empty()) found.paths.push_back(argument);  // read_image reports it
@@ -80,6 +81,16 @@ std::string trimmed(const std::string& text) {
 
 }  // namespace
 
+void add_exif_flag(CLI::App& command, bool& exif) {
+  command.add_flag("--exif", exif, "turn images upright according to their EXIF orientation");
+}
+
+void add_truncate_flag(CLI::App& command, Overflow& overflow) {
+  command.add_flag_callback(
+      "--truncate", [&overflow] { overflow = Overflow::truncate; },
+      "cut texts that are longer than the model's context");
+}
+
 std::vector<std::string> expand_images(const std::vector<std::string>& arguments) {
   std::vector<std::string> images;
   for (const std::string& argument : arguments) {
@@ -88,7 +99,8 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
       continue;
     }
     const std::size_t before = images.size();
-    const std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
+    std::string paths{std::istreambuf_iterator<char>(std::cin), {}};
+    if (paths.starts_with("\xef\xbb\xbf")) paths.erase(0, 3);  // the byte order mark of Windows
     if (is_image(std::as_bytes(std::span(paths))) && !may_be_text(paths))
       fail("stdin is an image, expected paths of images, one per line");
     const char end = paths.find('\0') == std::string::npos ? '\n' : '\0';  // find -print0
@@ -129,7 +141,7 @@ std::vector<std::string> distinct_labels(const std::vector<std::string>& labels)
   return kept;
 }
 
-std::string what_is_no_text(const std::string& argument) {
+std::string utf8_error(const std::string& argument) {
   return is_valid_utf8(argument) ? "" : "expected UTF-8: " + argument;
 }
 

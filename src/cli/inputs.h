@@ -1,5 +1,6 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -7,11 +8,16 @@
 #include <vector>
 
 #include "image/image.h"
+#include "text/clip_tokenizer.h"
 
 namespace gondola::cli {
 
 inline constexpr const char* image_argument_help =
     "image file, folder of images, or - to read paths from stdin, one per line (or from find -print0)";
+
+/// --exif and --truncate, which several commands have.
+void add_exif_flag(CLI::App& command, bool& exif);
+void add_truncate_flag(CLI::App& command, Overflow& overflow);
 
 /// Expands the IMAGE arguments to image files: a file stands for itself, a folder for the images in it (by extension,
 /// recursively, following links, in name order, without hidden ones; stderr mentions those of unsupported formats), "-"
@@ -24,7 +30,7 @@ std::vector<std::string> expand_images(const std::vector<std::string>& arguments
 Image read_image(const std::string& path, const DecodeOptions& options = {});
 
 /// Checks an option that is a text: returns what is wrong with it, or an empty string.
-std::string what_is_no_text(const std::string& argument);
+std::string utf8_error(const std::string& argument);
 
 /// Calls visit(line) with each line of a file. Throws Error if a line is not UTF-8.
 void for_each_text_line(const std::filesystem::path& file, const std::function<void(std::string_view)>& visit);

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iostream>
 #include <iterator>
 #include <limits>
 #include <memory>
@@ -28,7 +29,7 @@ constexpr const char* end_of_options = "--end-of-options";
 /// The words after the program's name, in reverse order, as CLI11 wants them. Those of train are left to gondola-train.
 /// Without the byte `verbatim`, CLI11 would take the word after "--option=" for its value and, once it has a
 /// positional, take what follows "--" for options.
-std::vector<std::string> words_of(int argc, char** argv) {
+std::vector<std::string> prepare_arguments(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool train = !words.empty() && words.front() == "train";
   const auto end = train ? words.end() : std::ranges::find(words, "--");
@@ -59,11 +60,12 @@ std::vector<std::string> options_of(const CLI::App& app) {
 }
 
 /// An unexpected word is the likeliest mistake: name it before what is missing because the word was not understood.
-std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+std::string explain_parse_error(const CLI::App& app, const CLI::ParseError& error) {
   if (app.got_subcommand("train")) return error.what();  // which reads its words itself
-  for (const std::string& word : app.remaining(/*recurse=*/true)) {
+  for (std::string word : app.remaining(/*recurse=*/true)) {
+    const bool literal = std::erase(word, verbatim) > 0;
     std::error_code unknown;
-    if (word.starts_with('-') && word != "-" && word != "--") {
+    if (!literal && word.starts_with('-') && word != "-") {
       if (std::filesystem::exists(word, unknown))
         return "there is no option " + word + "; if you mean the file, write ./" + word;
       const std::string name = word.substr(0, word.find('='));
@@ -79,6 +81,7 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
     if (app.get_subcommands().empty()) {
       std::vector<std::string> known;
       for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+      if (std::ranges::find(known, word) != known.end()) return "a command must stand before --";
       return "there is no command " + word + gondola::spelling_suggestion(word, known);
     }
   }
@@ -160,12 +163,14 @@ int main(int argc, char** argv) {
   constexpr int wrong_usage = 2;
   try {
     take_words_verbatim(app);
-    app.parse(words_of(argc, argv));
+    app.parse(prepare_arguments(argc, argv));
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("the results cannot be written to stdout");
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    app.exit(help);
+    std::cout.flush();
+    return std::cout ? 0 : 1;
   } catch (const CLI::ParseError& error) {
-    std::string message = what_is_wrong(app, error);
+    std::string message = explain_parse_error(app, error);
     std::erase(message, verbatim);
     print_error("gondola: {}", message);
     print_error("gondola -h and gondola COMMAND -h show the usage");

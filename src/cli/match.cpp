@@ -17,7 +17,8 @@ namespace {
 
 struct MatchOptions {
   std::vector<std::string> images, texts;
-  bool truncate = false, exif = false;
+  Overflow overflow = Overflow::error;
+  bool exif = false;
 };
 
 void print_json(const std::string& image, const MatchOptions& options, std::span<const float> cosines,
@@ -25,7 +26,7 @@ void print_json(const std::string& image, const MatchOptions& options, std::span
   nlohmann::ordered_json texts = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < options.texts.size(); ++i)
     texts.push_back({{"text", options.texts[i]}, {"similarity", cosines[i]}, {"score", scores[i]}});
-  print_verbatim(to_json_line({{"image", image}, {"texts", texts}}));
+  print_json_line({{"image", image}, {"texts", texts}});
 }
 
 /// Omits the scores if they are empty.
@@ -42,10 +43,9 @@ int run(const GlobalOptions& global, const MatchOptions& options) {
   const std::vector<std::string> images = expand_images(options.images);
   LoadedModel model(model_source(global));
   const std::size_t dim = model.embed_dim();
-  std::vector<float> texts =
-      embed_texts(model.text_stages(options.truncate ? Overflow::truncate : Overflow::error), options.texts);
+  std::vector<float> texts = embed_texts(model.text_stages(options.overflow), options.texts);
   normalise_rows(texts, dim);
-  const bool score_tells = model.config().sigmoid_loss || options.texts.size() > 1;  // one text has all of a softmax
+  const bool show_scores = model.config().sigmoid_loss || options.texts.size() > 1;  // one text has all of a softmax
   return for_each_embedding(
       global, model, images, options.exif, true, [&](std::size_t index, std::span<const float> embedding) {
         std::vector<float> unit(embedding.begin(), embedding.end());
@@ -55,7 +55,7 @@ int run(const GlobalOptions& global, const MatchOptions& options) {
         if (global.json) {
           print_json(images[index], options, cosines, scores);
         } else {
-          print_text(images[index], options, cosines, score_tells ? scores : std::vector<double>());
+          print_text(images[index], options, cosines, show_scores ? scores : std::vector<double>());
         }
         return std::string();
       });
@@ -72,9 +72,9 @@ void add_match(CLI::App& app, const GlobalOptions& global, int& status) {
   command->add_option("--text", options->texts, "text to match with the images; may be repeated")
       ->required()
       ->allow_extra_args(false)
-      ->check(what_is_no_text);
-  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
-  command->add_flag("--exif", options->exif, "turn images upright according to their EXIF orientation");
+      ->check(utf8_error);
+  add_truncate_flag(*command, options->overflow);
+  add_exif_flag(*command, options->exif);
   command->callback([options, &global, &status] { status = run(global, *options); });
 }
 

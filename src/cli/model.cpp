@@ -16,6 +16,10 @@ std::string model_name(const GlobalOptions& global) {
   return std::filesystem::weakly_canonical(folders.front()).string();
 }
 
+ModelFiles load_files(const GlobalOptions& global) {
+  return load_model_files(model_name(global), global.config, global.vocab);
+}
+
 ModelSource model_source(const GlobalOptions& global) {
   return {model_name(global), global.config, global.vocab,
           global.threads,     global.device, parse_precision(global.precision)};
@@ -23,6 +27,8 @@ ModelSource model_source(const GlobalOptions& global) {
 
 Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {
   const auto wanted = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
+  if (global.device != "cpu" && wanted == Precision::int8)
+    fail("device {}: int8 is computed on the CPU alone", global.device);
   return tower == "image" ? image_precision(global.device, files.config, wanted) : wanted;
 }
 

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <memory>
 
-#include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
@@ -15,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/image_results.h"
 #include "cli/inputs.h"
+#include "cli/model.h"
 
 namespace gondola::cli {
 namespace {
@@ -33,33 +33,32 @@ bool has_centred(const EmbeddingCosines& cosines) {
 }
 
 nlohmann::ordered_json to_json(const EmbeddingCosines& cosines) {
-  nlohmann::ordered_json json = {
-      {"count", cosines.count}, {"cosine_min", cosines.least}, {"cosine_mean", cosines.mean}};
-  json["centred_cosine_min"] = has_centred(cosines) ? nlohmann::ordered_json(cosines.least_centred) : nullptr;
+  nlohmann::ordered_json json = {{"count", cosines.count}, {"cosine_min", cosines.min}, {"cosine_mean", cosines.mean}};
+  json["centred_cosine_min"] = has_centred(cosines) ? nlohmann::ordered_json(cosines.min_centred) : nullptr;
   json["centred_cosine_mean"] = has_centred(cosines) ? nlohmann::ordered_json(cosines.mean_centred) : nullptr;
   return json;
 }
 
 void print_cosines(const char* what, const EmbeddingCosines& cosines) {
-  fmt::print("cosine with fp32, {} {}: worst {:.5f}, mean {:.5f}", cosines.count, what, cosines.least, cosines.mean);
+  fmt::print("cosine with fp32, {} {}: worst {:.5f}, mean {:.5f}", cosines.count, what, cosines.min, cosines.mean);
   if (has_centred(cosines))
-    fmt::print("; without the mean embedding worst {:.5f}, mean {:.5f}", cosines.least_centred, cosines.mean_centred);
+    fmt::print("; without the mean embedding worst {:.5f}, mean {:.5f}", cosines.min_centred, cosines.mean_centred);
   fmt::print("\n");
 }
 
 void print_json(const QuantizationReport& report) {
   for (const QuantizedLayer& layer : report.layers)
-    print_verbatim(to_json_line({{"layer", layer.weight},
-                                 {"precision", name(layer.precision)},
-                                 {"alpha", layer.alpha ? nlohmann::ordered_json(*layer.alpha) : nullptr},
-                                 {"cosine", layer.cosine}}));
+    print_json_line({{"layer", layer.weight},
+                     {"precision", name(layer.precision)},
+                     {"alpha", layer.alpha ? nlohmann::ordered_json(*layer.alpha) : nullptr},
+                     {"cosine", layer.cosine}});
   for (const auto& [tower, cosines] : {std::pair("image", &report.images), {"text", &report.texts}}) {
     nlohmann::ordered_json line = {{"tower", tower}};
     line.update(to_json(*cosines));
-    print_verbatim(to_json_line(line));
+    print_json_line(line);
   }
-  print_verbatim(to_json_line(
-      {{"zero_shot_agreement", report.agreement}, {"images", report.images.count}, {"labels", report.labels}}));
+  print_json_line(
+      {{"zero_shot_agreement", report.agreement}, {"images", report.images.count}, {"labels", report.labels}});
 }
 
 void print_text(const QuantizationReport& report) {
@@ -84,7 +83,7 @@ int run(const GlobalOptions& global, const QuantizeOptions& options) {
   if (global.model.empty()) throw CLI::RequiredError("MODEL, before --calibrate,");
   require_new_folder(options.out);
   catch_interrupts();
-  const ModelFiles model = load_model_files(global.model, global.config, global.vocab);
+  const ModelFiles model = load_files(global);
   std::unique_ptr<ClipTokenizer> tokenizer;
   if (model.vocabulary) tokenizer = std::make_unique<ClipTokenizer>(load_tokenizer(model));
   QuantizeInputs inputs;
@@ -92,11 +91,7 @@ int run(const GlobalOptions& global, const QuantizeOptions& options) {
   inputs.images = images.size();
   inputs.load = [&](std::size_t index) { return read_image(images[index]); };
   inputs.tokenizer = tokenizer.get();
-  if (!options.labels_file.empty()) {
-    if (!tokenizer)
-      fail("{}: labels need a vocabulary, and the model has none; name one with --vocab", model.config.name);
-    inputs.labels = read_labels(options.labels_file);
-  }
+  if (!options.labels_file.empty()) inputs.labels = read_labels(options.labels_file);
   ThreadPool pool(global.threads);
   QuantizationReport report;
   const ModelFiles quantized = quantize(model, inputs, pool, report);
@@ -104,7 +99,7 @@ int run(const GlobalOptions& global, const QuantizeOptions& options) {
   for (const auto& [image, error] : report.errors) report_failure(global, images[image], error);
   if (global.json) {
     print_json(report);
-    print_verbatim(to_json_line({{"model", options.out.string()}}));
+    print_json_line({{"model", options.out.string()}});
   } else {
     print_text(report);
     print_line("{}", options.out.string());

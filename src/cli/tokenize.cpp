@@ -18,14 +18,13 @@ namespace {
 
 struct TokenizeOptions {
   std::vector<std::string> texts;
-  bool truncate = false;
+  Overflow overflow = Overflow::error;
 };
 
 void print_json(const std::string& text, const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
   nlohmann::ordered_json tokens = nlohmann::ordered_json::array();
   for (std::int32_t id : encoded.ids) tokens.push_back(tokenizer.token(id));
-  print_verbatim(
-      to_json_line({{"text", text}, {"ids", encoded.ids}, {"tokens", tokens}, {"truncated", encoded.truncated}}));
+  print_json_line({{"text", text}, {"ids", encoded.ids}, {"tokens", tokens}, {"truncated", encoded.truncated}});
 }
 
 void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& tokenizer) {
@@ -35,15 +34,14 @@ void print_text(const ClipTokenizer::Encoded& encoded, const ClipTokenizer& toke
 }
 
 int run(const GlobalOptions& global, const TokenizeOptions& options) {
-  const ModelFiles model = load_model_files(model_name(global), global.config, global.vocab);
+  const ModelFiles model = load_files(global);
   const ClipTokenizer tokenizer = load_tokenizer(model);
   int status = 0;
   for (const std::string& text : options.texts) {
     std::optional<ClipTokenizer::Encoded> encoded;
     std::string wrong;
     try {
-      encoded = tokenizer.encode(text, model.config.text.context_length,
-                                 options.truncate ? Overflow::truncate : Overflow::error);
+      encoded = tokenizer.encode(text, model.config.text.context_length, options.overflow);
     } catch (const Error& error) {
       wrong = error.what();  // it does not fit the context, or has an added token
       status = 1;
@@ -53,7 +51,7 @@ int run(const GlobalOptions& global, const TokenizeOptions& options) {
     } else if (encoded) {
       print_text(*encoded, tokenizer);
     } else if (global.json) {
-      print_verbatim(to_json_line({{"text", text}, {"error", wrong}}));
+      print_json_line({{"text", text}, {"error", wrong}});
     } else {
       print_error("gondola: {}", wrong);
     }
@@ -66,8 +64,8 @@ int run(const GlobalOptions& global, const TokenizeOptions& options) {
 void add_tokenize(CLI::App& app, const GlobalOptions& global, int& status) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Show the tokens of texts, as the text tower receives them");
-  command->add_option("TEXT", options->texts, "text, in quotes")->required()->check(what_is_no_text);
-  command->add_flag("--truncate", options->truncate, "cut texts that are longer than the model's context");
+  command->add_option("TEXT", options->texts, "text, in quotes")->required()->check(utf8_error);
+  add_truncate_flag(*command, options->overflow);
   command->footer("Example: gondola tokenize \"a photo of a dog\" --json");
   command->callback([options, &global, &status] { status = run(global, *options); });
 }

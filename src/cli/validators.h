@@ -3,31 +3,22 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <optional>
 #include <string>
 #include <type_traits>
 
+#include "base/ascii.h"
+
 namespace gondola::cli {
 
-/// Parses a number; returns nothing unless the whole word is one.
-template <class Number>
-std::optional<Number> number_of(const std::string& word) {
-  Number number{};
-  const char* const end = word.data() + word.size();
-  const auto [rest, error] = std::from_chars(word.data(), end, number);
-  if (error != std::errc() || rest != end) return std::nullopt;
-  return number;
-}
-
-/// Accepts numbers within [low, high], but not "nan" or "3 words".
+/// Accepts numbers within [low, high], but not "nan", "3 words" or "010", which CLI11 reads as octal.
 template <class Number>
 CLI::Validator within(Number low, Number high) {
   return CLI::Validator(
       [=](const std::string& word) {
-        const auto number = number_of<Number>(word);
+        const auto number = parse_number<Number>(word);
+        const bool octal = std::is_integral_v<Number> && word.size() > 1 && word.front() == '0';
         const char* const kind = std::is_integral_v<Number> ? "whole number" : "number";
-        return number && *number >= low && *number <= high
+        return number && !octal && *number >= low && *number <= high
                    ? ""
                    : fmt::format("expected a {} from {} to {}, found {}", kind, low, high, word);
       },
@@ -38,7 +29,7 @@ CLI::Validator within(Number low, Number high) {
 inline CLI::Validator no_more_than(int most) {
   return CLI::Validator(
       [=](std::string& word) {
-        if (const auto number = number_of<int>(word); number && *number > most) word = fmt::to_string(most);
+        if (const auto number = parse_number<int>(word); number && *number > most) word = fmt::to_string(most);
         return std::string();
       },
       "");

@@ -36,7 +36,7 @@ void run(const GlobalOptions& global, const VocabOptions& options) {
   make_folder(options.out);
   tokenizer.save(options.out);
   if (global.json) {
-    print_verbatim(to_json_line({{"vocabulary", options.out.string()}, {"tokens", tokenizer.size()}}));
+    print_json_line({{"vocabulary", options.out.string()}, {"tokens", tokenizer.size()}});
   } else {
     print_line("{}: {} tokens", options.out.string(), tokenizer.size());
   }
@@ -54,7 +54,7 @@ void add_vocab(CLI::App& app, const GlobalOptions& global, int& /*status*/) {
       ->check(CLI::ExistingFile);
   command->add_option("--size", options->size, "number of tokens, at least 514")
       ->required()
-      ->check(within(smallest_vocabulary, 10'000'000));
+      ->check(within(min_vocab_size, 10'000'000));
   command->add_option("--out", options->out, "folder to write vocab.json and merges.txt to, new or empty")->required();
   command->footer("Example: gondola vocab captions.txt --size 8192 --out vocabulary");
   command->callback([options, &global] { run(global, *options); });

@@ -130,11 +130,13 @@ double recall_at_k(std::span<const float> similarity, std::span<const std::vecto
   std::size_t found = 0;
   for (std::size_t query = 0; query < relevant.size(); ++query) {
     const std::span<const float> row = similarity.subspan(query * items, items);
-    found += std::any_of(relevant[query].begin(), relevant[query].end(), [&](int item) {
+    bool hit = false;
+    for (const int item : relevant[query]) {
       if (item < 0 || static_cast<std::size_t>(item) >= items)
         fail("recall: item {} of query {} is not one of {}", item, query, items);
-      return rank_of(row, static_cast<std::size_t>(item)) < k;
-    });
+      hit = hit || rank_of(row, static_cast<std::size_t>(item)) < k;
+    }
+    found += hit;
   }
   return static_cast<double>(found) / static_cast<double>(relevant.size());
 }

@@ -35,7 +35,7 @@ TEST(ReadFile, NamesTheFileThatItCannotRead) {
 }
 
 /// Such as a shell's <(…).
-TEST(ReadFile, ReadsAPipeThatAUserNames) {
+TEST(ReadFile, ReadsFromAPipe) {
   TemporaryFolder folder;
   const auto pipe = folder.path() / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
@@ -45,7 +45,7 @@ TEST(ReadFile, ReadsAPipeThatAUserNames) {
 }
 
 /// Reading them could block.
-TEST(ReadRegularFile, ReadsNoPipeAndNoDevice) {
+TEST(ReadRegularFile, RefusesPipesDevicesAndFolders) {
   TemporaryFolder folder;
   const auto pipe = folder.path() / "pipe", file = write(folder.path() / "file", "bytes");
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
@@ -60,7 +60,7 @@ TEST(ReadRegularFile, ReadsNoPipeAndNoDevice) {
   EXPECT_NO_THROW(check_regular_file(file));
 }
 
-TEST(ReadLines, TakesBothLineEnds) {
+TEST(ReadLines, HandlesBothLineEndingsAndAByteOrderMark) {
   TemporaryFolder folder;
   write(folder.path() / "f", "one\r\n\ntwo \nthree");
   EXPECT_THAT(read_lines(folder.path() / "f"), ElementsAre("one", "", "two ", "three"));
@@ -85,14 +85,14 @@ TEST(WriteFileAtomically, ReplacesAFileAndLeavesNothingElse) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(WriteFileAtomically, TakesEveryNameThatTheFileSystemTakes) {
+TEST(WriteFileAtomically, AcceptsTheLongestFileName) {
   TemporaryFolder folder;
   const std::string longest(255, 'x');
   write_file_atomically(folder.path() / longest, "x");
   EXPECT_EQ(read_file(folder.path() / longest), "x");
 }
 
-TEST(WriteFileAtomically, SaysWhatItCannotWriteAndLeavesNothing) {
+TEST(WriteFileAtomically, NamesTheFileItCannotWriteAndLeavesNothingBehind) {
   TemporaryFolder folder;
   const auto taken = folder.path() / "folder";
   std::filesystem::create_directory(taken);

@@ -20,7 +20,7 @@ std::vector<std::string> found_in(const fs::path& folder) {
   return names;
 }
 
-TEST(FindFiles, TakesTheFirstOfTheLinksToAFolder) {
+TEST(FindFiles, FollowsOnlyTheFirstOfSeveralLinksToAFolder) {
   const test::TemporaryFolder folder;
   const fs::path elsewhere = folder.path() / "elsewhere", whole = folder.path() / "whole";
   test::write(elsewhere / "deeper" / "1.jpg", "one");
@@ -48,7 +48,7 @@ TEST(FindFiles, VisitsEachLinkedFolderOnce) {
   EXPECT_THAT(found_in(folder.path()), testing::ElementsAre(way + "1.jpg"));
 }
 
-TEST(FindFiles, TellsOfFoldersThatCannotBeRead) {
+TEST(FindFiles, ReportsUnreadableFolders) {
   const test::TemporaryFolder folder;
   std::vector<fs::path> unreadable;
   find_files(

@@ -8,7 +8,7 @@
 namespace gondola {
 namespace {
 
-TEST(Half, EveryHalfSurvivesTheWayToFloatAndBack) {
+TEST(Half, EveryValueSurvivesConversionToFloatAndBack) {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
     const float value = float_from_half(half);

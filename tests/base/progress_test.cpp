@@ -16,7 +16,7 @@ TEST(FormatDuration, UsesTwoUnits) {
   EXPECT_EQ(format_duration(100 * 3600), "100 h 00 min");
 }
 
-TEST(Progress, IsSilentForAWhileWithoutATerminal) {
+TEST(Progress, StaysSilentAtFirstWithoutATerminal) {
   testing::internal::CaptureStderr();
   {
     Progress progress("images", 10, "done");

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -22,7 +24,7 @@ TEST(ThreadPool, CallsEveryIndexOnce) {
     for (std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{2}, std::size_t{1000}}) {
       std::vector<std::atomic<int>> calls(count);
       std::atomic<bool> known_threads = true;
-      pool.for_each(count, [&](std::size_t index, int thread) {
+      pool.parallel_for(count, [&](std::size_t index, int thread) {
         ++calls[index];
         if (thread < 0 || thread >= threads) known_threads = false;
       });
@@ -54,7 +56,7 @@ TEST(ThreadPool, SaysHowManyThreadsCanBeStarted) {
 TEST(ThreadPool, RunsManyShortLoops) {
   ThreadPool pool(4);
   std::atomic<int> sum = 0;
-  for (int round = 0; round < 5000; ++round) pool.for_each(3, [&](std::size_t index, int) { sum += int(index); });
+  for (int round = 0; round < 5000; ++round) pool.parallel_for(3, [&](std::size_t index, int) { sum += int(index); });
   EXPECT_EQ(sum, 3 * 5000);
 }
 
@@ -62,13 +64,13 @@ TEST(ThreadPool, RethrowsAnExceptionAndCanBeUsedAgain) {
   for (int threads : {1, 4}) {
     ThreadPool pool(threads);
     for (int round = 0; round < 100; ++round) {
-      EXPECT_THROW(pool.for_each(50,
-                                 [](std::size_t index, int) {
-                                   if (index >= 7) throw std::runtime_error("seven");
-                                 }),
+      EXPECT_THROW(pool.parallel_for(50,
+                                     [](std::size_t index, int) {
+                                       if (index >= 7) throw std::runtime_error("seven");
+                                     }),
                    std::runtime_error);
       std::atomic<int> calls = 0;
-      pool.for_each(50, [&](std::size_t, int) { ++calls; });
+      pool.parallel_for(50, [&](std::size_t, int) { ++calls; });
       EXPECT_EQ(calls, 50);
     }
   }
@@ -77,13 +79,34 @@ TEST(ThreadPool, RethrowsAnExceptionAndCanBeUsedAgain) {
 TEST(ThreadPool, SkipsWhatIsLeftAfterAnException) {
   ThreadPool pool(1);
   int calls = 0;
-  EXPECT_THROW(pool.for_each(50,
-                             [&](std::size_t, int) {
-                               ++calls;
-                               throw std::runtime_error("first");
-                             }),
+  EXPECT_THROW(pool.parallel_for(50,
+                                 [&](std::size_t, int) {
+                                   ++calls;
+                                   throw std::runtime_error("first");
+                                 }),
                std::runtime_error);
   EXPECT_EQ(calls, 1);
+}
+
+/// A forked process has a copy of the pool and none of its threads.
+TEST(ThreadPoolDeathTest, CanBeDestroyedInAForkedProcess) {
+  const auto destroy_in_child = [] {
+    auto pool = std::make_unique<ThreadPool>(3);
+    if (const pid_t child = ::fork(); child != 0) {
+      int status = 0;
+      ::waitpid(child, &status, 0);
+      std::_Exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+    }
+    ::alarm(20);
+    try {
+      pool->parallel_for(2, [](std::size_t, int) {});
+    } catch (const Error&) {
+      pool.reset();
+      std::_Exit(4);
+    }
+    std::_Exit(2);
+  };
+  EXPECT_EXIT(destroy_in_child(), testing::ExitedWithCode(4), "");
 }
 
 TEST(ThreadPool, HasOneThreadPerAvailableProcessor) {

@@ -60,7 +60,7 @@ TEST_F(Commands, ClassifyGivesTransformersScores) {
   }
 }
 
-TEST_F(Commands, ClassifyAsksForAPhotoOfALabelUnlessToldOtherwise) {
+TEST_F(Commands, ClassifyDefaultsToTheTemplateAPhotoOfA) {
   const std::string classify =
       "classify images/a.png --model model --precision fp32 --json --labels cat --labels 'a dog'";
   const Result by_default = run(classify);
@@ -123,7 +123,7 @@ TEST_F(Commands, MatchOfASingleTextShowsItsSimilarity) {
 }
 
 /// No opened file may take stderr's descriptor, and a message that cannot be written must not stop anything.
-TEST_F(Commands, NeedNoStderr) {
+TEST_F(Commands, WorkWithoutStderr) {
   const std::string embed = "embed images damaged.png --model model --dtype fp32 --out ";
   ASSERT_EQ(run(embed + out("usual")).status, 1);
   for (const auto& [folder, redirection] : {std::pair("closed", " 2>&-"), std::pair("full", " 2>/dev/full")}) {
@@ -137,7 +137,7 @@ TEST_F(Commands, NeedNoStderr) {
   EXPECT_EQ(run("info --model model >&-").status, 1);
 }
 
-TEST_F(Commands, MatchTakesTextsAsTheyAre) {
+TEST_F(Commands, MatchTakesTextsLiterally) {
   const Json texts = run("match --text '[a, b]' images/a.png --text c --model model --json").lines().at(0).at("texts");
   ASSERT_EQ(texts.size(), 2u);
   EXPECT_EQ(texts[0].at("text"), "[a, b]");
@@ -185,7 +185,7 @@ TEST_F(Commands, LowPrecisionShiftsSimilaritiesALittle) {
   EXPECT_NEAR(int8, exact, 0.05);
 }
 
-TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
+TEST_F(Commands, BenchComparesATowerWithThePeak) {
   const Json operations = run("info --json --model model").lines().at(0).at("gflops");
   const Result result = run("bench --json --model model --tower text --precision fp32 --batch 1,3 --threads 1");
   ASSERT_EQ(result.status, 0) << result.error;
@@ -208,7 +208,7 @@ TEST_F(Commands, BenchMeasuresATowerBesideThePeak) {
   EXPECT_EQ(run("bench --model model --tower both").status, 2);
 }
 
-TEST_F(Commands, DevicesThatAreNotThereAreNamed) {
+TEST_F(Commands, MissingDevicesAreNamed) {
   EXPECT_EQ(run("--device tpu info --model model").status, 2);
   EXPECT_EQ(run("--device cuda: info --model model").status, 2);
   for (const std::string command :
@@ -218,6 +218,7 @@ TEST_F(Commands, DevicesThatAreNotThereAreNamed) {
     EXPECT_THAT(cuda.error, HasSubstr(built_with_pytorch ? "device cuda:99" : "need a build with PyTorch"));
   }
   EXPECT_EQ(run("--device cuda --json info --model model").lines().at(0).at("device"), "cuda");
+  EXPECT_THAT(run("--device cuda --precision int8 info --model model").error, HasSubstr("on the CPU alone"));
   EXPECT_EQ(run("--device cuda bench --kernels --model model").status, 1);
 }
 
@@ -418,6 +419,8 @@ TEST_F(Commands, WrongUsageIsStatus2AndFailuresAreStatus1) {
   EXPECT_EQ(run("match images/a.png --text x --model missing").status, 1);
   EXPECT_EQ(run("classify empty.jpg --labels cat --model model").status, 1);
   EXPECT_EQ(run("tokenize hello --model model > /dev/full").status, 1);
+  EXPECT_EQ(run("-h > /dev/full").status, 1);
+  EXPECT_THAT(run("-- info model").error, HasSubstr("a command must stand before --"));
   for (const char* command : {"classify - --labels cat", "quantize --calibrate - --out q"})
     EXPECT_THAT(run(std::string(command) + " --model model < /dev/null").error, HasSubstr("stdin names no image"));
   EXPECT_EQ(run("--version").status, 0);
@@ -472,7 +475,7 @@ TEST_F(Commands, AnswerAsTheReadmeShows) {
 }
 
 /// Without --json they print something too.
-TEST_F(Commands, PrintTheObjectsOfTheReadme) {
+TEST_F(Commands, PrintTheJsonObjectsDocumentedInTheReadme) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> commands = {
       {"classify images/a.png --labels cat,dog --model model", {"image", "labels"}},
       {"match images/a.png --text 'a cat' --model model", {"image", "texts"}},

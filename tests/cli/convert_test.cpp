@@ -106,6 +106,10 @@ TEST_F(Conversion, QuantizeWritesAModelThatAnswersTheSame) {
   EXPECT_EQ(similarity(out("c") + " --precision fp32"), similarity(out("q") + " --precision fp32"));
 
   EXPECT_EQ(run(quantize + out("q")).status, 1);  // not empty
+  fs::create_directory_symlink(folder_.path() / "nowhere", folder_.path() / "dangling");
+  for (const char* folder : {"dangling", "dangling/", "dangling/below"})
+    EXPECT_THAT(run(quantize + out(folder)).error, HasSubstr("a link to a folder that does not exist")) << folder;
+  EXPECT_TRUE(fs::is_symlink(folder_.path() / "dangling"));
   EXPECT_EQ(run("quantize --out " + out("list") + " --calibrate images -- model").status, 0) << "-- ends a list";
   EXPECT_THAT(run("quantize " + out("q") + " --calibrate images --out " + out("r")).error, HasSubstr("int8 already"));
   const Result damaged = run("quantize model --calibrate images damaged.png --out " + out("d"));

@@ -62,7 +62,7 @@ TEST_F(Files, HoldAFixedNumberOfRowsAndResumeAfterTheLastInput) {
     embed(files, 4);
     EXPECT_THAT(firsts(0), ElementsAre(0, 1));
     EXPECT_FALSE(fs::exists(files.file(1))) << "before it is whole";
-    files.save_what_can_be();
+    files.save_partial();
   }
   EXPECT_THAT(firsts(1), ElementsAre(3));
   {
@@ -89,7 +89,7 @@ TEST_F(Files, HoldAFixedNumberOfRowsAndResumeAfterTheLastInput) {
   EXPECT_EQ(open(true).done(), 6u);
 }
 
-TEST_F(Files, TryAgainWhatFailed) {
+TEST_F(Files, RetryFailedInputs) {
   {
     EmbeddingFiles files = open(false);
     for (const std::size_t i : {0, 3}) files.append(i, NpyType::float32, std::vector<float>{static_cast<float>(i), 1});
@@ -186,7 +186,7 @@ TEST_F(Files, DoNotCountLostRowsAsDone) {
     fs::create_directory(files.file(1));  // in its way
     embed(files, 4);
     EXPECT_THROW(embed(files, 5), Error);
-    files.save_what_can_be();
+    files.save_partial();
     EXPECT_EQ(files.saved(), 2u);
     fs::remove(files.file(1));
   }
@@ -201,7 +201,7 @@ TEST_F(Files, ResumeOnlyWithTheSameSettingsAndInputs) {
   {
     EmbeddingFiles files = open(true);  // nothing to resume yet
     embed(files, 4);
-    files.save_what_can_be();
+    files.save_partial();
   }
   EXPECT_THAT([&] { open(false); }, ThrowsMessage<Error>(HasSubstr("--resume")));
   EXPECT_THAT(
@@ -275,7 +275,7 @@ TEST_F(Embed, GoesOnAfterAnInterruptAndLosesNothing) {
   EXPECT_EQ(run(embed + out("parts") + " --resume").out, resumed.out) << "when nothing is left to do";
 }
 
-TEST_F(Embed, SaysWhatFailedBeforeItWasResumed) {
+TEST_F(Embed, ReportsEarlierFailuresWhenResumed) {
   const std::string embed = "embed images/a.png damaged.png images/b.jpg --model model --out " + out("e");
   EXPECT_EQ(run(embed).status, 1);
   const Result again = run(embed + " --resume");
@@ -291,7 +291,7 @@ TEST_F(Embed, WarnsAboutPathsThatAreNotUtf8) {
   EXPECT_THAT(result.error, HasSubstr("1 of 4 paths are not UTF-8"));
 }
 
-TEST_F(Embed, TriesAgainWhatFailed) {
+TEST_F(Embed, RetriesFailedImagesWhenResumed) {
   fs::create_directories(folder_.path() / "photos");
   const fs::path first = folder_.path() / "photos" / "1.png", second = folder_.path() / "photos" / "2.jpg";
   fs::copy_file(golden_ / "images" / "b.jpg", second);
@@ -310,7 +310,7 @@ TEST_F(Embed, TriesAgainWhatFailed) {
 }
 
 /// Options that change the rows must be the same.
-TEST_F(Embed, ResumesWithTheSameOptionsAlone) {
+TEST_F(Embed, ResumesOnlyWithTheSameOptions) {
   std::ofstream(folder_.path() / "texts") << "a cat\na dog\n";
   const std::string embed = "embed images --text-file " + out("texts") + " --precision fp32 --out " + out("e");
   ASSERT_EQ(run(embed + " --model model").status, 0);

@@ -82,7 +82,7 @@ TEST_F(Inputs, AnImageOnStdinIsNotReadAsAListOfPaths) {
             0);
 }
 
-TEST_F(Inputs, AModelMayStandInTheCurrentFolder) {
+TEST_F(Inputs, AModelMayBeInTheCurrentFolder) {
   EXPECT_EQ(run("tokenize --model model.safetensors 'the cat'", "; cd model && ").status, 0);
 }
 
@@ -124,7 +124,7 @@ TEST_F(Inputs, FoldersAreSearchedThroughLinks) {
   EXPECT_EQ(result.lines()[2].at("image"), (photos / "linked" / "c.png").string());
 }
 
-TEST_F(Inputs, TextsAreUtf8) {
+TEST_F(Inputs, TextsMustBeUtf8) {
   const std::string bytes = "\"$(printf 'caf\\351')\"";
   for (const std::string& arguments : {"classify images/a.png --labels " + bytes, "match images/a.png --text " + bytes,
                                        "tokenize " + bytes, "classify images/a.png --labels a --template {}" + bytes})
@@ -144,7 +144,8 @@ TEST_F(Inputs, EmbedRefusesTextsThatAreNotUtf8) {
 TEST_F(Inputs, FilesOfLinesMayHaveByteOrderMarksAndCarriageReturns) {
   std::ofstream(folder_.path() / "labels.txt") << "\xef\xbb\xbf"
                                                << "cat\r\n\r\n dog\r\n";
-  std::ofstream(folder_.path() / "paths.txt") << "images/a.png\r\n";
+  std::ofstream(folder_.path() / "paths.txt") << "\xef\xbb\xbf"
+                                              << "images/a.png\r\n";
   const Result result =
       run("classify - --model model --json --labels-file " + out("labels.txt") + " < " + out("paths.txt"));
   ASSERT_EQ(result.status, 0) << result.error;
@@ -161,7 +162,7 @@ TEST_F(Inputs, FilesOfLinesMayHaveByteOrderMarksAndCarriageReturns) {
 }
 
 /// A duplicate would take half of a label's score.
-TEST_F(Inputs, ClassifyTakesALabelOnce) {
+TEST_F(Inputs, ClassifyIgnoresDuplicateLabels) {
   const std::string command = "classify images/a.png --model model --labels ";
   EXPECT_EQ(run(command + "'cat,dog, cat'").out, run(command + "cat,dog").out);
 }

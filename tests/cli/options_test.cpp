@@ -33,7 +33,7 @@ std::vector<std::pair<double, std::string>> best_first(const Json& scores, const
   return best;
 }
 
-TEST_F(CommandOptions, ClassifyShowsTheBestLabelsAboveTheLeastScore) {
+TEST_F(CommandOptions, ClassifyShowsTheBestLabelsAboveTheMinimumScore) {
   const Json& set = expected_.at("classify").at(0);
   const auto best = best_first(set.at("scores").at("a.png"), expected_.at("labels"));
   const std::string classify = "classify images/a.png --model model --precision fp32 --json --template '" +
@@ -88,7 +88,7 @@ TEST_F(CommandOptions, LongTextsAreCutOnlyIfAsked) {
   EXPECT_EQ(rows("e", "text"), rows("f", "text"));
 }
 
-TEST_F(CommandOptions, HelpSaysWhatEachTakes) {
+TEST_F(CommandOptions, HelpSaysWhatEachOptionTakes) {
   const std::string help = run("embed -h").out;
   for (const char* part : {"gondola embed [OPTIONS] [IMAGE...]", "--text-file FILE ", "--out DIR ",
                            "folder to write to (required)", "--dtype fp16|fp32 ", "(default: fp16)", "--resume  "})
@@ -104,6 +104,13 @@ TEST_F(CommandOptions, MisspeltNamesGetASuggestion) {
               HasSubstr("no option --modle; did you mean --model?"));
   EXPECT_THAT(run("classify a.png --colour red").error, HasSubstr("no option --colour\n"));
   EXPECT_THAT(run("--exif classify a.png --labels a,b").error, HasSubstr("--exif is an option of classify; write it"));
+}
+
+/// CLI11 alone would read 010 as eight.
+TEST_F(CommandOptions, NumbersAreNeverOctal) {
+  const std::string command = "classify images/a.png --labels a,b --model model --top-k ";
+  EXPECT_EQ(run(command + "010").status, 2);
+  EXPECT_EQ(run(command + "10").status, 0);
 }
 
 TEST_F(CommandOptions, MissingOptionsAreNamed) {
@@ -137,7 +144,7 @@ TEST_F(CommandOptions, ExifTurnsImagesUpright) {
   EXPECT_NE(row("as-it-lies", ""), row("upright", " --exif"));
 }
 
-TEST_F(CommandOptions, EmbedStoresWhatIsAsked) {
+TEST_F(CommandOptions, EmbedHonoursRawAndDtype) {
   const std::string embed = "embed images --model model --precision fp32 --out ";
   ASSERT_EQ(run(embed + out("raw") + " --raw --dtype fp32").status, 0);
   const std::vector<float> raw = rows("raw", "img");
@@ -200,9 +207,17 @@ TEST_F(CommandOptions, PreprocessKeepsManyImagesApart) {
   EXPECT_EQ(collision.status, 1);
   EXPECT_THAT(collision.error, AllOf(HasSubstr("images/a.png"), HasSubstr("would both be written")));
   EXPECT_FALSE(fs::exists(folder_.path() / "u"));
+
+  fs::create_directories(folder_.path() / "none" / "empty");
+  const Result empty = run("preprocess images/a.png " + out("none/") + " " + out("none/empty/") +
+                           " --json --model model --out " + out("v"));
+  ASSERT_EQ(empty.lines().size(), 3u) << empty.error;
+  EXPECT_TRUE(empty.lines()[0].contains("tensor"));
+  EXPECT_TRUE(empty.lines()[1].contains("error"));
+  EXPECT_TRUE(empty.lines()[2].contains("error"));
 }
 
-TEST_F(CommandOptions, ConfigurationAndVocabularyMayStandElsewhere) {
+TEST_F(CommandOptions, ConfigurationAndVocabularyMayBeElsewhere) {
   const std::string embed = "embed images --model ../models/vit_state_dict.pt --out ";
   EXPECT_EQ(run(embed + out("none")).status, 1);
   EXPECT_EQ(run(embed + out("e") + " --config ../models/vit_state_dict.json").status, 0);
@@ -239,7 +254,7 @@ TEST_F(CommandOptions, RefuseAVocabularyWhoseEndTokenTheModelDoesNotPool) {
   EXPECT_THAT(run("match images/a.png --text 'a cat' --model " + out("copy")).error, HasSubstr("pools at 7"));
 }
 
-TEST_F(CommandOptions, ConvertStoresTheTypeThatIsAsked) {
+TEST_F(CommandOptions, ConvertStoresTheRequestedType) {
   const auto type_of = [&](const char* name, const std::string& options) {
     EXPECT_EQ(run("convert --to hf --out " + out(name) + options).status, 0);
     const fs::path file = folder_.path() / name / "model.safetensors";
@@ -287,7 +302,7 @@ TEST_F(CommandOptions, ConvertWritesTheConfigurationOfTransformers) {
 }
 
 /// The trainer's own options are passed on.
-TEST_F(CommandOptions, TrainTakesValuesInPlaceOfTheRecipes) {
+TEST_F(CommandOptions, TrainOverridesValuesOfTheRecipe) {
   if (!test::built_with_pytorch) GTEST_SKIP() << "needs gondola-train";
   std::ofstream(folder_.path() / "pairs.csv") << "image,caption\n"
                                               << (golden_ / "images" / "a.png").string() << ",a cat\n"

@@ -46,7 +46,7 @@ TEST(Installation, BuildsAndRunsTheExample) {
 }
 
 /// As with FetchContent; only configured, not built again.
-TEST(Installation, ServesAsAPartOfAnotherProject) {
+TEST(Installation, WorksAsASubproject) {
   const test::TemporaryFolder folder;
   std::ofstream(folder.path() / "main.cpp") << "#include <gondola/model.h>\nint main() {}\n";
   std::ofstream(folder.path() / "CMakeLists.txt") << "cmake_minimum_required(VERSION 3.25)\n"

@@ -30,7 +30,7 @@ void expect_near(std::span<const float> found, std::span<const float> wanted, do
   for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], wanted[i], tolerance) << "at " << i;
 }
 
-TEST(Template, PutsTheLabelWhereverItSaysSo) {
+TEST(Template, PutsTheLabelIntoEveryPlaceholder) {
   EXPECT_EQ(fill_template("a photo of a {}.", "red {} panda"), "a photo of a red {} panda.");
   EXPECT_EQ(fill_template("{}, {}", "x"), "x, x");
   EXPECT_THROW(fill_template("a photo", "x"), Error);
@@ -84,7 +84,7 @@ TEST(TopK, OrdersLikeAStableSort) {
   }
 }
 
-TEST(TopK, PutsNotANumberLast) {
+TEST(TopK, RanksNanLast) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(top_k(std::vector<double>{nan, -1, nan, 5}, 3), testing::ElementsAre(3, 1, 0));
 }
@@ -96,7 +96,7 @@ TEST(TopKAccuracy, MatchesNumPy) {
     EXPECT_DOUBLE_EQ(top_k_accuracy(golden_values("ties"), truth, labels, k), wanted.at("top_k_accuracy").at(k));
 }
 
-TEST(TopKAccuracy, RefusesWhatDoesNotFit) {
+TEST(TopKAccuracy, RefusesWrongLabelsAndSizes) {
   EXPECT_THROW(top_k_accuracy(std::vector<float>(6), std::vector<int>{0, 3}, 3, 1), Error);
   EXPECT_THROW(top_k_accuracy(std::vector<float>(6), std::vector<int>{0, -1}, 3, 1), Error);
   EXPECT_THROW(top_k_accuracy(std::vector<float>(5), std::vector<int>{0, 1}, 3, 1), Error);
@@ -110,7 +110,8 @@ TEST(Recall, MatchesNumPy) {
 }
 
 TEST(Recall, RefusesUnknownItems) {
-  EXPECT_THROW(recall_at_k(std::vector<float>(3), std::vector<std::vector<int>>{{3}}, 3, 1), Error);
+  for (const std::vector<int>& items : {std::vector{3}, std::vector{0, 3}, std::vector{0, -1}})
+    EXPECT_THROW(recall_at_k(std::vector<float>(3), std::vector<std::vector<int>>{items}, 3, 1), Error);
 }
 
 /// A broken model may produce NaN.

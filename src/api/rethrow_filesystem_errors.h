@@ -8,7 +8,7 @@ namespace gondola {
 
 /// Returns body(); an exception for a path that the file system refuses to access becomes an Error.
 template <class Body>
-auto with_errors(const Body& body) {
+auto rethrow_filesystem_errors(const Body& body) {
   try {
     return body();
   } catch (const std::filesystem::filesystem_error& error) {
