@@ -168,7 +168,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     app.exit(help);
     std::cout.flush();
-    return std::cout ? 0 : 1;
+    if (std::cout) return 0;
+    print_error("gondola: the help cannot be written to stdout");
+    return 1;
   } catch (const CLI::ParseError& error) {
     std::string message = explain_parse_error(app, error);
     std::erase(message, verbatim);

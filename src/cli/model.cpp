@@ -28,7 +28,7 @@ ModelSource model_source(const GlobalOptions& global) {
 Precision tower_precision(const GlobalOptions& global, const ModelFiles& files, const std::string& tower) {
   const auto wanted = parse_precision(global.precision).value_or(default_precision(global.device, files.weights));
   if (global.device != "cpu" && wanted == Precision::int8)
-    fail("device {}: int8 is computed on the CPU alone", global.device);
+    fail("device {}: int8 is computed on the CPU alone; bf16 and fp32 are here", global.device);
   return tower == "image" ? image_precision(global.device, files.config, wanted) : wanted;
 }
 

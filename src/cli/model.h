@@ -12,7 +12,7 @@ namespace gondola::cli {
 /// The model named by --model, or the default model beside the program. Throws Error if there is neither.
 std::string model_name(const GlobalOptions& global);
 
-/// That model's configuration, weights and vocabulary. Throws Error if they cannot be read.
+/// That model's configuration and weights, and where its vocabulary is. Throws Error if they cannot be read.
 ModelFiles load_files(const GlobalOptions& global);
 
 /// That model, and how to load it according to the global options.

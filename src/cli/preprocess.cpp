@@ -81,7 +81,6 @@ int run(const GlobalOptions& global, const PreprocessOptions& options) {
   const std::vector<fs::path> tensors = tensor_paths(images, options.out);
   const PreprocessConfig config = load_files(global).preprocess;
   make_folder(options.out);
-  remove_temporaries(options.out);  // of a run that was killed
 
   ThreadPool pool(global.threads);
   constexpr std::size_t batch_size = 64;  // results appear, in order, after each batch

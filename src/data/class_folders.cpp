@@ -119,8 +119,9 @@ void refuse_captions(const fs::path& image) {
                                    image.parent_path() / "metadata.jsonl"})
     if (path_exists(captions))
       fail(
-          "{}: class folders have no captions; pack each such folder as a WebDataset (tar --sort=name -cf 00000.tar -C "
-          "00000 .) or list its images in a CSV; if the folders are classes, a classes.tsv must say so",
+          "{}: class folders have no captions; pack each folder of images with .txt files as a WebDataset (tar "
+          "--sort=name -cf 00000.tar -C 00000 .), or list the images and captions in a CSV; if the folders are "
+          "classes, a classes.tsv must say so",
           captions.string());
 }
 
@@ -145,7 +146,7 @@ class ClassFolders : public Dataset {
     if (labels_.empty()) fail("{}: expected class folders with images (DIR/CLASS/…/image.jpg)", root.string());
     if (const auto table = find_table(root)) {  // whose images are often in a folder beside it
       const std::string& first = class_names_[static_cast<std::size_t>(labels_.front())];
-      if (labels_.front() == labels_.back())
+      if (declared ? class_names_.size() == 1 : labels_.front() == labels_.back())
         fail("{}: would be read as images of one class, \"{}\"; if you mean {}, name that instead", root.string(),
              first, *table);
       if (!declared)

@@ -85,8 +85,8 @@ class Dataset {
 ///    holds paths, as in a CSV, or encoded files or Hugging Face's structs with `bytes`, where each row is a sample;
 ///  - a folder of class folders: DIR/CLASS/**/image; `DIR/classes.tsv` (folder, then names, tab-separated) names the
 ///    classes, otherwise the folder's name does, with '_' as spaces. The captions of a class are the templates, with
-///    "{}" replaced by each of its names. Without classes.tsv, captions beside an image (its .txt, or a metadata.csv)
-///    are an error: such folders are shards or splits rather than classes.
+///    "{}" replaced by each of its names. Without classes.tsv, captions beside an image (its .txt, a metadata.csv or
+///    .jsonl) are an error: such folders are shards or splits rather than classes.
 /// Throws Error that names the source.
 std::unique_ptr<Dataset> open_dataset(const std::string& source,
                                       const std::vector<std::string>& templates = {default_template});

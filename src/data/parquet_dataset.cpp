@@ -294,7 +294,7 @@ class ImagesInParquet : public Dataset {
                 for (const std::string& caption : captions_at(*chunk, row)) visit(caption);
           });
         } catch (const Error& error) {
-          print_error("captions of row group {} left out: {}", group, error.what());
+          print_error("captions of row group {} left out, at least in part: {}", group, error.what());
         }
       }
     }

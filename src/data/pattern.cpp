@@ -39,7 +39,7 @@ std::vector<std::string> split_alternatives(std::string_view body) {
   return parts;
 }
 
-/// Expands "08..12" to "08", "09" … "12". If either number begins with a zero, all are padded to the longer one's
+/// Expands "08..12" to "08", "09" … "12". If either number has leading zeros, all are padded to the longer one's
 /// width, as in bash and braceexpand. Returns nothing if the body is not a range.
 std::optional<std::vector<std::string>> expand_range(std::string_view body, const std::string& pattern) {
   const std::size_t dots = body.find("..");

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "data/dataset.h"
@@ -33,7 +32,7 @@ std::vector<std::filesystem::path> expand_pattern(const std::string& pattern);
 std::vector<std::string> expand_urls(const std::string& pattern);
 
 /// Whether a shard or row group can have the samples it claims, given that its file has room for `room`: shuffling
-/// stores a number for each. A million always is: that is cheap, and a file still being copied has less room.
+/// stores a number for each. Up to a million always are: they cost little, and a file still being copied has less room.
 constexpr bool is_plausible(std::uint64_t samples, std::uint64_t room) {
   return samples <= 1'000'000 || (samples <= 100'000'000 && samples <= room);
 }

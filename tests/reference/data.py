@@ -87,14 +87,14 @@ def mix_seed(seed, value):
     return z ^ (z >> 31)
 
 
-def epoch_order(size, seed, epoch):
-    order, key = list(range(size)), mix_seed(seed, epoch)
+def random_permutation(size, seed, number):
+    order, key = list(range(size)), mix_seed(seed, number)
     for draw, last in enumerate(range(size, 1, -1)):
         other = mix_seed(key, draw) * last >> 64
         order[last - 1], order[other] = order[other], order[last - 1]
     return order
 
 
-expected["orders"] = [{"size": n, "seed": s, "epoch": e, "order": epoch_order(n, s, e)}
+expected["orders"] = [{"size": n, "seed": s, "epoch": e, "order": random_permutation(n, s, e)}
                       for n, s, e in [(0, 0, 0), (1, 5, 2), (10, 0, 0), (10, 0, 1), (25, 123456789012345, 3)]]
 (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
