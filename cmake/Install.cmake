@@ -1,5 +1,5 @@
-# `cmake --install` installs the programs, libgondola with its headers, the default model, the recipes, and what
-# find_package(Gondola) needs.
+# `cmake --install` installs the programs, libgondola with its headers, the default model, with gondola-train
+# the recipes, and what find_package(Gondola) needs.
 include(CMakePackageConfigHelpers)
 
 set(gondola_package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/Gondola)

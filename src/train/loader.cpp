@@ -150,7 +150,7 @@ std::vector<std::string> Loader::draw_captions(const Sample& sample, std::uint64
   return captions;
 }
 
-void Loader::count_broken(const std::string& message) {
+void Loader::count_read_failure(const std::string& message) {
   constexpr std::int64_t too_many = 1000;  // as when a server or a disk is gone
   if (++in_a_row_ > std::max(recipe_.max_read_failures, too_many))
     fail("{} samples in a row could not be read, the last: {}", in_a_row_.load(), message);
@@ -234,8 +234,8 @@ std::vector<TokenIds> Loader::load_sample(Batch& batch, std::int64_t row, std::u
       in_a_row_ = 0;
       return texts;
     } catch (const std::exception& error) {  // also when the crop runs out of memory
-      if (stop_ || interrupted()) throw;     // an aborted read is not a broken sample
-      count_broken(key + error.what());
+      if (stop_ || interrupted()) throw;     // an aborted read is not a read failure
+      count_read_failure(key + error.what());
       if (tries == order_.size()) fail("none of the samples can be read, the last: {}", error.what());
     }
   }

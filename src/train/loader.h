@@ -72,7 +72,7 @@ class Loader {
   std::vector<std::string> draw_captions(const Sample& sample, std::uint64_t epoch, std::int64_t batch,
                                          std::uint64_t sample_seed) const;
   void draw_patches(std::uint64_t sample_seed, std::span<std::int64_t> kept) const;
-  void count_broken(const std::string& message);
+  void count_read_failure(const std::string& message);
 
   const Dataset& dataset_;
   const ClipTokenizer& tokenizer_;

@@ -50,8 +50,8 @@ ClipTokenizer find_tokenizer(const Recipe& recipe, const Dataset& data) {
         train_bpe([&](const auto& visit) { data.for_each_caption(visit); }, recipe.vocab_size));
   if (const auto vocabulary = default_vocabulary(recipe)) return ClipTokenizer::load(*vocabulary);
   fail(
-      "no vocabulary: the recipe sets neither model.vocabulary nor model.vocab_size, and there is none beside the "
-      "initial model or in the caches; --set model.vocab_size=8192 trains one");
+      "no vocabulary: the recipe sets neither model.vocabulary nor model.vocab_size, and there is none beside "
+      "model.pretrained or in the caches; --set model.vocab_size=8192 trains one");
 }
 
 /// Loads the recipe's vocabulary, or the one that the run saved at an earlier start; else trains one from the captions
@@ -117,9 +117,9 @@ std::vector<std::string> warnings(const Recipe& recipe) {
         fmt::format("the learning rate drops right after its warm-up: train.warmup_steps {} and "
                     "cooldown_steps {} are more than train.steps {}",
                     recipe.warmup_steps, recipe.cooldown_steps, recipe.steps));
-  for (const auto& [locked, initial, tower] : {std::tuple(recipe.lock_image, &recipe.pretrained_image, "image"),
-                                               std::tuple(recipe.lock_text, &recipe.pretrained_text, "text")})
-    if (locked && recipe.pretrained.empty() && initial->empty())
+  for (const auto& [locked, pretrained, tower] : {std::tuple(recipe.lock_image, &recipe.pretrained_image, "image"),
+                                                  std::tuple(recipe.lock_text, &recipe.pretrained_text, "text")})
+    if (locked && recipe.pretrained.empty() && pretrained->empty())
       lines.push_back(fmt::format(
           "the {0} tower is locked with random weights: neither model.pretrained nor model.pretrained_{0} is set",
           tower));
