@@ -118,6 +118,11 @@ bool is_image_extension(std::string_view extension) {
   return std::ranges::find(image_extensions, lower_ascii(extension)) != image_extensions.end();
 }
 
+bool path_exists(const std::filesystem::path& path) {
+  std::error_code unknown;
+  return std::filesystem::exists(path, unknown);
+}
+
 void make_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);

@@ -37,6 +37,10 @@ inline constexpr std::array<std::string_view, 8> image_extensions = {".jpg", ".j
 /// Whether an extension is one of image_extensions, ignoring case.
 bool is_image_extension(std::string_view extension);
 
+/// Whether a file or folder exists; false for what cannot be looked up, such as a path in another user's folder or a
+/// very long list of braces.
+bool path_exists(const std::filesystem::path& path);
+
 /// Creates the folder and its parents. Throws Error if that fails.
 void make_folder(const std::filesystem::path& path);
 

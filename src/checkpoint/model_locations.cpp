@@ -32,12 +32,6 @@ constexpr std::array<const char*, 4> vocabulary_repositories = {
     "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14",
     "openai/clip-vit-large-patch14-336"};
 
-/// What may not be looked up, as in another user's cache, is not there.
-bool is_accessible(const path& file) {
-  std::error_code unknown;
-  return exists(file, unknown);
-}
-
 path openai_cache() {
   return path(environment("HOME").value_or("/")) / ".cache" / "clip";
 }
@@ -64,11 +58,11 @@ path repository_folder(std::string repository) {
 
 std::optional<path> cached_snapshot(const std::string& repository) {
   const path folder = repository_folder(repository), reference = folder / "refs" / "main";
-  if (!is_accessible(reference)) return std::nullopt;
+  if (!path_exists(reference)) return std::nullopt;
   std::string commit = read_regular_file(reference, 256);
   while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0) commit.pop_back();
   const path snapshot = folder / "snapshots" / path(commit).filename();
-  if (commit.empty() || !is_accessible(snapshot)) return std::nullopt;
+  if (commit.empty() || !path_exists(snapshot)) return std::nullopt;
   return snapshot;
 }
 
@@ -91,10 +85,10 @@ bool is_path(const std::string& name) {
 }
 
 std::optional<path> vocabulary_in(const path& folder) {
-  if (is_accessible(folder / "vocab.json") && is_accessible(folder / "merges.txt")) return folder;
-  if (is_accessible(folder / "tokenizer.json")) return folder;
+  if (path_exists(folder / "vocab.json") && path_exists(folder / "merges.txt")) return folder;
+  if (path_exists(folder / "tokenizer.json")) return folder;
   const path openai = folder / "bpe_simple_vocab_16e6.txt.gz";
-  return is_accessible(openai) ? std::optional(openai) : std::nullopt;
+  return path_exists(openai) ? std::optional(openai) : std::nullopt;
 }
 
 }  // namespace
@@ -106,7 +100,7 @@ path find_model(const std::string& name) {
   if (error) fail("{}: {}", name, error.message());
   for (const auto& [openai_name, file] : openai_files)
     if (name == openai_name) {
-      if (is_accessible(openai_cache() / file)) return openai_cache() / file;
+      if (path_exists(openai_cache() / file)) return openai_cache() / file;
       fail("{}: not found at {}, where Python's clip.load puts it; OpenAI's ViTs are also on the Hugging Face Hub ({})",
            name, (openai_cache() / file).string(), fmt::join(vocabulary_repositories, ", "));
     }

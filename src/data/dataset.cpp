@@ -5,6 +5,7 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "data/download.h"
 #include "data/ranges.h"
 #include "data/sources.h"
@@ -121,11 +122,6 @@ std::unique_ptr<Dataset> open_source(const std::string& source, const std::vecto
 }
 
 }  // namespace
-
-bool path_exists(const std::filesystem::path& path) {
-  std::error_code unreachable;
-  return std::filesystem::exists(path, unreachable);
-}
 
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image) {
   const auto beside = table.parent_path() / image, in_images = table.parent_path() / "images" / image;

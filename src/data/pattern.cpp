@@ -4,6 +4,7 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "data/download.h"
 #include "data/sources.h"
 

@@ -18,9 +18,6 @@ std::unique_ptr<Dataset> open_parquet(const std::vector<std::filesystem::path>& 
 std::unique_ptr<Dataset> open_webdataset(const std::vector<std::filesystem::path>& shards);
 std::unique_ptr<Dataset> open_remote_webdataset(const std::vector<std::string>& urls);
 
-/// Whether the file or folder exists; what cannot be a path, such as a very long list of braces, does not.
-bool path_exists(const std::filesystem::path& path);
-
 /// The path of an image that a table names: beside the table, or in images/ there. Throws Error when it is in neither.
 std::filesystem::path resolve_image(const std::filesystem::path& table, const std::string& image);
 

@@ -20,12 +20,6 @@ using std::filesystem::path;
 
 constexpr std::uint64_t max_bytes = 256 << 20;
 
-/// Also false for a path that may not be accessed.
-bool file_exists(const path& file) {
-  std::error_code unknown;
-  return std::filesystem::exists(file, unknown);
-}
-
 /// The non-empty lines, the first `limit` of them.
 std::vector<std::string> split_lines(std::string_view text, std::size_t limit = SIZE_MAX) {
   std::vector<std::string> lines;
@@ -61,14 +55,14 @@ void add_token(const std::string& token, std::int32_t id, Vocabulary& vocabulary
 
 Vocabulary read_vocab_and_merges(const path& vocab) {
   const path merges = vocab.parent_path() / "merges.txt";
-  if (!file_exists(merges)) fail("{}: merges.txt is not beside it", vocab.string());
+  if (!path_exists(merges)) fail("{}: merges.txt is not beside it", vocab.string());
   Vocabulary vocabulary;
   vocabulary.origin = vocab.string();
   read_ids(parse_json(read_regular_file(vocab, max_bytes), vocab.string()), vocabulary);
   vocabulary.merges = split_lines(read_regular_file(merges, max_bytes));
   if (!vocabulary.merges.empty() && vocabulary.merges.front().starts_with("#version"))
     vocabulary.merges.erase(vocabulary.merges.begin());
-  if (const path added = vocab.parent_path() / "added_tokens.json"; file_exists(added)) {
+  if (const path added = vocab.parent_path() / "added_tokens.json"; path_exists(added)) {
     const Json tokens = parse_json(read_regular_file(added, max_bytes), added.string());
     if (!tokens.is_object()) fail("{}: is not an object", added.string());
     for (const auto& [token, id] : tokens.items()) add_token(token, to_id(token, id, added.string()), vocabulary);
@@ -144,12 +138,12 @@ Vocabulary read_openai(const path& file) {
 Vocabulary read_vocabulary(const path& path) {
   std::error_code unknown;
   if (std::filesystem::is_directory(path, unknown)) {
-    if (file_exists(path / "vocab.json") && file_exists(path / "merges.txt"))
+    if (path_exists(path / "vocab.json") && path_exists(path / "merges.txt"))
       return read_vocab_and_merges(path / "vocab.json");
-    if (file_exists(path / "tokenizer.json")) return read_tokenizer_json(path / "tokenizer.json");
+    if (path_exists(path / "tokenizer.json")) return read_tokenizer_json(path / "tokenizer.json");
     fail("{}: has neither vocab.json with merges.txt nor tokenizer.json", path.string());
   }
-  if (!file_exists(path)) fail("{}: no such vocabulary", path.string());
+  if (!path_exists(path)) fail("{}: no such vocabulary", path.string());
   if (path.extension() == ".gz") return read_openai(path);
   if (path.filename() == "vocab.json") return read_vocab_and_merges(path);
   if (path.extension() == ".json") return read_tokenizer_json(path);
