@@ -166,6 +166,11 @@ PreprocessConfig read_hugging_face_preprocess(const Json& json, int image_size, 
   preprocess.library = PreprocessLibrary::transformers;
   preprocess.size = image_size;
   const Fields fields(json, origin);
+  const char* kind = fields.has("image_processor_type") ? "image_processor_type" : "feature_extractor_type";
+  const std::string processor = fields.string(kind, "CLIPImageProcessor");  // or CLIPImageProcessorFast
+  if (!processor.starts_with("CLIPImageProcessor") && processor != "CLIPFeatureExtractor")
+    fields.refuse(kind, "only CLIP's is supported: others have other defaults");
+  fields.refuse_set({"do_pad"}, "padding is not supported");
   for (const char* key : {"do_resize", "do_rescale", "do_normalize"})
     if (!fields.boolean(key, true)) fields.refuse(key, "preprocessing without this step is not supported");
   const Size size = read_size(fields, "size", image_size);

@@ -18,13 +18,10 @@ bool CsvReader::next(std::vector<std::string>& fields) {
   row_offset_ = position_;
   for (;;) {
     std::string& field = fields.emplace_back();
-    if (position_ < text_.size() && text_[position_] == '"') {
-      read_quoted(field);
-    } else {
-      const std::size_t start = position_;
-      while (position_ < text_.size() && text_[position_] != separator_ && !at_line_end()) ++position_;
-      field = text_.substr(start, position_ - start);
-    }
+    if (position_ < text_.size() && text_[position_] == '"') read_quoted(field);
+    const std::size_t start = position_;  // after a closing quote as well, as Python's csv reads it
+    while (position_ < text_.size() && text_[position_] != separator_ && !at_line_end()) ++position_;
+    field.append(text_.substr(start, position_ - start));
     if (position_ == text_.size() || at_line_end()) return true;
     ++position_;  // the separator
   }
@@ -37,12 +34,10 @@ void CsvReader::read_quoted(std::string& field) {
     if (quote == std::string_view::npos) fail("{}: a quote is not closed", place_of(opening));
     field.append(text_.substr(position_, quote - position_));
     position_ = quote + 1;
-    if (position_ == text_.size() || text_[position_] != '"') break;
+    if (position_ == text_.size() || text_[position_] != '"') return;
     field += '"';
     ++position_;
   }
-  if (position_ < text_.size() && text_[position_] != separator_ && !at_line_end())
-    fail("{}: text after a closing quote", place_of(position_));
 }
 
 }  // namespace gondola

@@ -112,6 +112,9 @@ TEST(HuggingFacePreprocess, RefusesWhatWouldChangeTheResult) {
       {R"({"size": {"shortest_edge": 32}, "do_center_crop": false})", "do_center_crop"},
       {R"({"resample": 1})", "resample"},
       {R"({"rescale_factor": 0.0078125})", "rescale_factor"},
+      {R"({"image_processor_type": "ViTImageProcessor", "size": 32})", "image_processor_type"},
+      {R"({"feature_extractor_type": "ViTFeatureExtractor", "size": 32})", "feature_extractor_type"},
+      {R"({"do_pad": true})", "do_pad"},
       {R"({"do_resize": false})", "do_resize"},
       {R"({"do_rescale": false})", "do_rescale"},
       {R"({"do_normalize": false})", "do_normalize"}};

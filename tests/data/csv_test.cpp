@@ -54,9 +54,14 @@ TEST(Csv, TakesQuotesInsideAnUnquotedFieldAsText) {
   EXPECT_EQ(read_rows("a \"b\",c"), (Rows{{"a \"b\"", "c"}}));
 }
 
-TEST(Csv, NamesTheLineOfAWrongQuote) {
+/// Captions of the web are often written without doubling their quotes.
+TEST(Csv, ReadsTextAfterAClosingQuoteAsPythonDoes) {
+  EXPECT_EQ(read_rows("\"a\" b \"c\",d\n\"e\"\"f\"g\n"), (Rows{{"a b \"c\"", "d"}, {"e\"fg"}}));
+}
+
+TEST(Csv, NamesTheLineOfAQuoteThatIsNotClosed) {
   EXPECT_THAT([] { read_rows("a\n\"b\nc"); }, ThrowsMessage<Error>(HasSubstr("line 2")));
-  EXPECT_THAT([] { read_rows("a\nx\n\"b\"c"); }, ThrowsMessage<Error>(HasSubstr("line 3")));
+  EXPECT_THAT([] { read_rows("a\nx\n\"b\",\"c"); }, ThrowsMessage<Error>(HasSubstr("line 3")));
 }
 
 TEST(CsvDataset, GroupsTheRowsOfAnImage) {

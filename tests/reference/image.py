@@ -204,6 +204,8 @@ def png_files():
     low = pattern(19, 23, 1, 300)
     files["grey-16-low.png"] = png(low, 16, grey)
     files["exif-6.png"] = png(pattern(7, 5, 3), 8, color, exif=exif(6))
+    repeated = np.tile(np.random.default_rng(0).integers(256, size=(1, 300, 3)), (8, 1, 1))
+    files["small-window.png"] = png(repeated, 8, color, zlib_header=b"\x08\x1d")  # 256 bytes; rows repeat after 901
     # Odd sizes of the modes that are not resampled like RGB.
     for width, height in ((1, 1), (1, 5000), (5000, 1), (223, 225)):
         small = 5 if width * height > 10000 else 255

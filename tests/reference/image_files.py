@@ -23,7 +23,8 @@ def png_chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(samples, bits, color_type, palette=None, transparency=None, interlaced=False, exif=None):
+def png(samples, bits, color_type, palette=None, transparency=None, interlaced=False, exif=None,
+        zlib_header=None):
     """samples: height × width × channels. Filter 2 (up) on odd rows, 0 on even ones."""
     height, width, channels = samples.shape
     passes = [(0, 0, 1, 1)]
@@ -48,7 +49,10 @@ def png(samples, bits, color_type, palette=None, transparency=None, interlaced=F
         out += png_chunk(b"PLTE", bytes(palette))
     if transparency is not None:
         out += png_chunk(b"tRNS", transparency)
-    return out + png_chunk(b"IDAT", zlib.compress(raw, 9)) + png_chunk(b"IEND", b"")
+    packed = zlib.compress(raw, 9)
+    if zlib_header is not None:
+        packed = zlib_header + packed[2:]
+    return out + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
 
 
 # GIF ------------------------------------------------------------------------------------------------------------------
