@@ -84,13 +84,23 @@ inline std::vector<Process> launch(const std::filesystem::path& recipe, const st
   return processes;
 }
 
-/// Waits until the run has done `steps` steps.
-inline void wait_for_steps(const std::filesystem::path& run, std::size_t steps) {
+/// Waits until the condition holds.
+inline void wait_until(const std::string& what, const auto& condition) {
   for (int tries = 0; tries < 6000; ++tries) {
-    if (std::filesystem::exists(run / "metrics.jsonl") && read_lines(run / "metrics.jsonl").size() >= steps) return;
+    if (condition()) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  FAIL() << "no step " << steps << " within a minute";
+  FAIL() << "not within a minute: " << what;
 }
+
+/// Waits until the run has written so many lines of metrics. A process that is not scheduled may find it at its end:
+/// what must come before that is to be tried again.
+inline void wait_for_metrics(const std::filesystem::path& run, std::size_t lines) {
+  wait_until(std::to_string(lines) + " lines of metrics", [&] {
+    return std::filesystem::exists(run / "metrics.jsonl") && read_lines(run / "metrics.jsonl").size() >= lines;
+  });
+}
+
+constexpr int max_tries = 10;
 
 }  // namespace gondola::test
