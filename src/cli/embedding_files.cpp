@@ -45,6 +45,16 @@ std::size_t digits_of(std::size_t files) {
   return fmt::to_string(files).size();
 }
 
+/// Removes the paths of embeddings that are gone; readers would take them for those of the next ones.
+void remove_metadata(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const fs::path& file = entry.path();
+    if (file.filename().string().starts_with("metadata_") && file.extension() == ".parquet" && !fs::remove(file, error))
+      fail("{}: belongs to embeddings that are gone, and cannot be removed: {}", file.string(), error.message());
+  }
+}
+
 std::string hexadecimal(const Hash& hash) {
   return fmt::format("{:016x}", hash.value());
 }
@@ -65,6 +75,7 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
       fs::remove(record, ignored);
       throw;
     }
+    if (kind_ == "img") remove_metadata(metadata());
   } else if (!fs::exists(record)) {
     fail("{}: has embeddings but no {}, without which they cannot be resumed; name another folder", embeddings.string(),
          record.filename().string());

@@ -280,6 +280,16 @@ TEST_F(Embed, GoesOnAfterAnInterruptAndLosesNothing) {
   EXPECT_EQ(run(embed + out("parts") + " --resume").out, resumed.out) << "when nothing is left to do";
 }
 
+TEST_F(Embed, LeavesNoPathsOfEmbeddingsThatAreGone) {
+  const fs::path metadata = folder_.path() / "e" / "metadata";
+  fs::create_directories(metadata);
+  for (const char* name : {"metadata_1.parquet", "notes.parquet"}) test::write(metadata / name, "of another run");
+  ASSERT_EQ(run("embed images/a.png --model model --out " + out("e")).status, 0);
+  EXPECT_TRUE(fs::exists(metadata / "metadata_0.parquet"));
+  EXPECT_FALSE(fs::exists(metadata / "metadata_1.parquet"));
+  EXPECT_TRUE(fs::exists(metadata / "notes.parquet"));
+}
+
 TEST_F(Embed, ReportsEarlierFailuresWhenResumed) {
   const std::string embed = "embed images/a.png damaged.png images/b.jpg --model model --out " + out("e");
   EXPECT_EQ(run(embed).status, 1);
