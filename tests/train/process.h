@@ -93,8 +93,8 @@ inline void wait_until(const std::string& what, const auto& condition) {
   FAIL() << "not within a minute: " << what;
 }
 
-/// Waits until the run has written so many lines of metrics. A process that is not scheduled may find it at its end:
-/// what must come before that is to be tried again.
+/// Waits until the run has written so many lines of metrics. The test may be held up meanwhile and the run end: what
+/// needs a run that goes on tries max_tries times.
 inline void wait_for_metrics(const std::filesystem::path& run, std::size_t lines) {
   wait_until(std::to_string(lines) + " lines of metrics", [&] {
     return std::filesystem::exists(run / "metrics.jsonl") && read_lines(run / "metrics.jsonl").size() >= lines;
