@@ -152,6 +152,7 @@ TEST(Interruption, LosesAndRepeatsNothing) {
   int status = 0;
   for (int tries = 0; tries < test::max_tries && status != 1; ++tries) {
     fs::remove_all(interrupted);
+    fs::remove(log);
     test::Process killed(recipe, interrupted);
     test::wait_for_metrics(interrupted, 17);
     killed.send(SIGKILL);
