@@ -88,7 +88,7 @@ EmbeddingFiles::EmbeddingFiles(fs::path folder, std::string kind, Json made_by, 
 
 EmbeddingFiles::~EmbeddingFiles() {
   std::error_code ignored;
-  if (rows_.empty() && !fs::exists(file(0), ignored)) fs::remove(record_of(kind_), ignored);
+  if (rows_.empty() && !path_exists(file(0))) fs::remove(record_of(kind_), ignored);
 }
 
 fs::path EmbeddingFiles::file(std::size_t number) const {

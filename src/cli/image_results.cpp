@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/progress.h"
@@ -31,7 +32,7 @@ void stop_if_folder_is_gone(const std::string& last_good, std::size_t failures_i
   if (last_good.empty() || failures_in_a_row % many != 0) return;
   std::error_code unknown;
   const auto folder = std::filesystem::absolute(last_good, unknown).parent_path();
-  if (!std::filesystem::exists(folder, unknown))
+  if (!path_exists(folder))
     fail("{} images in a row cannot be read, and {} is gone", failures_in_a_row, folder.string());
 }
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <limits>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/spelling.h"
 #include "base/streams.h"
 #include "base/thread_pool.h"
@@ -64,10 +64,8 @@ std::string explain_parse_error(const CLI::App& app, const CLI::ParseError& erro
   if (app.got_subcommand("train")) return error.what();  // which reads its words itself
   for (std::string word : app.remaining(/*recurse=*/true)) {
     const bool literal = std::erase(word, verbatim) > 0;
-    std::error_code unknown;
     if (!literal && word.starts_with('-') && word != "-") {
-      if (std::filesystem::exists(word, unknown))
-        return "there is no option " + word + "; if you mean the file, write ./" + word;
+      if (gondola::path_exists(word)) return "there is no option " + word + "; if you mean the file, write ./" + word;
       const std::string name = word.substr(0, word.find('='));
       std::vector<std::string> known = options_of(app);
       for (const CLI::App* command : app.get_subcommands()) {
